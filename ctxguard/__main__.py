@@ -1,0 +1,5 @@
+"""`python -m ctxguard` is the command `ctxguard`."""
+
+from ctxguard.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,75 @@
+"""Every error that ctxguard raises on purpose.
+
+```text
+CtxguardError
+├── InputError (ValueError)              a value from the caller; the message names the field
+│   └── PolicyError                      a field of the policy; the message names the way out
+├── BudgetExceededError                  what is pinned does not fit; `.usage` says who uses what
+├── UnsupportedObjectError (TypeError)   guard() knows no adapter for this object
+└── MissingDependencyError (ImportError) an extra is missing; the message prints the install line
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = [
+    "BudgetExceededError",
+    "CtxguardError",
+    "InputError",
+    "MissingDependencyError",
+    "PolicyError",
+    "UnsupportedObjectError",
+]
+
+
+class CtxguardError(Exception):
+    """Base of every error that ctxguard raises on purpose."""
+
+
+class InputError(CtxguardError, ValueError):
+    """A value that the caller handed in cannot be used; the message names the field."""
+
+
+class PolicyError(InputError):
+    """A field of the policy cannot be used; the message names the field and the way out."""
+
+
+class BudgetExceededError(CtxguardError):
+    """What is pinned (instructions, tools, question) does not fit the prompt's token limit.
+
+    Attributes:
+        limit: tokens that the prompt may use (window minus the reserve for the answer).
+        usage: tokens per segment kind, as counted; the pinned kinds alone exceed `limit`.
+    """
+
+    def __init__(self, *, limit: int, usage: Mapping[str, int], pinned: frozenset[str]) -> None:
+        """Build the message, a table of who uses what.
+
+        Args:
+            limit: tokens that the prompt may use.
+            usage: tokens per segment kind.
+            pinned: the kinds in `usage` that may not be cut.
+        """
+        self.limit = limit
+        self.usage = dict(usage)
+        self.pinned = pinned
+        rows = "\n".join(
+            f"  {kind:<14}{tokens:>9,}  {'pinned' if kind in pinned else 'can be left out'}"
+            for kind, tokens in sorted(self.usage.items(), key=lambda item: -item[1])
+        )
+        need = sum(tokens for kind, tokens in self.usage.items() if kind in pinned)
+        super().__init__(
+            f"the pinned parts need {need:,} tokens, the prompt may use {limit:,}:\n{rows}\n"
+            "Raise Budget(window=…), lower Budget(reserve_output=…), or shorten what is pinned: "
+            "instructions are never cut silently."
+        )
+
+
+class UnsupportedObjectError(CtxguardError, TypeError):
+    """guard() found no adapter for this object; the message lists what is supported."""
+
+
+class MissingDependencyError(CtxguardError, ImportError):
+    """An optional dependency is not installed; the message holds the line that installs it."""

@@ -1,0 +1,198 @@
+"""The handle on a guarded object: what is guarded, what it decided, and the way back."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ctxguard.errors import UnsupportedObjectError
+from ctxguard.ledger import Ledger
+from ctxguard.policy import Policy
+from ctxguard.run import Run, activate, current_run
+
+if TYPE_CHECKING:
+    from ctxguard.guard import Guard
+
+__all__ = ["Coverage", "CoverageWarning", "Handle", "Reached", "Unreached", "handle"]
+
+Kind: TypeAlias = Literal["retriever", "model", "agent", "postprocessor"]
+KEPT_LEDGERS = 64
+"""How many ledgers a handle keeps; the oldest leave first."""
+
+# Per context, the newest ledger of each of the last few handles: "the last call" of one asyncio
+# task or thread must not be another's. Bounded, because a context can live as long as the process.
+_last: ContextVar[tuple[tuple[object, Ledger], ...]] = ContextVar("ctxguard_last", default=())
+_LAST_HANDLES = 16
+
+
+class CoverageWarning(UserWarning):
+    """Something that retrieves or asks a model could not be guarded; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Something that is guarded."""
+
+    path: str
+    """Where it is, from the guarded object on: 'steps[0].context'."""
+    type: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """Something that retrieves or asks a model, and is not guarded."""
+
+    path: str
+    type: str
+    reason: str
+    """Why not, and what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What guard() reached and what it could not."""
+
+    reached: tuple[Reached, ...] = ()
+    unreached: tuple[Unreached, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether something was reached and nothing is known to be missing."""
+        return bool(self.reached) and not self.unreached
+
+    def __str__(self) -> str:
+        """A table: guarded things first, then what could not be reached and why."""
+        rows = [("guarded", r.path or ".", f"{r.type} ({r.kind})") for r in self.reached]
+        rows += [("NOT guarded", u.path or ".", f"{u.type}: {u.reason}") for u in self.unreached]
+        if not rows:
+            return "nothing here retrieves or asks a model"
+        width = max(len(path) for _, path, _ in rows)
+        return "\n".join(f"{state:<12}{path:<{width}}  {what}" for state, path, what in rows)
+
+
+class Handle:
+    """`guarded.ctxguard`: coverage, ledgers, policy, and the original object."""
+
+    def __init__(self, guard: Guard, original: object, coverage: Coverage | None = None) -> None:
+        """Made by an adapter.
+
+        Args:
+            guard: applies the policy.
+            original: what was handed to guard(), untouched.
+            coverage: what was reached; may be set once the walk is done.
+        """
+        self.guard = guard
+        self.original = original
+        self.coverage = coverage or Coverage()
+        self._ledgers: deque[Ledger] = deque(maxlen=KEPT_LEDGERS)
+        self._lock = threading.Lock()
+        self._key = object()
+
+    @property
+    def policy(self) -> Policy:
+        """What is done to every call."""
+        return self.guard.policy
+
+    @property
+    def last(self) -> Ledger | None:
+        """The ledger of the last call in this context (task, thread); else of the newest call."""
+        for key, ledger in _last.get():
+            if key is self._key:
+                return ledger
+        with self._lock:
+            return self._ledgers[-1] if self._ledgers else None
+
+    @property
+    def ledgers(self) -> tuple[Ledger, ...]:
+        """The ledgers of the newest calls, oldest first, at most `KEPT_LEDGERS`."""
+        with self._lock:
+            return tuple(self._ledgers)
+
+    def unguard(self) -> Any:  # noqa: ANN401 -- the type that guard() was given, not known here
+        """The original object; the guarded copy goes on working for whoever holds it."""
+        return self.original
+
+    def start(self, question: str = "", name: str = "") -> Run:
+        """A new run that is not active yet, a child of the run of this context, if any.
+
+        For streams: step the stream inside `activate(run)` and call `finish(run)` at its end.
+        """
+        return Run(question=question, name=name, owner=self, parent=current_run())
+
+    def finish(self, run: Run, error: BaseException | None = None) -> Ledger:
+        """Freeze a run: its ledger becomes `last`, and a child of the run around it."""
+        if error is not None:
+            run.fail(error)
+        ledger = run.ledger()
+        if run.parent is not None:
+            run.parent.adopt(ledger)
+        with self._lock:
+            self._ledgers.append(ledger)
+        others = tuple(pair for pair in _last.get() if pair[0] is not self._key)
+        _last.set(((self._key, ledger), *others[: _LAST_HANDLES - 1]))
+        return ledger
+
+    @contextmanager
+    def run(self, question: str = "", name: str = "") -> Generator[Run]:
+        """A new run for one logical call: for the entry points of a guarded object.
+
+        An exception that passes through is noted in `Ledger.error` and raised on.
+        """
+        run = self.start(question, name)
+        error: BaseException | None = None
+        try:
+            with activate(run):
+                yield run
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self.finish(run, error)
+
+    @contextmanager
+    def join(self, question: str = "", name: str = "") -> Generator[Run]:
+        """The run of this context when it is this handle's, else a new one: for inner hooks."""
+        active = current_run()
+        if active is not None and active.owner is self:
+            yield active
+            return
+        with self.run(question, name) as run:
+            yield run
+
+    def __copy__(self) -> Handle:
+        """Itself: copies of a guarded object share its handle."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Handle:
+        """Itself: copies of a guarded object share its handle."""
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Handle], tuple[Any, ...]]:
+        """Pickles as its guard, original and coverage; ledgers stay behind."""
+        return Handle, (self.guard, self.original, self.coverage)
+
+    def __repr__(self) -> str:
+        """What is guarded and what is not."""
+        missing = f", {len(self.coverage.unreached)} not reached" if self.coverage.unreached else ""
+        kinds = ", ".join(item.type for item in self.coverage.reached) or "nothing"
+        return f"<Handle guards {kinds}{missing}; {len(self.ledgers)} calls>"
+
+
+def handle(guarded: object) -> Handle:
+    """The handle on a guarded object, typed: the same as `guarded.ctxguard`.
+
+    Raises:
+        UnsupportedObjectError: when the object is not guarded.
+    """
+    found = getattr(guarded, "ctxguard", None)
+    if not isinstance(found, Handle):
+        raise UnsupportedObjectError(
+            f"handle: {type(guarded).__name__} is not guarded; pass it through guard() first"
+        )
+    return found

@@ -1,0 +1,229 @@
+"""The Ledger: what one call put in the context window, what it left out, and why.
+
+Frozen data. It prints itself (one line, a text bar with a table, static HTML), survives JSON, and
+holds what is needed to undo every drop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from ctxguard.errors import InputError
+from ctxguard.types import Action, Budget, Chunk, Decision, Segment
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+__all__ = ["SCHEMA_VERSION", "Ledger", "Step"]
+
+SCHEMA_VERSION = 1
+"""Written into every JSON ledger; from_json refuses a newer one instead of misreading it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One retrieval or one model call inside a run."""
+
+    kind: Literal["retrieval", "model"]
+    name: str
+    """Class of the retriever or name of the model."""
+    tokens_before: int
+    """What came in: of a retrieval its chunks, of a model call the whole prompt."""
+    tokens_after: int
+    """What was handed on."""
+    decisions: tuple[int, int] = (0, 0)
+    """Slice `(start, end)` of the ledger's decisions that belong to this step."""
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Ledger:
+    """Everything that one guarded call decided."""
+
+    run_id: str
+    question: str = ""
+    name: str = ""
+    """What ran: the class of the guarded object, or 'prepare'."""
+    model: str = ""
+    """The model's name, blank when no model was involved."""
+    tokenizer: str = ""
+    """What counted: an encoding's name, or 'estimate' (conservative, not exact)."""
+    budget: Budget = field(default_factory=Budget)
+    decisions: tuple[Decision, ...] = ()
+    """In the order in which they were taken."""
+    segments: tuple[Segment, ...] = ()
+    """The prompt of the last model call; without one, the prepared evidence."""
+    steps: tuple[Step, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
+    """Every chunk that came in, as it came in: the other half of 'nothing lost'."""
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Seconds per stage, summed over the run."""
+    error: str = ""
+    """What ended the run early, blank when it ended well."""
+    children: tuple[Ledger, ...] = ()
+    """Ledgers of guards that ran inside this one."""
+    schema_version: int = SCHEMA_VERSION
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def of(self, *actions: Action) -> tuple[Decision, ...]:
+        """The decisions with one of these actions, in order."""
+        return tuple(decision for decision in self.decisions if decision.action in actions)
+
+    @property
+    def conflicts(self) -> tuple[Decision, ...]:
+        """Pairs of versions that differ in a fact: both were kept."""
+        return tuple(decision for decision in self.decisions if decision.code == "conflict")
+
+    @property
+    def errors(self) -> tuple[Decision, ...]:
+        """Stages that failed; their input was handed on unchanged."""
+        return self.of("error")
+
+    @property
+    def tokens_in(self) -> int:
+        """Evidence tokens that the retrievers brought."""
+        return sum(step.tokens_before for step in self.steps if step.kind == "retrieval")
+
+    @property
+    def tokens_kept(self) -> int:
+        """Evidence tokens that were handed on."""
+        return sum(step.tokens_after for step in self.steps if step.kind == "retrieval")
+
+    @property
+    def tokens_used(self) -> int:
+        """Tokens of the prompt as it was sent, the reserve for the answer not included."""
+        return sum(segment.tokens for segment in self.segments if segment.kind != "reserve")
+
+    def chunk(self, chunk_id: str) -> Chunk:
+        """The chunk as it came in: undoes a drop or a trim.
+
+        Raises:
+            InputError: when no chunk with this id came in.
+        """
+        for chunk in self.chunks:
+            if chunk.id == chunk_id:
+                return chunk
+        raise InputError(f"chunk_id: no chunk {chunk_id!r} came into this run")
+
+    def dropped(self) -> tuple[Chunk, ...]:
+        """Every chunk that was left out, as it came in, in the order of the decisions."""
+        by_id = {chunk.id: chunk for chunk in self.chunks}
+        gone = (d.subject for d in self.of("drop") if d.subject in by_id)
+        return tuple(by_id[subject] for subject in dict.fromkeys(gone))
+
+    def walk(self) -> Iterator[Ledger]:
+        """This ledger and every one nested in it, outermost first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    # -- JSON ---------------------------------------------------------------------------------
+
+    def to_json(self, *, content: bool = True, indent: int | None = None) -> str:
+        """The ledger as JSON, ASCII only, so that lone surrogates survive.
+
+        Args:
+            content: False leaves out every text (chunks, segments, quotes, question), keeps ids,
+                counts and reasons' codes: for logs that may not hold content.
+            indent: as in `json.dumps`.
+        """
+        data = dataclasses.asdict(self)
+        if not content:
+            _strip_content(data)
+        return json.dumps(data, indent=indent, ensure_ascii=True, allow_nan=True, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Ledger:
+        """The ledger that `to_json` wrote.
+
+        Raises:
+            InputError: when the text is no ledger, or one of a newer schema.
+        """
+        try:
+            data: Any = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"ledger: not JSON ({error})") from error
+        if not isinstance(data, dict):
+            raise InputError("ledger: expected a JSON object")
+        version: object = data.get("schema_version")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+            raise InputError(
+                f"ledger.schema_version: {version!r} is not known here (1 to {SCHEMA_VERSION}); "
+                "update ctxguard-core"
+            )
+        try:
+            return _ledger_adapter().validate_python(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"ledger.{where}: {first['msg']}") from error
+
+    # -- showing (the view is a floor above; it is imported when something is shown) -------------
+
+    def __repr__(self) -> str:
+        """One line: what came in, what was kept, what conflicts."""
+        from ctxguard.view.text import one_line
+
+        return one_line(self)
+
+    def __str__(self) -> str:
+        """The text bar and the table of decisions, without colour."""
+        from ctxguard.view.text import to_text
+
+        return to_text(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The text bar and the table of decisions, for `rich.print`."""
+        from ctxguard.view.text import renderables
+
+        yield from renderables(self, width=options.max_width)
+
+    def to_html(self) -> str:
+        """The ledger as a static HTML fragment: literal styles, tables, no script."""
+        from ctxguard.view.html import to_html
+
+        return to_html(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """What a notebook shows: HTML where it can, text everywhere."""
+        return {"text/plain": str(self), "text/html": self.to_html()}
+
+
+@lru_cache(maxsize=1)
+def _ledger_adapter() -> TypeAdapter[Ledger]:
+    return TypeAdapter(Ledger)
+
+
+_CONTENT_KEYS = frozenset(
+    {"text", "question", "metadata", "embedding", "label", "reason", "details", "rendered"}
+)
+
+
+def _strip_content(data: object) -> None:
+    """Blank every value that may hold content, in place, at any depth."""
+    if isinstance(data, dict):
+        fields = cast("dict[str, object]", data)
+        for key, value in fields.items():
+            if key in _CONTENT_KEYS:
+                fields[key] = _blank(value)
+            elif key == "error" and isinstance(value, str):
+                fields[key] = value.partition(":")[0]  # its type; a message may quote the prompt
+            else:
+                _strip_content(value)
+    elif isinstance(data, list | tuple):
+        for item in cast("Sequence[object]", data):
+            _strip_content(item)
+
+
+def _blank(value: object) -> object:
+    if isinstance(value, str):
+        return ""
+    return {} if isinstance(value, Mapping) else None

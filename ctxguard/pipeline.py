@@ -1,0 +1,161 @@
+"""One pass of chunks through a policy's stages: each timed, each replaceable by its own input."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from ctxguard.ledger import Step
+from ctxguard.models import ModelCard
+from ctxguard.policy import Policy
+from ctxguard.run import Record
+from ctxguard.text.analysis import Analyzer
+from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer, Tokenizer
+from ctxguard.types import Budget, Chunk, Context, Decision, Segment, Stage
+
+__all__ = ["Pipeline", "failed", "within"]
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """One pass of chunks through the stages of a policy."""
+
+    def __init__(self, policy: Policy, analyzer: Analyzer) -> None:
+        self.policy = policy
+        self.analyzer = analyzer
+        self.decisions: list[Decision] = []
+        self.timings: dict[str, float] = {}
+        self.budget = Budget()
+
+    def run(
+        self, question: str, chunks: Sequence[Chunk], budget: Budget, decisions: Sequence[Decision]
+    ) -> Context:
+        """The context after every stage; a stage that fails hands its input on."""
+        self.decisions.extend(decisions)
+        self.budget = budget
+        context = Context(
+            question=question, chunks=tuple(chunks), budget=budget, analyzer=self.analyzer
+        )
+        for stage in self.policy.stages:
+            context = self._step(stage, context)
+        self.decisions.extend(self._unexplained(context))
+        return context
+
+    def _step(self, stage: Stage, context: Context) -> Context:
+        started = time.perf_counter()
+        try:
+            result = within(lambda: stage(context), self._tokenizer, self.policy.deadline)
+        except Exception as error:
+            if self.policy.on_error == "raise":
+                raise
+            self.decisions.append(failed(stage.name, error))
+            return context
+        finally:
+            self.timings[stage.name] = time.perf_counter() - started
+        self.decisions.extend(result.decisions)
+        return result.context
+
+    def _unexplained(self, context: Context) -> Iterator[Decision]:
+        """A keep for each survivor that no stage explained (Select explains all of them)."""
+        explained = {d.subject for d in self.decisions if d.action == "keep"}
+        for chunk in context.chunks:
+            if chunk.id not in explained:
+                yield Decision(
+                    stage="guard",
+                    action="keep",
+                    subject=chunk.id,
+                    code="kept",
+                    reason="nothing asked for it to be left out",
+                )
+
+    def record(
+        self, context: Context, given: Sequence[Chunk], *, question: str, name: str, card: ModelCard
+    ) -> Record:
+        """What this pass adds to a run; counting that fails is 0 tokens and an error Decision."""
+        try:
+            before, segments = within(
+                lambda: self._count(given, context.chunks), self._tokenizer, self.policy.deadline
+            )
+        except Exception as error:
+            if self.policy.on_error == "raise":
+                raise
+            self.decisions.append(failed("count", error))
+            before, segments = 0, ()
+        return Record(
+            step=Step(
+                kind="retrieval",
+                name=name,
+                tokens_before=before,
+                tokens_after=sum(segment.tokens for segment in segments),
+                segments=segments,
+            ),
+            decisions=tuple(self.decisions),
+            chunks=tuple(given),
+            evidence=context.chunks,
+            timings=self.timings,
+            question=question,
+            model=card.name,
+            tokenizer=str(getattr(self.analyzer.tokenizer, "name", "custom")),
+            budget=self.budget,
+        )
+
+    def _count(
+        self, given: Sequence[Chunk], kept: Sequence[Chunk]
+    ) -> tuple[int, tuple[Segment, ...]]:
+        before = sum(self.analyzer.count(chunk.text) for chunk in given)
+        return before, tuple(_segment(chunk, self.analyzer) for chunk in kept)
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        return self.analyzer.tokenizer
+
+
+def _segment(chunk: Chunk, analyzer: Analyzer) -> Segment:
+    return Segment(
+        kind="evidence",
+        label=chunk.source or chunk.id,
+        tokens=analyzer.count(chunk.text),
+        subject=chunk.id,
+        text=chunk.text,
+    )
+
+
+def failed(stage: str, error: Exception) -> Decision:
+    """The Decision that says that a stage failed and changed nothing."""
+    return Decision(
+        stage=stage,
+        action="error",
+        subject=stage,
+        code="stage-failed",
+        reason=f"{stage} failed and handed its input on unchanged: {type(error).__name__}: {error}",
+    )
+
+
+def within(work: Callable[[], T], tokenizer: Tokenizer, seconds: float | None) -> T:
+    """The result of `work`; with a foreign tokenizer, which may hang, within `seconds`.
+
+    Raises:
+        TimeoutError: the time is over; the thread goes on as a daemon and its result is ignored.
+    """
+    if seconds is None or isinstance(tokenizer, TiktokenTokenizer | EstimateTokenizer):
+        return work()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target, name="ctxguard-stage", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no result within {seconds:g} s (Policy.deadline)")
+    return results[0]

@@ -1,0 +1,237 @@
+"""The Policy: what a guard does, validated when it is made.
+
+A stage is switched off by None, and set up by its own frozen dataclass. A policy comes from code,
+from TOML (`Policy.from_toml`), from the environment (`CTXGUARD_POLICY`, a path), or from a preset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from ctxguard.errors import InputError, PolicyError
+from ctxguard.stages import Deduplicate, Layout, Select
+from ctxguard.text.tokens import Tokenizer, tokenizer_for
+from ctxguard.types import Budget, Stage
+
+__all__ = ["Policy"]
+
+OnError = Literal["pass", "raise"]
+_STAGES: Mapping[str, type[Any]] = {"dedupe": Deduplicate, "select": Select, "layout": Layout}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What to do to what reaches the model."""
+
+    budget: Budget | int | None = None
+    """Token limits; a bare number limits the evidence; None: the model's window alone."""
+    dedupe: Deduplicate | None = field(default_factory=Deduplicate)
+    """Leave out copies, keep versions that differ in a fact; None: off."""
+    select: Select | None = field(default_factory=Select)
+    """Keep what fits the budget, best-ranked first; None: off."""
+    layout: Layout | None = field(default_factory=Layout)
+    """Order the evidence; None: as retrieved."""
+    window: bool = True
+    """Make messages fit the model's context window; False: count them only."""
+    tokenizer: Tokenizer | str | None = None
+    """Counts tokens: an encoding's or a model's name, or an object; None: the model's own."""
+    on_error: OnError = "pass"
+    """A stage that fails hands its input on with an error Decision ('pass') or raises ('raise')."""
+    deadline: float | None = 10.0
+    """Seconds that a stage may take when it runs code that is not ctxguard's (a tokenizer of your
+    own); over it, the input is handed on with an error Decision. None: wait for ever."""
+
+    def __post_init__(self) -> None:
+        """Check every field; the message names the field and the way out."""
+        for name, kind in _STAGES.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise PolicyError(
+                    f"Policy.{name}: expected {kind.__name__}(…) or None, got {value!r}"
+                )
+        try:
+            Budget.of(self.budget)
+        except InputError as error:
+            raise PolicyError(f"Policy.budget: {error}") from error
+        if self.on_error not in get_args(OnError):
+            raise PolicyError(f"Policy.on_error: expected 'pass' or 'raise', got {self.on_error!r}")
+        if not isinstance(self.window, bool):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise PolicyError(
+                f"Policy.window: expected True or False, got {self.window!r}; "
+                "the size of the context window is Budget(window=…)"
+            )
+        _check_deadline(self.deadline)
+        _check_tokenizer(self.tokenizer)
+
+    # -- presets ------------------------------------------------------------------------------
+
+    @classmethod
+    def balanced(cls) -> Policy:
+        """The default: copies out, versions kept, everything else only where a limit asks."""
+        return cls()
+
+    @classmethod
+    def lean(cls) -> Policy:
+        """As little context as answers need: at most 2,000 tokens of evidence, shared text once."""
+        return cls(
+            budget=Budget(context_tokens=2000),
+            dedupe=Deduplicate(share_boilerplate=True),
+        )
+
+    @classmethod
+    def strict(cls) -> Policy:
+        """Like balanced, but a stage that fails raises instead of handing its input on."""
+        return cls(on_error="raise")
+
+    @classmethod
+    def off(cls) -> Policy:
+        """Nothing is changed, all is counted: a guarded object behaves like the plain."""
+        return cls(dedupe=None, select=None, layout=None, window=False)
+
+    # -- sources ------------------------------------------------------------------------------
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Policy:
+        """The policy in a TOML file.
+
+        Top-level keys are the fields; `[budget]`, `[dedupe]`, `[select]` and `[layout]` are tables
+        of theirs, and `dedupe = false` switches a stage off. `preset = "lean"` starts from a preset.
+
+        Raises:
+            PolicyError: naming the file and the field, for anything that cannot be used.
+        """
+        try:
+            data: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PolicyError(f"policy file {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise PolicyError(f"policy file {path}: not TOML ({error})") from error
+        try:
+            return cls.from_mapping(data)
+        except PolicyError as error:
+            raise PolicyError(f"policy file {path}: {error}") from error
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> Policy:
+        """The policy in a mapping, as a TOML file would hold it.
+
+        Raises:
+            PolicyError: naming the field.
+        """
+        fields = dict(data)
+        base = cls._preset(fields.pop("preset", "balanced"))
+        known = [item.name for item in dataclasses.fields(cls)]
+        for key in fields:
+            if key not in known:
+                raise PolicyError(f"Policy.{key}: no such field; there are {', '.join(known)}")
+        changes = {key: _parse(key, value) for key, value in fields.items()}
+        return dataclasses.replace(base, **changes)
+
+    @classmethod
+    def from_env(cls) -> Policy:
+        """The policy of the environment: the file that `CTXGUARD_POLICY` names, else the default.
+
+        Raises:
+            PolicyError: when that file cannot be used.
+        """
+        path = os.environ.get("CTXGUARD_POLICY", "")
+        return cls.from_toml(path) if path else cls.balanced()
+
+    @classmethod
+    def _preset(cls, name: object) -> Policy:
+        presets: dict[str, Callable[[], Policy]] = {
+            "balanced": cls.balanced,
+            "lean": cls.lean,
+            "strict": cls.strict,
+            "off": cls.off,
+        }
+        if not isinstance(name, str) or name not in presets:
+            raise PolicyError(f"Policy.preset: expected one of {', '.join(presets)}, got {name!r}")
+        return presets[name]()
+
+    # -- use ----------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Budget:
+        """The budget as a Budget."""
+        return Budget.of(self.budget)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that are on, in the order in which they run."""
+        stages = (self.dedupe, self.select, self.layout)
+        return tuple(stage for stage in stages if stage is not None)
+
+    def resolve_tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that this policy asks for, None: the model's own."""
+        return tokenizer_for(self.tokenizer) if isinstance(self.tokenizer, str) else self.tokenizer
+
+    def fingerprint(self) -> str:
+        """A short stable name of what this policy does, for cache keys; 16 hexadecimal digits."""
+        shown = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        if shown["tokenizer"] is not None and not isinstance(self.tokenizer, str):
+            shown["tokenizer"] = getattr(self.tokenizer, "name", type(self.tokenizer).__name__)
+        return hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+
+
+def _check_deadline(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise PolicyError(f"Policy.deadline: expected seconds above 0 or None, got {value!r}")
+
+
+def _check_tokenizer(value: object) -> None:
+    named = isinstance(value, str)
+    if value is None or (named and value.strip()):
+        return
+    if named or not callable(getattr(value, "encode", None)):
+        raise PolicyError(
+            f"Policy.tokenizer: expected an encoding's or a model's name, or an object with "
+            f"encode(text) -> token ids, got {value!r}"
+        )
+
+
+@lru_cache(maxsize=8)
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _parse(key: str, value: object) -> object:
+    """One field from plain data: a table becomes its dataclass, `false` switches a stage off."""
+    if key in _STAGES and value is False:
+        return None
+    if key in _STAGES and value is True:
+        return _STAGES[key]()
+    if not isinstance(value, Mapping):
+        return value
+    kind = Budget if key == "budget" else _STAGES.get(key)
+    if kind is None:
+        raise PolicyError(f"Policy.{key}: a table is not expected here")
+    table = cast("Mapping[str, object]", value)
+    _check_names(key, kind, table)
+    try:
+        # Strict JSON takes a table for a dataclass and nothing else: "30" is no number, 1 no bool.
+        return _adapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (key, *first["loc"]))
+        raise PolicyError(f"Policy.{where}: {first['msg']}") from error
+
+
+def _check_names(key: str, kind: type[Any], table: Mapping[str, object]) -> None:
+    known = [item.name for item in dataclasses.fields(kind)]
+    for name in table:
+        if name not in known:
+            raise PolicyError(f"Policy.{key}.{name}: no such field; there are {', '.join(known)}")

@@ -1,0 +1,280 @@
+"""The nouns: frozen data that every part of ctxguard speaks in.
+
+Token counts are in tokens of the budget's tokenizer, times in seconds, spans in characters
+`(start, end)` of the text that they refer to, end exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
+
+from typing_extensions import TypeAliasType
+
+from ctxguard.errors import InputError
+from ctxguard.text.analysis import Analyzer, default_analyzer
+
+__all__ = [
+    "Action",
+    "Budget",
+    "Chunk",
+    "Context",
+    "Decision",
+    "JsonValue",
+    "Message",
+    "Quote",
+    "Role",
+    "Segment",
+    "SegmentKind",
+    "Span",
+    "Stage",
+    "StageResult",
+]
+
+if TYPE_CHECKING:
+    JsonValue: TypeAlias = (
+        "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+    )
+else:  # pydantic follows no recursive alias but a named one, pyright not this named one
+    JsonValue = TypeAliasType(
+        "JsonValue",
+        "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None",
+    )
+Span: TypeAlias = tuple[int, int]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+SegmentKind: TypeAlias = Literal[
+    "instructions", "tools", "history", "evidence", "question", "reserve"
+]
+Action: TypeAlias = Literal[
+    "keep",
+    "drop",
+    "trim",
+    "merge",
+    "move",
+    "page_out",
+    "page_in",
+    "route",
+    "escalate",
+    "flag",
+    "rewrite",
+    "error",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A retrieved passage, the unit that is kept, trimmed or dropped."""
+
+    id: str
+    """Unique within a Context."""
+    text: str
+    """As the model would see it. Any string, lone surrogates and NUL included."""
+    source: str = ""
+    """Where it comes from (a path, URL or document id); shown in reasons, used for overlaps."""
+    score: float | None = None
+    """The retriever's score, higher is better; None or NaN if unknown. Position is the rank."""
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
+    """The framework's metadata, carried through untouched."""
+    embedding: Sequence[float] | None = None
+    """The retriever's vector, when it has one; shape `(dimensions,)`."""
+    rendered: str = ""
+    """How the framework writes it into a prompt (with its metadata header), when not as `text`."""
+    also_in: tuple[str, ...] = ()
+    """Sources (ids where a source is blank) of copies that were dropped in favour of this one."""
+    rank: int | None = None
+    """Place among the kept chunks (0 is best) before Layout moved them; None: the position."""
+
+    def __post_init__(self) -> None:
+        """Check what the type checker cannot: frameworks hand in anything."""
+        if not isinstance(self.id, str) or not self.id:  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(f"Chunk.id: expected a non-empty str, got {self.id!r}")
+        if not isinstance(self.text, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(f"Chunk.text: expected a str, got {type(self.text).__name__}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A turn of a conversation, or a tool's result."""
+
+    role: Role
+    text: str
+    """All text of the message, its text blocks joined without a separator."""
+    id: str = ""
+    """Unique within a list of messages; blank: its position."""
+    pinned: bool = False
+    """Never cut and never left out."""
+    tool_calls: tuple[str, ...] = ()
+    """Ids of the calls that an assistant message makes; a call and its result are one atom."""
+    tool_call_id: str | None = None
+    """On a tool message: the id of the call that it answers."""
+    extra_tokens: int = 0
+    """Tokens of what is not text: tool-call arguments, images, names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many tokens may be used, and for what."""
+
+    window: int | None = None
+    """The model's context window, prompt and answer together; None: take it from the model."""
+    context_tokens: int | None = None
+    """At most this many tokens of evidence; None: no limit of its own."""
+    reserve_output: int | None = None
+    """Kept free for the answer; None: 1,024, at most a quarter of the window."""
+    floors: Mapping[SegmentKind, int] = field(default_factory=dict[SegmentKind, int])
+    """Tokens that 'history' or 'evidence' keep while the other still has something to give."""
+    ceilings: Mapping[SegmentKind, int] = field(default_factory=dict[SegmentKind, int])
+    """Tokens that 'history' or 'evidence' may use at most, even when there is room."""
+
+    def __post_init__(self) -> None:
+        """Reject what no budget can mean, by name."""
+        for name, value, least in (
+            ("window", self.window, 1),
+            ("context_tokens", self.context_tokens, 1),
+            ("reserve_output", self.reserve_output, 0),
+        ):
+            _check_tokens(f"Budget.{name}", value, least)
+        for name, limits in (("floors", self.floors), ("ceilings", self.ceilings)):
+            for kind, value in limits.items():
+                if kind not in ("history", "evidence"):
+                    raise InputError(
+                        f"Budget.{name}[{kind!r}]: only 'history' and 'evidence' can give way; "
+                        "everything else is pinned"
+                    )
+                _check_tokens(f"Budget.{name}[{kind!r}]", value, 0)
+        if self.window is not None and self.reserve >= self.window:
+            raise InputError(
+                f"Budget.reserve_output: {self.reserve:,} leaves nothing of a window of "
+                f"{self.window:,} tokens; lower it"
+            )
+
+    @property
+    def reserve(self) -> int:
+        """Tokens kept free for the answer."""
+        if self.reserve_output is not None:
+            return self.reserve_output
+        return 1024 if self.window is None else min(1024, self.window // 4)
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens that the prompt may use, None when the window is unknown."""
+        return None if self.window is None else self.window - self.reserve
+
+    @classmethod
+    def of(cls, value: Budget | int | None) -> Budget:
+        """A Budget from what a caller may write: None, a number of evidence tokens, a Budget.
+
+        Raises:
+            InputError: for anything else, naming what was given.
+        """
+        if isinstance(value, Budget):
+            return value
+        if value is None:
+            return cls()
+        _check_tokens("budget", value, 1)
+        return cls(context_tokens=value)
+
+
+def _check_tokens(name: str, value: object, least: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name}: expected a whole number of tokens, got {value!r}")
+    if value < least:
+        raise InputError(f"{name}: expected at least {least} tokens, got {value:,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A piece of a chunk, word for word."""
+
+    chunk_id: str
+    span: Span
+    """Characters of the chunk's text as it came in."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One thing that was done to one chunk or message, and why."""
+
+    stage: str
+    """The stage that decided: 'dedupe', 'select', 'layout', 'window', …"""
+    action: Action
+    subject: str
+    """Id of the chunk or message that it is about."""
+    code: str
+    """The reason for machines: 'exact-duplicate', 'conflict', 'over-budget', …"""
+    reason: str
+    """The reason for people, one sentence, complete without the other fields."""
+    twin: str | None = None
+    """Id of the chunk that made the subject redundant, or that it conflicts with."""
+    score: float | None = None
+    """What was measured (0..1 similarity unless the code says otherwise)."""
+    threshold: float | None = None
+    """What the score was compared with."""
+    tokens_before: int | None = None
+    tokens_after: int | None = None
+    evidence: tuple[Quote, ...] = ()
+    """Word-for-word support: for a conflict, the facts that differ, subject's first."""
+    details: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
+    """More for machines: removed spans, differing facts, old and new position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A part of the prompt, in prompt order."""
+
+    kind: SegmentKind
+    label: str
+    """What it is, for people: 'system message', a chunk's source, 'turn 3 (user)'."""
+    tokens: int
+    subject: str = ""
+    """Id of the chunk or message, blank for tools and the reserve."""
+    text: str = ""
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a stage works on: everything that could reach the model."""
+
+    question: str = ""
+    chunks: tuple[Chunk, ...] = ()
+    """Best-ranked first; ids are unique."""
+    history: tuple[Message, ...] = ()
+    instructions: str = ""
+    budget: Budget = field(default_factory=Budget)
+    analyzer: Analyzer = field(default_factory=default_analyzer, repr=False, compare=False)
+    """Counts tokens and finds sentences and facts, once per distinct text."""
+
+    def __post_init__(self) -> None:
+        """Reject duplicate ids: a Decision could not say which chunk it means."""
+        seen: set[str] = set()
+        for chunk in self.chunks:
+            if chunk.id in seen:
+                raise InputError(f"Context.chunks: the id {chunk.id!r} occurs twice")
+            seen.add(chunk.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What a stage hands on."""
+
+    context: Context
+    decisions: tuple[Decision, ...] = ()
+
+
+class Stage(Protocol):
+    """A pure function from Context to StageResult.
+
+    Laws (tested for every stage): deterministic; idempotent; order-stable; never above the budget;
+    each dropped id in exactly one Decision; survivors' text unchanged unless a Decision says trim.
+    """
+
+    name: ClassVar[str]
+
+    def __call__(self, context: Context, /) -> StageResult:
+        """Apply the stage; no clock, randomness, network, logging or tracing inside."""
+        ...

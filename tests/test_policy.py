@@ -1,0 +1,142 @@
+"""The policy: validated when it is made, the same from code, TOML and the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ctxguard.errors import InputError, PolicyError
+from ctxguard.policy import Policy
+from ctxguard.stages import Deduplicate, Layout
+from ctxguard.testing import WordTokenizer
+from ctxguard.types import Budget
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dedupe": True}, r"Policy\.dedupe: expected Deduplicate"),
+        ({"select": "all"}, r"Policy\.select"),
+        ({"layout": Deduplicate()}, r"Policy\.layout"),
+        ({"budget": 0}, r"Policy\.budget.*at least 1"),
+        ({"budget": -3}, r"Policy\.budget"),
+        ({"budget": "2k"}, r"Policy\.budget"),
+        ({"on_error": "ignore"}, r"Policy\.on_error: expected 'pass' or 'raise'"),
+        ({"window": 8000}, r"Policy\.window.*Budget\(window"),
+        ({"deadline": 0}, r"Policy\.deadline"),
+        ({"deadline": float("nan")}, r"Policy\.deadline"),
+        ({"tokenizer": 7}, r"Policy\.tokenizer"),
+        ({"tokenizer": " "}, r"Policy\.tokenizer"),
+    ],
+)
+def test_fields_that_cannot_be_used_are_named(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        Policy(**fields)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"window": 0}, r"Budget\.window"),
+        ({"window": 100, "reserve_output": 100}, r"Budget\.reserve_output.*leaves nothing"),
+        ({"reserve_output": -1}, r"Budget\.reserve_output"),
+        ({"floors": {"question": 10}}, r"floors\['question'\].*pinned"),
+        ({"ceilings": {"history": -1}}, r"ceilings\['history'\]"),
+        ({"context_tokens": 1.5}, r"Budget\.context_tokens.*whole number"),
+    ],
+)
+def test_budgets_that_cannot_be_used_are_named(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Budget(**fields)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_absurd_budget_is_allowed() -> None:
+    assert Budget(window=10**15).prompt_tokens == 10**15 - 1024
+    assert Budget(window=1).prompt_tokens == 1
+    assert Budget(window=100).reserve == 25
+
+
+TOML = """
+preset = "lean"
+on_error = "raise"
+layout = false
+
+[budget]
+window = 8192
+context_tokens = 1500
+[budget.floors]
+history = 200
+
+[dedupe]
+share_boilerplate = false
+"""
+
+
+def test_toml_holds_everything(tmp_path: Path) -> None:
+    path = tmp_path / "ctxguard.toml"
+    path.write_text(TOML)
+    policy = Policy.from_toml(path)
+    assert policy == Policy(
+        budget=Budget(window=8192, context_tokens=1500, floors={"history": 200}),
+        dedupe=Deduplicate(share_boilerplate=False),
+        layout=None,
+        on_error="raise",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 1", r"Policy\.colour: no such field"),
+        ("preset = 'huge'", r"Policy\.preset"),
+        ("[dedupe]\nthreshold_x = 1", r"Policy\.dedupe\.threshold_x: no such field"),
+        ("[budget]\nwindow = 'big'", r"Policy\.budget\.window"),
+        ("[on_error]\nx = 1", r"Policy\.on_error: a table is not expected"),
+        ("[budget", "not TOML"),
+        ("[budget]\nwindow = 0", "window"),
+    ],
+)
+def test_toml_errors_name_file_and_field(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match=message) as caught:
+        Policy.from_toml(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"none\.toml"):
+        Policy.from_toml(tmp_path / "none.toml")
+
+
+def test_the_environment_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CTXGUARD_POLICY", raising=False)
+    assert Policy.from_env() == Policy.balanced() == Policy()
+    path = tmp_path / "p.toml"
+    path.write_text("budget = 700\ndedupe = false\n")
+    monkeypatch.setenv("CTXGUARD_POLICY", str(path))
+    assert Policy.from_env() == Policy(budget=700, dedupe=None)
+
+
+def test_presets_and_stages() -> None:
+    assert [stage.name for stage in Policy().stages] == ["dedupe", "select", "layout"]
+    assert Policy.off().stages == ()
+    assert Policy.lean().limits.context_tokens == 2000
+    assert Policy.strict().on_error == "raise"
+    assert Policy(layout=Layout()) == Policy()
+
+
+def test_fingerprints_tell_policies_apart() -> None:
+    policies = [
+        Policy(),
+        Policy.lean(),
+        Policy.strict(),
+        Policy.off(),
+        Policy(budget=5),
+        Policy(tokenizer="cl100k_base"),
+        Policy(tokenizer=WordTokenizer()),
+    ]
+    assert len({policy.fingerprint() for policy in policies}) == len(policies)
+    assert Policy().fingerprint() == Policy().fingerprint()
+    assert Policy(tokenizer=WordTokenizer()).fingerprint() == policies[-1].fingerprint()
