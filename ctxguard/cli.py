@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,9 @@ def _demo(options: argparse.Namespace) -> None:
 
     from ctxguard.demo.main import Options, demo
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal gets question marks
     console = Console(stderr=options.json, highlight=False)
     demo(
         Options(

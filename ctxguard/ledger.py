@@ -203,7 +203,10 @@ def _ledger_adapter() -> TypeAdapter[Ledger]:
 
 
 _CONTENT_KEYS = frozenset(
-    {"text", "question", "metadata", "embedding", "label", "reason", "details", "rendered"}
+    {
+        *("text", "question", "metadata", "embedding", "label", "reason", "details", "rendered"),
+        *("source", "also_in"),  # paths and titles tell what a document is about
+    }
 )
 
 
@@ -226,4 +229,6 @@ def _strip_content(data: object) -> None:
 def _blank(value: object) -> object:
     if isinstance(value, str):
         return ""
-    return {} if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping):
+        return {}
+    return () if isinstance(value, list | tuple) else None

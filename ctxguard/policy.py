@@ -106,7 +106,7 @@ class Policy:
         """The policy in a TOML file.
 
         Top-level keys are the fields; `[budget]`, `[dedupe]`, `[select]` and `[layout]` are tables
-        of theirs, and `dedupe = false` switches a stage off. `preset = "lean"` starts from a preset.
+        of theirs; `dedupe = false` switches a stage off; `preset = "lean"` starts from a preset.
 
         Raises:
             PolicyError: naming the file and the field, for anything that cannot be used.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ctxguard.ledger import Ledger, Step
 from ctxguard.types import Budget, Chunk, Decision
 
-__all__ = ["Record", "Run", "activate", "current_run"]
+__all__ = ["Record", "Run", "activate", "current_run", "ledger_of"]
 
 _current: ContextVar[Run | None] = ContextVar("ctxguard_run", default=None)
 

@@ -94,7 +94,7 @@ def test_oldest_exchanges_leave_first_and_whole() -> None:
     messages = [system(5), user(20), assistant(20), user(20), assistant(20), user(5)]
     fitted = fit(messages, 85)
     assert fitted.positions == (0, 3, 4, 5)
-    assert {d.subject for d in fitted.decisions} == {"message-1", "message-2"}
+    assert {d.subject for d in fitted.decisions} == {"message-2", "message-3"}
     assert all(d.code == "over-window" and "85" in d.reason for d in fitted.decisions)
     assert fitted.decisions[0].details["text"] == messages[1].text  # nothing lost
 

@@ -384,7 +384,7 @@ def _start(cut: Cut) -> int:
 
 
 def _id(message: Message, index: int) -> str:
-    return message.id or f"message-{index}"
+    return message.id or f"message-{index + 1}"
 
 
 def _label(message: Message, kind: SegmentKind, index: int) -> str:

@@ -1,0 +1,6 @@
+"""Views: a ledger as text for terminals and as static HTML for notebooks."""
+
+from ctxguard.view.html import to_html
+from ctxguard.view.text import one_line, renderables, to_text
+
+__all__ = ["one_line", "renderables", "to_html", "to_text"]
