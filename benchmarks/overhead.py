@@ -1,0 +1,121 @@
+"""What guarding costs, as ratios within one run.
+
+1. `prepare` of 50 chunks of 1,000 characters, nothing cached, against encoding the same chunks once
+   with tiktoken. Pools: distinct passages, and passages of which half are copies or versions.
+2. `guard()` of a `create_agent` graph with two tools, in milliseconds and against an `invoke`.
+
+    python benchmarks/overhead.py [--runs 40] [--output benchmarks/results/overhead.json]
+
+The text is the licence texts of the installed distributions: real, and present on every machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.report import environment, interval, write
+from ctxguard import Guard, Policy
+from ctxguard.demo.corpus import read_licences
+from ctxguard.text.tokens import tokenizer_for
+
+CHUNKS = 50
+CHARACTERS = 1000
+
+
+def passages(seed: int) -> dict[str, list[str]]:
+    """Two pools of `CHUNKS` passages of `CHARACTERS` characters."""
+    rng = random.Random(seed)
+    text = "\n\n".join(sorted({licence.text for licence in read_licences().licences}))
+    starts = [rng.randrange(len(text) - CHARACTERS) for _ in range(CHUNKS)]
+    distinct = [text[start : start + CHARACTERS] for start in starts]
+    half = distinct[: CHUNKS // 2]
+    mixed = [*half, *(_other_version(passage, rng) for passage in half)]
+    rng.shuffle(mixed)
+    return {"distinct": distinct, "half copies and versions": mixed}
+
+
+def _other_version(passage: str, rng: random.Random) -> str:
+    """A copy, wrapped otherwise, of which every second differs in one word."""
+    words = passage.split()
+    if rng.random() < 0.5:
+        words[rng.randrange(len(words))] = str(rng.randrange(1000))
+    return "\n".join(" ".join(words[at : at + 9]) for at in range(0, len(words), 9))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def ratio_to_encoding(runs: int) -> dict[str, Any]:
+    """Guard against tiktoken, in pairs, on the same chunks."""
+    policy = Policy(tokenizer=tokenizer_for("o200k_base"))  # finds tables where they are
+    encoding = tiktoken.get_encoding("o200k_base")
+    results: dict[str, Any] = {}
+    for name, pool in passages(seed=7).items():
+        ratios: list[float] = []
+        encode: list[float] = []
+        for _ in range(runs + 3):
+            once = seconds(lambda pool=pool: [encoding.encode_ordinary(text) for text in pool])
+            guarded = seconds(lambda pool=pool: Guard(policy).prepare("warranty?", pool))
+            ratios.append(guarded / once)
+            encode.append(once)
+        results[name] = {
+            "ratio": interval(ratios[3:]),
+            "encode_ms": round(statistics.median(encode[3:]) * 1000, 2),
+        }
+    return results
+
+
+def guarding_an_agent(runs: int) -> dict[str, Any]:
+    """guard() on a create_agent graph, and what one call of the plain agent takes."""
+    from benchmarks.fakes import agent
+    from ctxguard import guard
+
+    plain = agent()
+    guard(plain)  # dynamic classes are made once per class
+    times = [seconds(lambda: guard(plain)) * 1000 for _ in range(runs)]
+    first_in_process = seconds(lambda: guard(agent())) * 1000
+    call = [
+        seconds(lambda: plain.invoke({"messages": [("user", "q")]})) * 1000 for _ in range(runs)
+    ]
+    return {
+        "guard_ms": interval(times),
+        "new_agent_ms": round(first_in_process, 2),
+        "plain_call_ms": interval(call),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/overhead.json"))
+    options = parser.parse_args(arguments)
+    write(
+        options.output,
+        {
+            "what": "guard overhead; ratio: prepare / tiktoken encode of the same chunks",
+            "environment": environment(),
+            "runs": options.runs,
+            "prepare": ratio_to_encoding(options.runs),
+            "guard_create_agent": guarding_an_agent(options.runs),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

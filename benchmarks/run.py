@@ -1,0 +1,44 @@
+"""Every benchmark, one after the other; what each measures stands in its own file.
+
+    make bench                          all of them, about ten minutes
+    python benchmarks/run.py --quick    those that need no model
+
+Results go to benchmarks/results/, as JSON. Times are ratios within one run; quality figures carry
+95 % bootstrap intervals and name their data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+QUICK = (
+    ("overhead.py",),
+    ("licences.py", "--llm", "none", "--framework", "langchain"),
+    ("licences.py", "--llm", "none", "--framework", "llama-index"),
+)
+WITH_MODEL = (("licences.py", "--llm", "smollm2", "--framework", "langchain"),)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them; the exit code is the number of benchmarks that failed."""
+    parser = argparse.ArgumentParser(description="Run the benchmarks.")
+    parser.add_argument("--quick", action="store_true", help="only those that need no model")
+    options = parser.parse_args(arguments)
+    failed = 0
+    for script, *rest in QUICK if options.quick else QUICK + WITH_MODEL:
+        print(f"== {script} {' '.join(rest)}", flush=True)
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, str(HERE / script), *rest], check=False)
+        failed += done.returncode != 0
+        print(f"== {script}: {time.monotonic() - started:.0f} s", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

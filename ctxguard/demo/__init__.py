@@ -1,0 +1,1 @@
+"""`ctxguard demo`: the licences of the installed software, asked about plain and guarded."""

@@ -1,0 +1,97 @@
+"""When a difference in upper and lower case is a difference in meaning."""
+
+from __future__ import annotations
+
+import re
+
+from ctxguard.stages._words import Words
+
+__all__ = ["case_matters", "is_restyled"]
+
+_LONG = 4
+"""From this many letters on, case is style. Shorter words may be acronyms (US, IT, WHO)."""
+
+_UNIT = re.compile(
+    r"[munpkgtyzefµ]?(?:w|wh|b|bit|bps|hz|v|va|g|s|m|j|n|pa|f|h|k|c|l|ev|mol|sv|gy|bq|t|db)"
+)
+"""Unit symbols, case folded: after a number mW is no MW, Mb no MB, and s no S."""
+_NO_UNIT = frozenset({"pm", "th"})
+_WORDS_OF_ONE_LETTER = frozenset(
+    "aeioy\u0430\u0432\u0438\u043a\u043e\u0441\u0443\u044f\u00e0\u00e9\u00e8\u00f3"
+)
+"""Articles, pronouns, prepositions and conjunctions of one letter, Latin and Cyrillic."""
+_WINDOW = 60
+"""Characters around a word that tell a line in capitals from an acronym."""
+
+
+def case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
+    """Whether two words with equal keys say different things because of their case.
+
+    Args:
+        left: one text's words, `i` the word's index in it.
+        i: see `left`.
+        right: the other text's words, `j` the word's index in it.
+        j: see `right`.
+        restyled: all words changed case, see `is_restyled`.
+    """
+    one, other = left.raw(i), right.raw(j)
+    if one == other or (one.islower(), one.isupper()) == (other.islower(), other.isupper()):
+        return False
+    letters = "".join(character for character in one if character.isalpha())
+    after_number = _follows_number(left, i)
+    if after_number or len(letters) < len(one):
+        unit = letters.casefold()
+        if _UNIT.fullmatch(unit) and unit not in _NO_UNIT:
+            return True
+    if len(letters) >= _LONG or restyled or _shouted(left, i) or _shouted(right, j):
+        return False
+    if len(letters) == 1:
+        return letters.casefold() not in _WORDS_OF_ONE_LETTER
+    if one.isupper() or other.isupper():
+        return True
+    return after_number or (i + 1 < len(left) and _follows_word(left, i + 1))  # 5 May, may 5
+
+
+def is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
+    """Whether one of two runs of words is the other in lower case or in title case.
+
+    Args:
+        left: one text's words; the run starts at `i`.
+        i: see `left`.
+        right: the other text's words; the run starts at `j`.
+        j: see `right`.
+        count: words of the runs.
+    """
+    if not count:
+        return False
+    first, other = left.raw(0)[:1], right.raw(0)[:1]
+    if first.islower() != other.islower():
+        lowered = (left if first.islower() else right).text
+        if lowered == lowered.lower():
+            return True
+    pairs = [(left.raw(i + place), right.raw(j + place)) for place in range(count)]
+    long = [one == other for one, other in pairs if len(one) >= _LONG and one.isalpha()]
+    return len(long) >= _LONG and 2 * sum(long) <= len(long)
+
+
+def _follows_number(words: Words, index: int) -> bool:
+    """Whether nothing but space stands between a number and the word."""
+    if not index or not words.keys[index - 1][-1].isdigit():
+        return False
+    return not words.text[slice(*words.span(index, index))].strip()
+
+
+def _follows_word(words: Words, index: int) -> bool:
+    """Whether the word is a number and nothing but space stands before it."""
+    number = words.keys[index][0].isdigit()
+    return number and not words.text[slice(*words.span(index, index))].strip()
+
+
+def _shouted(words: Words, index: int) -> bool:
+    """Whether the word stands among capitals, as in a heading."""
+    start, end = words.spans[index]
+    line = words.text.rfind("\n", 0, start) + 1
+    before = words.text[max(line, start - _WINDOW) : start]
+    after = words.text[end : end + _WINDOW].partition("\n")[0]
+    around = before + after
+    return around.isupper() and sum(map(str.isalpha, around)) >= _LONG

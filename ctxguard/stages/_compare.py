@@ -1,0 +1,210 @@
+"""What a worse-ranked text adds to a better-ranked one. The decision to drop rests on this alone.
+
+A text is redundant when all its content words stand in the other in one piece, and when where it
+starts and ends proves it a copy or a cutting: `The fee is due.` is none of `The fee is due if
+invoiced.`, and `Gold plan: 6 dollars` is none of `Gold plan: 5 dollars. Silver plan: 6 dollars`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ctxguard.stages._case import case_matters, is_restyled
+from ctxguard.stages._view import CUTTING, TextView
+from ctxguard.stages._windows import neighbours
+from ctxguard.types import Span
+
+__all__ = ["Kin", "Relation", "compare"]
+
+Kin: TypeAlias = Literal["same", "unknown", "other"]
+"""Whether two chunks come from one source; 'unknown' when both sources are blank."""
+
+_TRIES = 8
+"""Places that are tried when a text stands in another more than once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """What the worse-ranked text adds to the better-ranked one."""
+
+    kind: Literal["copy", "part", "repeat", "other", "none"]
+    """- 'copy': nothing, they have the same words.
+    - 'part': nothing, its words are a part of the other's.
+    - 'repeat': what is left of it without `removed`; nothing is removed where that would leave a
+      sentence without its start or its end.
+    - 'other': something else, perhaps another version of the same text.
+    - 'none': they have too little in common to be compared.
+    """
+    removed: Span | None = None
+    """Characters of the worse-ranked text that the other has word for word."""
+    window: bool = False
+    """Whether the repeat is the overlap of two neighbouring windows of one text."""
+
+
+def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
+    """The relation of two texts; linear in their lengths but for what differs.
+
+    Args:
+        worse: the worse-ranked text.
+        better: the better-ranked text, which stays as it is.
+        kin: what their sources say.
+    """
+    if worse.words.joints or better.words.joints:
+        worse, better = worse.against(better), better.against(worse)
+    kind = _redundant(worse, better, kin)
+    if kind is None and (worse.bare is not worse or better.bare is not better):
+        kind = _redundant(worse.bare, better.bare, kin)
+    if kind is not None:
+        return Relation(kind=kind)
+    if kin != "other" and (window := neighbours(worse, better)):
+        return Relation(kind="repeat", removed=window.removed, window=True)
+    return _longer(worse, better) or Relation(kind="other")
+
+
+def _redundant(worse: TextView, better: TextView, kin: Kin) -> Literal["copy", "part"] | None:
+    if not len(worse.words) or not len(better.words):
+        return None  # Nothing but punctuation: equal ones are exact duplicates.
+    if worse.code == better.code and _says_the_same(worse, 0, better, 0, len(worse.words)):
+        return "copy"
+    return "part" if _is_part(worse, better, kin) else None
+
+
+def _longer(worse: TextView, better: TextView) -> Relation | None:
+    """The relation when all of the better text stands in the worse one."""
+    places = _places(better, worse)
+    if not places:
+        return None
+    removed = _repeated_whole(worse, better, places)
+    return Relation(kind="repeat", removed=removed)
+
+
+# -- a part of the other ------------------------------------------------------------------------
+
+
+def _is_part(worse: TextView, better: TextView, kin: Kin) -> bool:
+    if len(worse.words) > len(better.words):
+        return False
+    if kin == "same" and len(worse.words) >= CUTTING and worse.spaced in better.spaced:
+        return True  # Character for character in the same document: a smaller window of it.
+    return bool(_places(worse, better))
+
+
+def _places(part: TextView, whole: TextView) -> list[Span]:
+    """Where all words of one text stand in another, as ranges of the other's words.
+
+    The first and the last word may be cut in two, and a sentence may be cut, where the part is
+    long enough and looks like a cutting.
+    """
+    for first, last in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        core = len(part.words) - first - last
+        if (first or last) and core < CUTTING:
+            break
+        places = [
+            (place, place + core)
+            for place in _occurrences(part.code[4 * first : 4 * (first + core)], whole.code)
+            if _is_cut_word(part, whole, place, first=bool(first), last=bool(last))
+            and (first or _starts_fairly(part, whole, place))
+            and (last or _ends_fairly(part, whole, place + core))
+            and _says_the_same(part, first, whole, place, core)
+        ]
+        if places:
+            return places
+    return []
+
+
+def _occurrences(needle: bytes, hay: bytes) -> Iterator[int]:
+    """Indexes at which a run of word ids (4 bytes each) occurs in another."""
+    place = hay.find(needle)
+    tries = 0
+    while place >= 0 and tries < _TRIES:
+        if place % 4 == 0:
+            yield place // 4
+            tries += 1
+        place = hay.find(needle, place + 1)
+
+
+def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, last: bool) -> bool:
+    """Whether the part's first or last word is a piece of the whole's at the same place."""
+    keys, others = part.words.keys, whole.words.keys
+    if first:
+        whole_word = others[place - 1] if place else ""
+        if not (keys[0].isalpha() and whole_word.endswith(keys[0]) and part.is_cut_before):
+            return False
+    if last:
+        end = place + len(keys) - first - last
+        whole_word = others[end] if end < len(others) else ""
+        if not (keys[-1].isalpha() and whole_word.startswith(keys[-1]) and part.is_open):
+            return False
+    return True
+
+
+def _starts_fairly(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a part that starts at this word of the whole leaves out no start of a sentence."""
+    if whole.is_break(place):
+        return not _splits_list(whole, place)
+    number = place and whole.words.keys[place - 1]
+    if number and number[0].isdigit() and whole.is_break(place - 1):
+        return whole.text[whole.words.spans[place - 1][1]] in ".):"
+    return part.is_cut_before
+
+
+def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a part that ends before this word of the whole leaves out no end of a sentence."""
+    if whole.is_break(place):
+        return not _splits_list(whole, place)
+    return part.is_cut_after
+
+
+def _splits_list(view: TextView, place: int) -> bool:
+    """Whether a list or a table goes on over this place: a shorter list is another list."""
+    if not 0 < place < len(view.words):
+        return False
+    if view.is_item(place) and view.is_item(place - 1):
+        return True
+    return not (
+        view.follows_blank_line(place) or view.is_closed(place) or view.is_closed_after(place)
+    )
+
+
+def _says_the_same(one: TextView, start: int, other: TextView, place: int, count: int) -> bool:
+    """Whether equal words also agree in case where it matters, and in list and page numbers.
+
+    A number that only one of them has is no difference; 3. and 4. are one.
+    """
+    left, right = one.words, other.words
+    for index, aside in left.asides.items():
+        if start <= index < start + count:
+            twin = right.asides.get(index - start + place)
+            if twin is not None and twin != aside:
+                return False
+    ours, theirs = left.span(start, start + count), right.span(place, place + count)
+    if one.text[slice(*ours)] == other.text[slice(*theirs)]:
+        return True
+    restyled = is_restyled(left, start, right, place, count)
+    return not any(
+        case_matters(left, start + offset, right, place + offset, restyled=restyled)
+        for offset in range(count)
+    )
+
+
+# -- the better one as a part -------------------------------------------------------------------
+
+
+def _repeated_whole(worse: TextView, better: TextView, places: list[Span]) -> Span | None:
+    """The sentences at the start or end of `worse` that repeat all of `better`."""
+    text, count = worse.text, len(worse.words)
+    slack = 1 if len(better.words) > CUTTING else 0  # its first or last word may be cut
+    for start, end in places:
+        if start <= slack:
+            inside = [cut for cut in worse.cuts if worse.words.index_at(cut) <= end]
+            if inside:
+                return 0, inside[-1]
+        elif end >= count - slack:
+            # Only right where it starts: a heading above it holds for all of it.
+            below = (mark for mark in worse.marks if worse.words.index_at(mark) >= start)
+            cut = next(below, None)
+            if cut in worse.cuts:
+                return len(text[:cut].rstrip()), len(text)
+    return None

@@ -1,0 +1,203 @@
+"""Decisions of deduplication, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from ctxguard.stages._differences import Differences
+from ctxguard.stages._pool import Entry
+from ctxguard.text.facts import Fact
+from ctxguard.types import Chunk, Decision, JsonValue, Quote, Span
+
+__all__ = ["STAGE", "Redundant", "dropped", "emptied", "flagged", "name_of", "trimmed"]
+
+STAGE = "dedupe"
+Redundant = Literal["exact-duplicate", "near-duplicate", "subset"]
+Repeated = Literal["overlap", "repeated-text", "shared-text"]
+
+_SHOWN = 3
+"""Differences that a reason spells out."""
+_QUOTED = 60
+"""Characters of a text that a reason quotes."""
+_LISTED = 20
+"""Differences and twins that the details list."""
+_WHY_DROPPED: dict[Redundant, str] = {
+    "exact-duplicate": "the same text as {twin}",
+    "near-duplicate": (
+        "word for word {twin}; only case, spacing, punctuation, markup, list or page numbers differ"
+    ),
+    "subset": "all of it stands in {twin}, word for word",
+}
+_WHY_TRIMMED: dict[Repeated, str] = {
+    "overlap": "its {side} is also in {twin}: neighbouring windows of one text",
+    "repeated-text": "its {side} repeats {twin}; what it adds stays",
+    "shared-text": "the sentences it shares with {twin} stand there; those that differ stay here",
+}
+
+
+def name_of(chunk: Chunk) -> str:
+    """A chunk in a reason: its source, and its id to tell chunks of one source apart."""
+    return f"{_short(chunk.source)} ({chunk.id})" if chunk.source else chunk.id
+
+
+def emptied(entry: Entry, tokens: int) -> Decision:
+    """The drop of a blank chunk."""
+    return Decision(
+        stage=STAGE,
+        action="drop",
+        subject=entry.chunk.id,
+        code="empty",
+        reason="it is blank: there is nothing to lose",
+        tokens_before=tokens,
+        tokens_after=0,
+    )
+
+
+def dropped(
+    entry: Entry,
+    twin: Entry,
+    code: Redundant,
+    *,
+    score: float,
+    threshold: float | None = None,
+    tokens: int,
+) -> Decision:
+    """The drop of a chunk that its twin makes redundant; earlier trims of it become part of it."""
+    reason = _WHY_DROPPED[code].format(twin=name_of(twin.chunk))
+    details: dict[str, JsonValue] = {}
+    if entry.trims:
+        others = [trim.twin for trim in entry.trims]
+        reason += f"; the rest of it stands in {', '.join(map(str, others))}"
+        details["also"] = [other for other in others if other]
+    return Decision(
+        stage=STAGE,
+        action="drop",
+        subject=entry.chunk.id,
+        code=code,
+        reason=reason,
+        twin=twin.chunk.id,
+        score=score,
+        threshold=threshold,
+        tokens_before=tokens,
+        tokens_after=0,
+        details=details,
+    )
+
+
+def trimmed(
+    entry: Entry,
+    twin: Entry,
+    code: Repeated,
+    *,
+    removed: Sequence[Span],
+    score: float,
+    tokens: tuple[int, int],
+) -> Decision:
+    """The trim of what a chunk repeats; `removed` are spans of the text that came in."""
+    side = "start" if not removed or removed[0][0] == 0 else "end"
+    return Decision(
+        stage=STAGE,
+        action="trim",
+        subject=entry.chunk.id,
+        code=code,
+        reason=_WHY_TRIMMED[code].format(twin=name_of(twin.chunk), side=side),
+        twin=twin.chunk.id,
+        score=score,
+        tokens_before=tokens[0],
+        tokens_after=tokens[1],
+        details={"removed": [list(span) for span in removed]},
+    )
+
+
+def flagged(
+    entry: Entry,
+    twin: Entry,
+    found: Differences,
+    *,
+    score: float,
+    threshold: float,
+    also: Sequence[str],
+) -> Decision:
+    """The flag of two versions that both stay: a conflict of facts, or other words."""
+    facts = list(_facts(found))
+    differs: list[tuple[str, str]] = [
+        (left.text if left else "", right.text if right else "") for left, right in facts
+    ]
+    if not facts:
+        differs = list(_wordings(entry, twin, found))
+    where = name_of(twin.chunk)
+    shown = "; ".join(_difference(left, right, where) for left, right in differs[:_SHOWN])
+    if len(differs) > _SHOWN:
+        shown += f"; {len(differs) - _SHOWN} more differ"
+    if not differs:
+        shown = (
+            f"the sentences of {where} in another order"
+            if found.reordered
+            else f"the words of {where} in another case or grouping"
+        )
+    details: dict[str, JsonValue] = {"differs": [list(pair) for pair in differs[:_LISTED]]}
+    if also:
+        details["also"] = list(also[:_LISTED])
+    return Decision(
+        stage=STAGE,
+        action="flag",
+        subject=entry.chunk.id,
+        code="conflict" if facts else "different-wording",
+        reason=f"{shown}: two versions of one text, both stay",
+        twin=twin.chunk.id,
+        score=score,
+        threshold=threshold,
+        evidence=tuple(_quotes(entry, twin, facts)),
+        details=details,
+    )
+
+
+def _facts(found: Differences) -> Iterator[tuple[Fact | None, Fact | None]]:
+    """The facts that differ, each pair once."""
+    seen: set[tuple[Span | None, Span | None]] = set()
+    for place in found.places:
+        for difference in place.facts:
+            left, right = difference.left, difference.right
+            key = (left.span if left else None, right.span if right else None)
+            if key not in seen:
+                seen.add(key)
+                yield left, right
+
+
+def _quotes(
+    entry: Entry, twin: Entry, facts: Sequence[tuple[Fact | None, Fact | None]]
+) -> Iterator[Quote]:
+    """The differing facts, word for word, the subject's first in every pair."""
+    for pair in facts[:_LISTED]:
+        for owner, fact in zip((entry, twin), pair, strict=True):
+            if fact is not None:
+                span = owner.original(fact.span)
+                yield Quote(
+                    chunk_id=owner.chunk.id, span=span, text=owner.came_in[span[0] : span[1]]
+                )
+
+
+def _wordings(entry: Entry, twin: Entry, found: Differences) -> Iterator[tuple[str, str]]:
+    """The words, or sentences, that only one of the two has."""
+    text, other = entry.chunk.text, twin.chunk.text
+    for place in found.places:
+        yield text[slice(*place.worse)], other[slice(*place.better)]
+    if not found.places and not found.reordered:
+        for span in found.extra_worse:
+            yield text[slice(*span)], ""
+        for span in found.extra_better:
+            yield "", other[slice(*span)]
+
+
+def _difference(left: str, right: str, where: str) -> str:
+    if not right:
+        return f'"{_short(left)}" only here, not in {where}'
+    if not left:
+        return f'"{_short(right)}" in {where}, not here'
+    return f'"{_short(left)}" here, "{_short(right)}" in {where}'
+
+
+def _short(text: str) -> str:
+    text = " ".join(text[: 2 * _QUOTED].split())
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"

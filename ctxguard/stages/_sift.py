@@ -1,0 +1,298 @@
+"""Sifting: every chunk against the better-ranked ones that it shares words with.
+
+Repeated until nothing changes, so that the stage is idempotent by construction: the last pass is a
+run of the stage on its own output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ctxguard.stages._compare import Kin, Relation, compare
+from ctxguard.stages._differences import Differences, differences_of
+from ctxguard.stages._explain import Redundant, dropped, emptied, flagged, name_of, trimmed
+from ctxguard.stages._pool import Entry, cut
+from ctxguard.stages._shingles import candidates, containment
+from ctxguard.stages._view import Shared, TextView
+from ctxguard.stages._windows import neighbours
+from ctxguard.text.analysis import Analyzer
+from ctxguard.types import Chunk, Decision, Span
+
+__all__ = ["Settings", "Sifter"]
+
+_TWINS = 8
+"""Better-ranked chunks that one is compared with, those that share most first."""
+_VERSIONS = 3
+"""Better-ranked versions of a chunk that are looked at for what differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The fields of Deduplicate."""
+
+    shingle: int
+    near_duplicate: float
+    min_overlap: int
+    share_boilerplate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A better-ranked entry and what it means for the one under judgement."""
+
+    twin: Entry
+    relation: Relation
+    score: float
+
+
+class Sifter:
+    """One call of the stage: the entries in rank order, and what is known about their pairs."""
+
+    def __init__(self, settings: Settings, chunks: Sequence[Chunk], analyzer: Analyzer) -> None:
+        self.settings = settings
+        shared = Shared(analyzer, settings.shingle)
+        self.entries = [
+            Entry(rank=rank, chunk=chunk, view=TextView(chunk.text, shared), came_in=chunk.text)
+            for rank, chunk in enumerate(chunks)
+        ]
+        self._tokens = analyzer.count
+        self._by_id = {entry.chunk.id: entry for entry in self.entries}
+        self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
+        self._matched: dict[Entry, list[_Match]] = {}
+        self._flags: dict[Entry, Decision] = {}
+
+    def run(self) -> None:
+        """Sift until nothing is left to take out, then flag the versions that stay."""
+        while self._pass():
+            pass
+        for entry in self._alive():
+            if entry not in self._flags:
+                self._flag(entry, self._matched[entry])
+
+    def kept(self) -> tuple[Chunk, ...]:
+        """The chunks that stay, as they are now."""
+        return tuple(entry.chunk for entry in self._alive())
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was decided, by the rank of its subject."""
+        out: list[Decision] = []
+        for entry in self.entries:
+            flag = self._flags.get(entry)
+            made = [entry.dropped] if entry.dropped else [*entry.trims, *([flag] if flag else [])]
+            out += [self._redirected(decision) for decision in made]
+        return tuple(out)
+
+    # -- a pass ---------------------------------------------------------------------------------
+
+    def _alive(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.dropped is None]
+
+    def _pass(self) -> bool:
+        """One pass over the entries that are left; whether anything was taken out."""
+        before = len(self._alive())
+        left = self._without_exact()
+        near = candidates([entry.view.shingles for entry in left])
+        changed = len(left) < before
+        for entry, twins in zip(left, near, strict=True):
+            changed |= self._settle(entry, [left[twin] for twin in twins])
+        return changed
+
+    def _without_exact(self) -> list[Entry]:
+        """Drop the blank ones and, of those with the same text, all but the best-ranked."""
+        first: dict[str, Entry] = {}
+        for entry in self._alive():
+            text = entry.view.spaced
+            if not text:
+                entry.dropped = emptied(entry, self._tokens(entry.came_in))
+                continue
+            twin = first.setdefault(text, entry)
+            if twin is not entry:
+                self._drop(entry, _Match(twin, Relation(kind="copy"), 1.0))
+        return list(first.values())
+
+    def _settle(self, entry: Entry, twins: Sequence[Entry]) -> bool:
+        """Drop or trim an entry as far as the better-ranked ones allow; whether it changed."""
+        changed = False
+        while True:
+            matches = [match for twin in self._roots(twins) if (match := self._match(entry, twin))]
+            redundant = [match for match in matches if match.relation.kind in ("copy", "part")]
+            if redundant:
+                self._drop(entry, min(redundant, key=_rank))
+                return True
+            if not (self._trim(entry, matches) or self._share(entry, matches)):
+                self._matched[entry] = matches
+                return changed
+            changed = True
+
+    def _roots(self, twins: Sequence[Entry]) -> list[Entry]:
+        """The twins, or what stands for them, those first that share most; not all of many."""
+        return list(dict.fromkeys(map(self._root, twins[: 2 * _TWINS])))[:_TWINS]
+
+    def _match(self, entry: Entry, twin: Entry) -> _Match | None:
+        """What a better-ranked entry means for this one, None if they have too little in common."""
+        key = entry.view, twin.view
+        if key not in self._known:
+            score = containment(entry.view.shingles, twin.view.shingles)
+            kin = _kin(entry.chunk, twin.chunk)
+            self._known[key] = self._relation(*key, kin, score=score), score
+        relation, score = self._known[key]
+        return _Match(twin, relation, score) if relation.kind != "none" else None
+
+    def _relation(self, worse: TextView, better: TextView, kin: Kin, *, score: float) -> Relation:
+        if score >= self.settings.near_duplicate:
+            return compare(worse, better, kin=kin)
+        window = neighbours(worse, better) if kin != "other" else None
+        if window is None:
+            return Relation(kind="none")
+        return Relation(kind="repeat", removed=window.removed, window=True)
+
+    # -- what is done ---------------------------------------------------------------------------
+
+    def _drop(self, entry: Entry, match: _Match) -> None:
+        """Leave an entry out; the twin remembers where else its text stands."""
+        twin = match.twin
+        entry.dropped = dropped(
+            entry,
+            twin,
+            _drop_code(entry, match),
+            score=match.score,
+            threshold=self.settings.near_duplicate,
+            tokens=self._tokens(entry.came_in),
+        )
+        gone, stays = entry.chunk, twin.chunk
+        sources = dict.fromkeys((*stays.also_in, gone.source or gone.id, *gone.also_in))
+        sources.pop(stays.source or stays.id, None)
+        twin.chunk = replace(stays, also_in=tuple(sources))
+
+    def _trim(self, entry: Entry, matches: Sequence[_Match]) -> bool:
+        """Take out what the best-ranked twin that is repeated has too; whether it was worth it."""
+        text = entry.chunk.text
+        if not _can_be_cut(entry.chunk):
+            return False
+        for match in sorted(matches, key=_rank):
+            removed = match.relation.removed
+            if removed is None or not self._is_worthwhile(text[slice(*removed)]):
+                continue
+            kept = _rest(removed, text)
+            if kept is not None:
+                code = "overlap" if match.relation.window else "repeated-text"
+                before = self._tokens(text)
+                gone = cut(entry, [kept])
+                tokens = before, self._tokens(entry.chunk.text)
+                entry.trims.append(
+                    trimmed(entry, match.twin, code, removed=gone, score=match.score, tokens=tokens)
+                )
+                return True
+        return False
+
+    def _is_worthwhile(self, removed: str) -> bool:
+        return self._tokens(removed) >= self.settings.min_overlap
+
+    def _share(self, entry: Entry, matches: Sequence[_Match]) -> bool:
+        """With `share_boilerplate`: leave only what differs from the best-ranked version."""
+        text = entry.chunk.text
+        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk):
+            return False
+        before = self._tokens(text)
+        for match, found in self._versions(entry, matches):
+            kept = _complement(found.shared, text)
+            shared = sum(self._tokens(text[slice(*span)]) for span in found.shared)
+            if not kept or shared < max(self.settings.min_overlap, before / 2):
+                continue
+            self._flag(entry, matches)
+            note = f"[Otherwise the same text as {name_of(match.twin.chunk)}:]\n"
+            gone = cut(entry, kept, note=note)
+            tokens = before, self._tokens(entry.chunk.text)
+            entry.trims.append(
+                trimmed(
+                    entry, match.twin, "shared-text", removed=gone, score=match.score, tokens=tokens
+                )
+            )
+            return True
+        return False
+
+    def _versions(
+        self, entry: Entry, matches: Sequence[_Match]
+    ) -> Iterator[tuple[_Match, Differences]]:
+        """The entries of which this one is another version, best-ranked first."""
+        near = [match for match in matches if match.relation.kind == "other"]
+        for match in sorted(near, key=_rank)[:_VERSIONS]:
+            found = differences_of(entry.view, match.twin.view)
+            if found.versions:
+                yield match, found
+
+    def _flag(self, entry: Entry, matches: Sequence[_Match]) -> None:
+        """Flag the best-ranked version that conflicts, else the best-ranked with other words."""
+        versions: list[tuple[_Match, Differences]] = []
+        for match, found in self._versions(entry, matches):
+            versions.append((match, found))
+            if found.conflict:
+                break
+        if not versions:
+            return
+        best, found = versions[-1] if versions[-1][1].conflict else versions[0]
+        also = [match.twin.chunk.id for match, _ in versions if match is not best]
+        self._flags[entry] = flagged(
+            entry,
+            best.twin,
+            found,
+            score=best.score,
+            threshold=self.settings.near_duplicate,
+            also=also,
+        )
+
+    # -- twins ----------------------------------------------------------------------------------
+
+    def _root(self, entry: Entry) -> Entry:
+        """The entry that holds what this one said: itself, or its twin's if it was dropped."""
+        while entry.dropped is not None and entry.dropped.twin is not None:
+            entry = self._by_id[entry.dropped.twin]
+        return entry
+
+    def _redirected(self, decision: Decision) -> Decision:
+        """The decision with a twin that is still there."""
+        if decision.twin is None:
+            return decision
+        return replace(decision, twin=self._root(self._by_id[decision.twin]).chunk.id)
+
+
+def _rank(match: _Match) -> int:
+    return match.twin.rank
+
+
+def _drop_code(entry: Entry, match: _Match) -> Redundant:
+    if match.relation.kind == "part":
+        return "subset"
+    same = entry.view.analysis.normalised == match.twin.view.analysis.normalised
+    return "exact-duplicate" if same else "near-duplicate"
+
+
+def _kin(one: Chunk, other: Chunk) -> Kin:
+    if one.source != other.source:
+        return "other"
+    return "same" if one.source else "unknown"
+
+
+def _can_be_cut(chunk: Chunk) -> bool:
+    """Whether the framework's form of the chunk holds its text, so that both are cut alike."""
+    return not chunk.rendered or chunk.text in chunk.rendered
+
+
+def _rest(removed: Span, text: str) -> Span | None:
+    """What remains without a piece at the start or the end; None if that is blank."""
+    kept = (removed[1], len(text)) if removed[0] == 0 else (0, removed[0])
+    return kept if text[slice(*kept)].strip() else None
+
+
+def _complement(spans: Sequence[Span], text: str) -> list[Span]:
+    """The pieces between ascending spans, without the whitespace around them."""
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    pieces: list[Span] = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        piece = text[start:end]
+        bare = piece.strip()
+        if bare:
+            lead = start + len(piece) - len(piece.lstrip())
+            pieces.append((lead, lead + len(bare)))
+    return pieces

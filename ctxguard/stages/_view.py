@@ -1,0 +1,233 @@
+"""A text as the comparison sees it: words, where sentences and lines start, how it ends."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxguard.stages._shingles import Shingles, shingles_of
+from ctxguard.stages._words import Words, split_joints, without_asides, words_of
+from ctxguard.text.analysis import Analysis, Analyzer
+from ctxguard.types import Span
+
+__all__ = ["CUTTING", "Shared", "TextView"]
+
+CUTTING = 12
+"""Words from which on a text without a full stop passes for a cutting of a longer one: 'Notice: 30
+days' may be a version of its own of 'Notice: 30 days for tenants'."""
+
+_TERMINATORS = ".!?;:\u2026\u3002\uff01\uff1f\uff1b\uff1a\u061f\u06d4\u0964"
+"""Full stops and their like, Latin, Chinese, Arabic, Urdu and Devanagari."""
+_CLOSERS = re.compile(r"[\s\"'\u2019\u201d»)\]*_`]+$")
+_FULL_STOPS = tuple(".!?\u3002\uff01\uff1f\u061f\u06d4\u0964")
+_PARAGRAPH = 200
+"""Characters before a place that tell whether a sentence ends there."""
+_HEADING = re.compile(r"[#*_ \t]*[^\W_a-z]\S*(?:[ \t]+\S+){0,9}(?<=[^\W_])")
+"""Up to ten words on a line of their own, the first one capitalised, no mark at the end."""
+_NUMBER_ONLY = re.compile(r"\s*\(?\w{1,4}\.")
+_ITEM = re.compile(r"[ \t]*(?:[-*+•◦‣▪·\u2013\u2014|]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)])\s")
+
+
+class Shared:
+    """What the texts of one call share: an analyzer, the shingle size, numbers for words."""
+
+    def __init__(self, analyzer: Analyzer, shingle: int) -> None:
+        self.analyzer = analyzer
+        self.shingle = shingle
+        self._ids: dict[str, int] = {}
+
+    def ids(self, keys: list[str]) -> NDArray[np.int32]:
+        """An id for each word, equal for equal words; shape `(words,)`."""
+        ids = self._ids
+        return np.array([ids.setdefault(key, len(ids)) for key in keys], dtype=np.int32)
+
+
+class TextView:
+    """One text under comparison; everything about it is computed when first asked for."""
+
+    def __init__(self, text: str, shared: Shared, *, words: Words | None = None) -> None:
+        self.text = text
+        self.shared = shared
+        if words is not None:
+            self.words = words
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Tokens and sentences of the text."""
+        return self.shared.analyzer.analyse(self.text)
+
+    @cached_property
+    def shingles(self) -> Shingles:
+        """What candidates are found by."""
+        return shingles_of(self.text, self.shared.shingle)
+
+    @cached_property
+    def words(self) -> Words:
+        """Its content words."""
+        return words_of(self.text)
+
+    @cached_property
+    def ids(self) -> NDArray[np.int32]:
+        """A number for each content word; shape `(words,)`."""
+        return self.shared.ids(self.words.keys)
+
+    @cached_property
+    def code(self) -> bytes:
+        """The `ids` as bytes, four for each word: runs of words are found at the speed of C."""
+        return self.ids.tobytes()
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The distinct content words."""
+        return frozenset(self.words.keys)
+
+    @cached_property
+    def spaced(self) -> str:
+        """The text with one space for every run of whitespace, none at its ends."""
+        return " ".join(self.text.split())
+
+    @cached_property
+    def marks(self) -> tuple[int, ...]:
+        """Characters at which a sentence or a line that was meant as one starts, ascending."""
+        sentences = (start for start, _ in self.analysis.sentences)
+        return tuple(sorted({0, *sentences, *_meant_lines(self.text)}))
+
+    @cached_property
+    def cuts(self) -> tuple[int, ...]:
+        """The `marks` at which the text may be cut in two: after a full stop or a heading.
+
+        What follows 'You shall not:' would say something else without it.
+        """
+        return tuple(mark for mark in self.marks if _may_cut(self.text, mark))
+
+    @cached_property
+    def breaks(self) -> tuple[int, ...]:
+        """Indexes of the words at `marks`, and the number of words; ascending."""
+        places = {self.words.index_at(mark) for mark in self.marks}
+        return tuple(sorted({0, *places, len(self.words)}))
+
+    @cached_property
+    def ranges(self) -> tuple[Span, ...]:
+        """Sentences (or lines) as ranges of words: `(first, past the last)`."""
+        return tuple(zip(self.breaks, self.breaks[1:], strict=False))
+
+    @cached_property
+    def range_keys(self) -> tuple[bytes, ...]:
+        """What each of the `ranges` says, for comparison."""
+        return tuple(self.code[4 * start : 4 * end] for start, end in self.ranges)
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether it ends as a text does that was cut off."""
+        end = _CLOSERS.sub("", self.text)
+        return end.endswith(("...", "…", "[…]")) or not end.endswith(tuple(_TERMINATORS))
+
+    @cached_property
+    def is_cut_before(self) -> bool:
+        """Whether its first sentence lacks its start: long enough for a cutting, in lower case."""
+        return len(self.words) >= CUTTING and self.words.raw(0)[:1].islower()
+
+    @cached_property
+    def is_cut_after(self) -> bool:
+        """Whether its last sentence lacks its end."""
+        return len(self.words) >= CUTTING and self.is_open and not self.is_list
+
+    @cached_property
+    def is_list(self) -> bool:
+        """Whether its lines mostly have no full stop, so that a missing one means nothing."""
+        ends = [self.is_closed(index) for index in self.breaks[1:-1]]
+        return bool(ends) and 2 * sum(ends) <= len(ends)
+
+    def against(self, other: TextView) -> TextView:
+        """This view with words hyphenated at a line's end read as the other text has them."""
+        words = split_joints(self.words, other.known)
+        if words is self.words:
+            return self
+        return TextView(self.text, self.shared, words=words)
+
+    @cached_property
+    def bare(self) -> TextView:
+        """This view without the numbers of lists and pages; itself where there are none."""
+        words = without_asides(self.words)
+        if words is self.words:
+            return self
+        return TextView(self.text, self.shared, words=words)
+
+    def is_break(self, index: int) -> bool:
+        """Whether a sentence or a meant line starts at this word, or the text ends before it."""
+        place = bisect_left(self.breaks, index)
+        return place < len(self.breaks) and self.breaks[place] == index
+
+    def mark_at(self, index: int) -> int:
+        """The character at which the sentence or line that starts with this word starts."""
+        if index >= len(self.words):
+            return len(self.text)
+        place = bisect_left(self.marks, self.words.spans[index][0] + 1) - 1
+        return self.marks[place]
+
+    def is_item(self, index: int) -> bool:
+        """Whether the line of this word is an item of a list or a row of a table."""
+        start = self.words.spans[index][0]
+        line = self.text.rfind("\n", 0, start) + 1
+        return _ITEM.match(self.text, line) is not None
+
+    def follows_blank_line(self, index: int) -> bool:
+        """Whether a blank line, or nothing, stands before the word's line."""
+        before, after = self.words.span(index, index)
+        return index == 0 or self.text.count("\n", before, after) > 1
+
+    def is_closed(self, index: int) -> bool:
+        """Whether a full stop (or its like) stands before the word."""
+        before, after = self.words.span(index, index)
+        return any(mark in _TERMINATORS for mark in self.text[before:after])
+
+    def is_closed_after(self, index: int) -> bool:
+        """Whether the sentence or line that starts with this word ends with a full stop."""
+        return self.is_closed(self.breaks[bisect_left(self.breaks, index + 1)])
+
+
+def _may_cut(text: str, place: int) -> bool:
+    """Whether a sentence (and not just a list's number) or a heading ends before a character."""
+    window = text[max(0, place - _PARAGRAPH) : place]
+    before = _CLOSERS.sub("", window)
+    above, _, line = before.rpartition("\n")
+    if before.endswith(_FULL_STOPS):
+        return not _NUMBER_ONLY.fullmatch(line)
+    first = text[place : place + 1]
+    return (
+        "\n" in window[len(before) :]
+        and _HEADING.fullmatch(line) is not None
+        and first.isalpha()
+        and not first.islower()
+        and (not above.strip(" \t\r") or above.rstrip(" \t\r").endswith("\n"))
+    )
+
+
+def _meant_lines(text: str) -> list[int]:
+    """Where lines start that no line wrapping explains.
+
+    A wrapped line ends because the next word would not have fitted the longest line; a heading, a
+    list item or a paragraph ends although it would have.
+    """
+    lines = text.split("\n")
+    if len(lines) == 1:
+        return []
+    longest = max(map(len, lines))
+    starts: list[int] = []
+    place = 0
+    previous = ""
+    for line in lines:
+        bare = line.lstrip()
+        if bare and place:
+            before = previous.rstrip()
+            word = bare.split(None, 1)[0]
+            fits = len(before) + 1 + len(word) <= longest
+            if not before or (fits and before[-1] != ","):
+                starts.append(place + len(line) - len(bare))
+        place += len(line) + 1
+        previous = line
+    return starts

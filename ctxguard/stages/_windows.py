@@ -1,0 +1,105 @@
+"""Neighbouring windows of one text: the end of one is the start of the other.
+
+Text splitters cut a document into windows that overlap (`chunk_overlap`), often inside a sentence
+or a word. What overlaps is equal character for character, runs of whitespace taken as one space.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ctxguard.stages._view import TextView
+from ctxguard.types import Span
+
+__all__ = ["Window", "neighbours"]
+
+_PROBE = 32
+"""Characters that have to agree before an overlap is measured."""
+_TRIES = 32
+"""Places that are tried when a text repeats itself."""
+_CONTEXT_WORDS = 8
+"""Words that stay on the seam when a sentence has to be cut: a fact is shorter than that, so
+whatever straddled the seam is still whole in what remains."""
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Two texts that are neighbouring windows of one."""
+
+    removed: Span | None
+    """What the worse-ranked one can do without; None when cutting it would lose a sentence."""
+
+
+def neighbours(worse: TextView, better: TextView) -> Window | None:
+    """What two neighbouring windows of one text repeat at their seam; None if they are none.
+
+    What remains of the worse-ranked one starts or ends with a sentence; it starts or ends inside
+    one, at a space, only where the splitter had already cut that sentence.
+    """
+    length = _overlap(better.spaced, worse.spaced)
+    if length:
+        return Window(_from_start(worse, better, length))
+    length = _overlap(worse.spaced, better.spaced)
+    return Window(_from_end(worse, better, length)) if length else None
+
+
+def _overlap(first: str, second: str) -> int:
+    """Length of the longest end of `first` that is the start of `second`, but not all of either."""
+    probe = second[:_PROBE]
+    if len(probe) < _PROBE:
+        return 0
+    place = first.find(probe, 1)
+    for _ in range(_TRIES):
+        if place < 0:
+            break
+        if len(first) - place < len(second) and second.startswith(first[place:]):
+            return len(first) - place
+        place = first.find(probe, place + 1)
+    return 0
+
+
+def _from_start(worse: TextView, better: TextView, length: int) -> Span | None:
+    text = worse.text
+    end = _skip_space(text, _place_after(worse, length))
+    inside = [mark for mark in worse.cuts if mark <= end]
+    if inside:
+        return 0, inside[-1]
+    seam = _skip_space(better.text, _place_after(better, len(better.spaced) - length))
+    if seam in better.marks:
+        return None  # A whole sentence starts here, and only `worse` may have all of it.
+    starts = [match.start() for match in _WORD.finditer(text, 0, end)]
+    return (0, starts[-_CONTEXT_WORDS]) if len(starts) > _CONTEXT_WORDS else None
+
+
+def _from_end(worse: TextView, better: TextView, length: int) -> Span | None:
+    text = worse.text
+    start = _place_after(worse, len(worse.spaced) - length)
+    inside = [mark for mark in worse.cuts if mark >= start]
+    if inside:
+        return len(text[: inside[0]].rstrip()), len(text)
+    seam = _skip_space(better.text, _place_after(better, length))
+    if seam in better.marks or not worse.is_open:
+        return None  # `worse` ends with a whole sentence, and `better` may have cut its start.
+    ends = [match.end() for match in _WORD.finditer(text, start)]
+    return (ends[_CONTEXT_WORDS - 1], len(text)) if len(ends) > _CONTEXT_WORDS else None
+
+
+def _place_after(view: TextView, length: int) -> int:
+    """Where the first `length` characters of a text end, a run of whitespace counted as one."""
+    if len(view.spaced) == len(view.text):
+        return length
+    for match in _WORD.finditer(view.text) if length > 0 else ():
+        size = match.end() - match.start()
+        if length <= size:
+            return match.start() + length
+        length -= size + 1
+        if length == 0:
+            return match.end()
+    return 0
+
+
+def _skip_space(text: str, place: int) -> int:
+    match = _WORD.search(text, place)
+    return match.start() if match else len(text)

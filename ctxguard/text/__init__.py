@@ -1,0 +1,1 @@
+"""Text: tokens, sentences and facts, each computed once per distinct text."""

@@ -1,0 +1,179 @@
+"""What is known about a text, computed once per distinct text and shared by every stage."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxguard.text.facts import Fact, extract_facts
+from ctxguard.text.normalise import normalise
+from ctxguard.text.sentences import Span, split_sentences
+from ctxguard.text.tokens import Tokenizer, tokenizer_for
+
+__all__ = ["Analysis", "Analyzer", "default_analyzer"]
+
+_MAX_BYTES = 64 * 1024 * 1024
+_BYTES_PER_CHARACTER = 16
+"""What the normalised text, the sentences and the facts of a text weigh at most, all computed:
+6 to 14 bytes per character measured on contracts, articles and JSON."""
+
+
+class Analysis:
+    """A text, its token ids, and what was computed from it so far.
+
+    `normalised`, `sentences` and `facts` are computed at first use and kept. Two threads that ask
+    at the same moment may both compute; both get equal values.
+    """
+
+    __slots__ = ("_facts", "_normalised", "_sentences", "ids", "text")
+
+    text: str
+    """The text, as it came in."""
+    ids: NDArray[np.int64]
+    """Token ids of the budget's tokenizer, shape `(tokens,)`, read-only."""
+
+    def __init__(self, text: str, ids: NDArray[np.int64]) -> None:
+        self.text = text
+        self.ids = ids
+        self._normalised: str | None = None
+        self._sentences: tuple[Span, ...] | None = None
+        self._facts: tuple[Fact, ...] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the text has."""
+        return int(self.ids.size)
+
+    @property
+    def normalised(self) -> str:
+        """The text with what cannot change a fact removed; equal for copies only."""
+        if self._normalised is None:
+            self._normalised = normalise(self.text)
+        return self._normalised
+
+    @property
+    def sentences(self) -> tuple[Span, ...]:
+        """Sentences as spans of characters, in order."""
+        if self._sentences is None:
+            self._sentences = split_sentences(self.text)
+        return self._sentences
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Material facts, ordered by span."""
+        if self._facts is None:
+            self._facts = extract_facts(self.text)
+        return self._facts
+
+    def __repr__(self) -> str:
+        """The size and the beginning of the text."""
+        return f"Analysis(tokens={self.tokens}, text={self.text[:40]!r})"
+
+
+class Analyzer:
+    """Analyses texts with one tokenizer and remembers the ones used last; thread-safe.
+
+    Copies and pickles carry the tokenizer and the limit, not the cache.
+    """
+
+    __slots__ = ("_bytes", "_cache", "_lock", "max_bytes", "tokenizer")
+
+    def __init__(self, tokenizer: Tokenizer, *, max_bytes: int = _MAX_BYTES) -> None:
+        """Make an empty cache.
+
+        Args:
+            tokenizer: counts. What its `encode` raises, `analyse` and `count` raise.
+            max_bytes: limit of the cache, by an upper estimate of what an analysis weighs.
+        """
+        self.tokenizer = tokenizer
+        self.max_bytes = max_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+        # The text itself is the key: an Analysis holds it anyway, its hash is computed once per
+        # object, and there are no collisions (1,000 characters: 0.5 µs; with blake2b 3 µs).
+        self._cache: OrderedDict[str, Analysis] = OrderedDict()
+
+    def analyse(self, text: str) -> Analysis:
+        """The analysis of a text, from the cache where it is there.
+
+        The lock is not held while the tokenizer works: two threads with the same new text may
+        both tokenise it, and get the same object afterwards.
+        """
+        with self._lock:
+            known = self._cache.get(text)
+            if known is not None:
+                self._cache.move_to_end(text)
+                return known
+        return self._remember(Analysis(text, _as_ids(self.tokenizer.encode(text))))
+
+    def count(self, text: str) -> int:
+        """How many tokens the text has."""
+        return self.analyse(text).tokens
+
+    def _remember(self, analysis: Analysis) -> Analysis:
+        size = _size(analysis)
+        with self._lock:
+            known = self._cache.get(analysis.text)
+            if known is not None:
+                return known
+            if size <= self.max_bytes:
+                self._cache[analysis.text] = analysis
+                self._bytes += size
+            while self._bytes > self.max_bytes:
+                _, oldest = self._cache.popitem(last=False)
+                self._bytes -= _size(oldest)
+        return analysis
+
+    def __copy__(self) -> Analyzer:
+        """A new one with the same tokenizer and an empty cache."""
+        return Analyzer(self.tokenizer, max_bytes=self.max_bytes)
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Analyzer:
+        """As `copy`: tokenizers are shared, some of them cannot be copied."""
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the tokenizer and the limit."""
+        return (_restore, (self.tokenizer, self.max_bytes))
+
+    def __repr__(self) -> str:
+        """The tokenizer and how full the cache is."""
+        return (
+            f"Analyzer({self.tokenizer!r}, {len(self._cache)} texts, "
+            f"{self._bytes:,} of {self.max_bytes:,} bytes)"
+        )
+
+
+@lru_cache(maxsize=1)
+def default_analyzer() -> Analyzer:
+    """The Analyzer that everything shares which was not given one: o200k_base or the estimate."""
+    return Analyzer(tokenizer_for())
+
+
+def _restore(tokenizer: Tokenizer, max_bytes: int) -> Analyzer:
+    return Analyzer(tokenizer, max_bytes=max_bytes)
+
+
+def _as_ids(encoded: Any) -> NDArray[np.int64]:
+    """Ids as a read-only array of shape `(tokens,)`, from whatever a tokenizer returns.
+
+    A list, an array, a tensor with a batch dimension of one, or an `Encoding` of Hugging Face
+    tokenizers (its `ids`).
+    """
+    ids = np.array(getattr(encoded, "ids", encoded), dtype=np.int64).reshape(-1)
+    ids.flags.writeable = False
+    return ids
+
+
+def _size(analysis: Analysis) -> int:
+    """Bytes that an analysis may come to weigh, whether computed or not: so it never changes."""
+    characters = len(analysis.text)
+    return (
+        sys.getsizeof(analysis.text) + analysis.ids.nbytes + _BYTES_PER_CHARACTER * characters + 512
+    )

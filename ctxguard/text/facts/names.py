@@ -1,0 +1,196 @@
+"""Names of people, organisations, places and defined terms: runs of capitalised words."""
+
+# ruff: noqa: RUF001 -- quotation marks, dashes and signs are what this module reads
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ctxguard.text.facts.vocabulary import COMMON, MODALS, NEGATIONS, REFERENCE_HEADS
+from ctxguard.text.sentences import Span
+
+__all__ = ["Name", "NameReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that was read."""
+
+    value: str
+    """Its words without punctuation, legal forms unified: "ACME, Incorporated" is "Acme Inc"."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    start: int
+    end: int
+    link: str
+    """What joins it to the word before: "", "of", "&", "-"."""
+
+
+_GAP = r"\*{0,3}(?:[ \t\u00a0]{1,20}|[ \t]{0,8}\r?\n[ \t]{0,8})\*{0,3}"
+"""Between words: spaces, a wrapped line, the stars of bold text; no blank line."""
+_NEXT = re.compile(
+    rf"(?:{_GAP}|(?P<hyphen>-)|\s?(?P<and>&)\s?"
+    rf"|{_GAP}(?P<of>of|de|la|van|von|der|den|du|del|di|da|dos|bin){_GAP}(?:(?:the|la|der|den|los){_GAP})?)"
+    r"(?P<word>[^\W\d_]\w*(?:['’][^\W\d_]+)*)"
+)
+_INITIALS = re.compile(r"(?:[^\W\d_]\.){2,}(?:[^\W\d_](?!\w))?")
+_LEGAL_FORMS = {
+    "inc": "Inc", "incorporated": "Inc", "ltd": "Ltd", "limited": "Ltd", "llc": "LLC", "llp": "LLP",
+    "corp": "Corp", "corporation": "Corp", "co": "Co", "company": "Co", "plc": "PLC",
+    "gmbh": "GmbH", "ag": "AG", "kg": "KG", "sa": "SA", "nv": "NV", "bv": "BV", "lp": "LP",
+}  # fmt: skip
+_SUFFIX = re.compile(
+    rf",?{_GAP}(?P<form>Inc(?:orporated)?|L\.?L\.?[CP]|Ltd|Limited|Corp(?:oration)?|Co|PLC|plc|GmbH|"
+    r"AG|KG|S\.?A\.?|N\.?V\.?|B\.?V\.?|L\.?P\.?)\b\.?",
+)
+_DOTTED = frozenset("mr mrs ms dr prof st jr sr rev hon gov gen col capt lt sgt".split())  # noqa: SIM905 -- reads as one line
+_POSSESSIVE = re.compile(r"['’][sS]?$")
+_STARTS_AFTER = frozenset(".!?:;…。！？|#>")
+_MARKERS = frozenset("-–—*+•◦▪‣●")
+_SKIPPED = frozenset(" \t\u00a0\"'“”‘’«»([{_`") | _MARKERS
+
+
+class NameReader:
+    """Reads the names of one text; looks further around only where a capital may mean nothing.
+
+    The first word of a sentence, the words of a heading and capitals among capitals are names
+    unless they are common words, or the text also has them in lower case.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lower: frozenset[str] | None = None
+
+    def read(self, start: int, end: int) -> tuple[tuple[Name, ...], int]:
+        """The names in the run of capitalised words that begins with the word `start` to `end`.
+
+        Returns:
+            The names (none when every word of the run is an ordinary one), and the end of the run.
+        """
+        words = self._run(start, end)
+        groups: list[list[_Word]] = [[]]
+        for word in words:
+            if self._is_ordinary(word, first=word is words[0]):
+                groups.append([])
+            else:
+                groups[-1].append(word)
+        return tuple(_name(self._text, group) for group in groups if group), words[-1].end
+
+    def starts_sentence(self, start: int) -> bool:
+        """Whether a word at `start` is capitalised by its place: after a full stop, in a new line."""
+        text = self._text
+        index = start - 1
+        lines = 0
+        is_item = False
+        while index >= 0 and (text[index] in _SKIPPED or text[index] in "\r\n"):
+            lines += text[index] == "\n"
+            is_item = is_item or (lines == 0 and text[index] in _MARKERS)
+            index -= 1
+        if index < 0 or lines > 1 or text[index] in _STARTS_AFTER:
+            return True
+        if lines:
+            return is_item or self._is_heading(index)
+        return text[index] == ")" and index > 0 and text[index - 1].isdigit()  # "1) Foo"
+
+    def _run(self, start: int, end: int) -> list[_Word]:
+        text = self._text
+        if initials := _INITIALS.match(text, start):
+            end = initials.end()
+        words = [_Word(text[start:end], start, end, "")]
+        for following in self._following(words[0]):
+            words.append(following)
+        if suffix := _SUFFIX.match(text, words[-1].end):
+            words.append(_Word(suffix["form"], suffix.start("form"), suffix.end(), ""))
+        return words
+
+    def _following(self, word: _Word) -> Iterator[_Word]:
+        text = self._text
+        while True:
+            after = word.end
+            if text.startswith(".", after) and (
+                len(word.text) == 1 or word.text.lower() in _DOTTED
+            ):
+                after += 1
+            match = _NEXT.match(text, after)
+            if match is None or not _continues(match["word"]):
+                return
+            link = match["hyphen"] or match["and"] or match["of"] or ""
+            word = _Word(match["word"], match.start("word"), match.end(), link)
+            yield word
+
+    def _is_ordinary(self, word: _Word, *, first: bool) -> bool:
+        """Whether a word owes its capital to its place, and stands in lower case elsewhere."""
+        by_place = (
+            (first and self.starts_sentence(word.start))
+            or (len(word.text) > 3 and word.text.isupper() and self._among_capitals(word))
+            or self._is_heading(word.start)
+        )
+        return by_place and _bare(word.text).lower() in self._lower_words()
+
+    def _among_capitals(self, word: _Word) -> bool:
+        around = (
+            self._text[max(0, word.start - 30) : word.start] + self._text[word.end : word.end + 30]
+        )
+        return sum(map(str.isupper, around)) > sum(map(str.islower, around))
+
+    def _is_heading(self, index: int) -> bool:
+        """Whether the line around `index` reads as a heading, and is no part of a paragraph."""
+        text = self._text
+        begin = max(text.rfind("\n", max(0, index - 90), index) + 1, index - 90, 0)
+        end = text.find("\n", index, index + 90)
+        if end < 0:
+            end = min(len(text), index + 90)
+            if end < len(text) or "\n" not in text:
+                return False
+        line = text[begin:end].strip()
+        if line.startswith("#"):
+            return True
+        if not line or len(line) > 80 or line[-1] in ".!?,;":
+            return False
+        before = text[max(0, begin - 20) : begin].rstrip(" \t")
+        if before.strip() and not before.endswith("\n\n") and before.rstrip()[-1] not in ".!?:;":
+            return False
+        return all(word[0].isupper() or len(word) < 4 for word in line.split() if word[0].isalpha())
+
+    def _lower_words(self) -> frozenset[str]:
+        if self._lower is None:
+            self._lower = frozenset(re.findall(r"[^\W\d_]+", self._text))
+        return self._lower
+
+
+def _continues(word: str) -> bool:
+    """Whether a run goes on with this word; "Vitamin A", "World War I" do, "Acme The" does not."""
+    lower = word.lower()
+    if len(word) == 1:
+        return word.isupper()
+    return (
+        word[0].isupper()
+        and lower not in COMMON
+        and lower not in NEGATIONS
+        and lower not in MODALS
+        and lower not in REFERENCE_HEADS
+        and not any(map(str.isdigit, word))
+    )
+
+
+def _bare(word: str) -> str:
+    return _POSSESSIVE.sub("", word).replace(".", "")
+
+
+def _name(text: str, words: list[_Word]) -> Name:
+    parts: list[str] = []
+    for index, word in enumerate(words):
+        if index and word.link:
+            parts.append(word.link)
+        bare = _bare(word.text)
+        form = _LEGAL_FORMS.get(bare.lower()) if index else None
+        is_shouted = len(bare) > 3 and bare.isupper()
+        parts.append(form or (bare.capitalize() if is_shouted else bare))
+    end = words[-1].end
+    return Name(" ".join(parts), (words[0].start, end))

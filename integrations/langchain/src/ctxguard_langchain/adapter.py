@@ -1,0 +1,113 @@
+"""The adapter that `guard()` finds for LangChain and LangGraph objects."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TypeVar, cast
+
+from langchain_core.runnables import Runnable
+from langchain_core.vectorstores import VectorStore
+
+from ctxguard.errors import UnsupportedObjectError
+from ctxguard.guard import Guard
+from ctxguard.handle import Coverage, CoverageWarning, Handle
+from ctxguard_langchain.classes import give, handle_of, is_guarded, is_root, view_of
+from ctxguard_langchain.dynamic import Dynamic, class_of
+from ctxguard_langchain.hooks import hooked, is_hookable
+from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
+from ctxguard_langchain.scope import scoped
+from ctxguard_langchain.walk import Survey
+
+__all__ = ["LangChainAdapter", "adapter", "cover_part", "reguard", "restore"]
+
+T = TypeVar("T")
+
+
+class LangChainAdapter:
+    """Guards whatever is a Runnable or a vector store."""
+
+    name = "langchain"
+
+    def supports(self, obj: object, /) -> bool:
+        """Whether this is a chain, graph, agent, retriever, model, tool or vector store."""
+        return issubclass(class_of(obj), Runnable | VectorStore)
+
+    def guard(self, obj: T, guard: Guard, /) -> T:
+        """A guarded copy: same type, its retrievers and models hooked, the original untouched.
+
+        An object that is guarded already comes back as it is when the policy is the same, else
+        guarded anew with this one.
+
+        Raises:
+            UnsupportedObjectError: the object's own class does not allow a copy.
+        """
+        old = handle_of(obj) if is_guarded(obj) else None
+        if old is not None and is_root(obj) and old.policy == guard.policy:
+            return obj
+        handle = Handle(guard, old.original if old is not None else obj)
+        made, handle.coverage = _guarded(obj, handle, replaced=old)
+        _warn(obj, handle.coverage)
+        return made
+
+
+adapter = LangChainAdapter()
+
+
+def cover_part(obj: T, handle: Handle) -> tuple[T, Coverage]:
+    """A guarded copy that is part of something guarded, and so opens no run of its own."""
+    made, coverage = _guarded(obj, handle, scope=False)
+    return made if coverage.reached else obj, coverage
+
+
+def _guarded(
+    obj: T, handle: Handle, *, replaced: Handle | None = None, scope: bool = True
+) -> tuple[T, Coverage]:
+    refused: list[tuple[object, str]] = []
+    while True:
+        survey = Survey(obj, replaced=replaced, refused=refused)
+        try:
+            made = Rebuild(survey, handle, scope=scope).run()
+        except CannotCopyError as error:
+            if error.node is survey.root:
+                message = f"guard: {survey.root.type}: {error.reason}"
+                raise UnsupportedObjectError(message) from error
+            refused.append((error.node.obj, error.reason))
+        else:
+            return cast("T", made), survey.coverage()
+
+
+def _warn(obj: object, coverage: Coverage) -> None:
+    if coverage.complete:
+        return
+    what = f"guard({type(obj).__name__})"
+    missing = [f"{u.path or '.'} ({u.type}): {u.reason}" for u in coverage.unreached]
+    lines = [f"{what} does not guard everything:", *missing] if missing else []
+    if not coverage.reached:
+        lines.insert(0, f"{what} found nothing that retrieves or asks a model.")
+    # 1 _warn, 2 LangChainAdapter.guard, 3 ctxguard.guard, 4 whoever called guard()
+    warnings.warn("\n  ".join(lines), CoverageWarning, stacklevel=4)
+
+
+# -- pickling -----------------------------------------------------------------------------------
+
+
+def restore(  # pickle calls by position
+    obj: Dynamic,
+    handle: Handle | None,
+    root: bool,  # noqa: FBT001 -- of __reduce_ex__
+) -> Dynamic:
+    """The guarded form of an object that was pickled as a plain one."""
+    kind = class_of(obj)
+    if issubclass(kind, VectorStore):
+        return view_of(obj, hooked(kind), handle) if handle else obj
+    if is_hookable(kind):
+        kind = hooked(kind)
+    object.__setattr__(obj, "__class__", scoped(kind) if root else kind)
+    give(obj, handle)
+    return obj
+
+
+def reguard(original: Dynamic, handle: Handle) -> Dynamic:
+    """The guarded form of a chain that was pickled as its original."""
+    made, handle.coverage = _guarded(original, handle)
+    return made

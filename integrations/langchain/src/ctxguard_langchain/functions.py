@@ -1,0 +1,175 @@
+"""What a function refers to, and the same function with other references.
+
+A node of a graph or a step of a chain often is a function that uses a retriever of its module. The
+function is made anew from the same code, with globals that read through to the module's, live, but
+for the names that stand for something guarded.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ctxguard_langchain.dynamic import Dynamic
+
+__all__ = ["FRAMEWORKS", "Globals", "ModuleView", "References", "is_user_module", "references"]
+
+FRAMEWORKS = ("langchain", "langgraph", "langsmith")
+"""Beginnings of the names of packages whose code holds no user's objects in its globals."""
+_NEVER = frozenset({*sys.stdlib_module_names, "ctxguard", "ctxguard_langchain", "pydantic"}) - {
+    "__main__"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Names that a function's code, with the functions inside of it, uses."""
+
+    read: frozenset[str]
+    """Globals that it reads."""
+    called: frozenset[str]
+    """Globals that it calls by name."""
+    written: frozenset[str]
+    """Globals that it assigns or deletes."""
+    attributes: frozenset[str]
+    """Every name that may be an attribute of something."""
+
+
+@functools.lru_cache(maxsize=4096)
+def references(code: types.CodeType) -> References:
+    """The names in a function's code."""
+    read: set[str] = set()
+    called: set[str] = set()
+    written: set[str] = set()
+    attributes: set[str] = set()
+    for part in _codes(code):
+        attributes.update(part.co_names)
+        for step in dis.get_instructions(part):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                read.add(step.argval)
+                # The lowest bit asks for the NULL that a call needs below its callee (3.11 and on).
+                if step.opname == "LOAD_GLOBAL" and step.arg is not None and step.arg & 1:
+                    called.add(step.argval)
+            elif step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+                written.add(step.argval)
+    return References(
+        read=frozenset(read),
+        called=frozenset(called),
+        written=frozenset(written),
+        attributes=frozenset(attributes),
+    )
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    pending = [code]
+    while pending:
+        part = pending.pop()
+        yield part
+        pending.extend(const for const in part.co_consts if isinstance(const, types.CodeType))
+
+
+# -- whose code it is ---------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)
+def is_user_module(name: str | None) -> bool:
+    """Whether a module's code may hold somebody's retrievers and models.
+
+    An installed package may, too, if it knows LangChain: applications are deployed as packages.
+    """
+    root = (name or "").partition(".")[0]
+    if root in _NEVER or root.startswith(FRAMEWORKS):
+        return False
+    module = sys.modules.get(name or "")
+    path = getattr(module, "__file__", None) or ""
+    if "site-packages" not in path and "dist-packages" not in path:
+        return True
+    return any(_is_framework(value) for value in list(vars(module).values()))
+
+
+def _is_framework(value: object) -> bool:
+    if isinstance(value, types.ModuleType):
+        return value.__name__.startswith(FRAMEWORKS)
+    named = value if isinstance(value, type | types.FunctionType) else type(value)
+    return str(named.__module__).startswith(FRAMEWORKS)
+
+
+# -- the same code, other references ------------------------------------------------------------
+
+
+class Globals(dict[str, Any]):
+    """The globals of rewritten functions: their own names first, then the module's, live.
+
+    Python reads globals of this class through `__getitem__`, except in the bodies of classes that a
+    function defines: those read the dict itself, which is why it starts as a copy.
+    """
+
+    def __init__(self, module: Mapping[str, Any]) -> None:
+        super().__init__(module)
+        self.module = module
+        self.own: dict[str, Any] = {}
+
+    def replace(self, name: str, value: object) -> None:
+        """Let a name stand for something else."""
+        self.own[name] = value
+        super().__setitem__(name, value)
+
+    def __getitem__(self, name: str) -> Dynamic:
+        """The value of a global variable.
+
+        Raises:
+            KeyError: there is none; Python looks among the builtins then.
+        """
+        try:
+            return self.own[name]
+        except KeyError:
+            return self.module[name]
+
+
+class ModuleView(types.ModuleType):
+    """A module, but for the attributes that stand for something guarded; writing goes through."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        super().__init__(module.__name__, module.__doc__)
+        object.__setattr__(self, "_module", module)
+
+    def replace(self, name: str, value: object) -> None:
+        """Let an attribute stand for something else."""
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Dynamic:
+        """An attribute of the module itself, as it is now."""
+        return getattr(object.__getattribute__(self, "_module"), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set it on the module itself."""
+        setattr(object.__getattribute__(self, "_module"), name, value)
+
+
+def remake(
+    function: types.FunctionType,
+    module: dict[str, Any],
+    cells: tuple[types.CellType, ...] | None,
+) -> types.FunctionType:
+    """A function of the same code, name and signature, with other globals and closure."""
+    new = types.FunctionType(
+        function.__code__, module, function.__name__, function.__defaults__, cells
+    )
+    new.__kwdefaults__ = cast(
+        "dict[str, Any]", function.__kwdefaults__ and dict(function.__kwdefaults__)
+    )
+    new.__qualname__ = function.__qualname__
+    new.__module__ = function.__module__
+    new.__doc__ = function.__doc__
+    new.__dict__.update(function.__dict__)
+    # From Python 3.14 on, annotations are evaluated when they are read, which may fail.
+    late = hasattr(function, "__annotate__")
+    for name in ("__annotate__" if late else "__annotations__", "__type_params__"):
+        if hasattr(function, name):
+            setattr(new, name, getattr(function, name))
+    return new

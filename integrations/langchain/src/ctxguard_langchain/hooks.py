@@ -1,0 +1,384 @@
+"""The choke points: where a retriever's documents and a model's messages pass the guard.
+
+Every public way into a retriever or a model ends in one of a few methods. A hooked class overrides
+those, and only those that its base has of its own: LangChain tells by comparing methods whether a
+class streams or is natively async.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel, BaseLLM
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores import VectorStore
+
+from ctxguard.handle import Handle
+from ctxguard.run import Run, current_run
+from ctxguard_langchain.apply import (
+    fit_messages,
+    fit_prompt,
+    fit_prompts,
+    prepare_documents,
+    prepare_scored,
+)
+from ctxguard_langchain.classes import Derived, handle_of
+from ctxguard_langchain.convert import question_of, short
+from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
+from ctxguard_langchain.stepping import (
+    adrive,
+    astream_in_run,
+    drive,
+    flagged,
+    in_run,
+    stream_in_run,
+)
+
+__all__ = ["SEARCHES", "hooked", "is_hookable"]
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+# A retriever of retrievers, or a model whose async method calls its sync one: the outermost applies
+# the policy, once.
+_retrieving: ContextVar[bool] = ContextVar("ctxguard_retrieving", default=False)
+_asking: ContextVar[bool] = ContextVar("ctxguard_asking", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choke:
+    """What happens around one method."""
+
+    busy: ContextVar[bool]
+    before: Callable[[Handle, Any, Args, Kwargs], tuple[Args, Kwargs]]
+    """The arguments to call the method with."""
+    after: Callable[[Handle, Any, str, Any], Any]
+    """The result to hand on, from the question and the method's result."""
+
+
+def _unchanged(_handle: Handle, _obj: Dynamic, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    return args, kwargs
+
+
+def _as_is(_handle: Handle, _obj: Dynamic, _question: str, result: Dynamic) -> Dynamic:
+    return result
+
+
+def _fit(name: str, fit: Callable[..., Any]) -> Callable[..., tuple[Args, Kwargs]]:
+    def before(handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        if args:
+            return (fit(handle, obj, args[0], kwargs), *args[1:]), kwargs
+        return args, {**kwargs, name: fit(handle, obj, kwargs[name], kwargs)}
+
+    return before
+
+
+def _prepare(prepare: Callable[..., Any]) -> Callable[[Handle, Any, str, Any], Any]:
+    def after(handle: Handle, obj: Dynamic, question: str, result: Dynamic) -> Dynamic:
+        return prepare(handle, class_of(obj).__name__, question, result)
+
+    return after
+
+
+_DOCUMENTS = _Choke(_retrieving, _unchanged, _prepare(prepare_documents))
+_SCORED = _Choke(_retrieving, _unchanged, _prepare(prepare_scored))
+_MESSAGES = _Choke(_asking, _fit("messages", fit_messages), _as_is)
+_PROMPTS = _Choke(_asking, _fit("prompts", fit_prompts), _as_is)
+_PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
+
+
+# -- one method, four shapes --------------------------------------------------------------------
+
+
+def _active(choke: _Choke, self: Dynamic) -> Handle | None:
+    """The handle whose policy is due in this call, None when a call around this one applies it."""
+    return None if choke.busy.get() else handle_of(self)
+
+
+def _question(args: Args, kwargs: Kwargs) -> str:
+    return question_of(args[0] if args else next(iter(kwargs.values()), None))
+
+
+def _asked(args: Args, kwargs: Kwargs) -> str:
+    return short(_question(args, kwargs))
+
+
+def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+    def apply(
+        run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
+    ) -> Dynamic:
+        args, kwargs = choke.before(handle, self, args, kwargs)
+        with flagged(choke.busy, run):
+            result = base(self, *args, **kwargs)
+        return choke.after(handle, self, _question(args, kwargs), result)
+
+    @functools.wraps(base)
+    def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
+        handle = _active(choke, self)
+        if handle is None:
+            return base(self, *args, **kwargs)
+        run = current_run()
+        if run is not None:
+            return apply(run, handle, self, args, kwargs)
+        with in_run(handle, _asked(args, kwargs), class_of(self).__name__) as run:
+            return apply(run, handle, self, args, kwargs)
+
+    return hook
+
+
+def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+    async def apply(
+        run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
+    ) -> Dynamic:
+        args, kwargs = choke.before(handle, self, args, kwargs)
+        with flagged(choke.busy, run):
+            result = await base(self, *args, **kwargs)
+        return choke.after(handle, self, _question(args, kwargs), result)
+
+    @functools.wraps(base)
+    async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
+        handle = _active(choke, self)
+        if handle is None:
+            return await base(self, *args, **kwargs)
+        run = current_run()
+        if run is not None:
+            return await apply(run, handle, self, args, kwargs)
+        with in_run(handle, _asked(args, kwargs), class_of(self).__name__) as run:
+            return await apply(run, handle, self, args, kwargs)
+
+    return hook
+
+
+def _stream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+    def apply(run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
+        def make() -> Iterator[Any]:
+            fitted, rest = choke.before(handle, self, args, kwargs)
+            return base(self, *fitted, **rest)
+
+        return drive(make, lambda: flagged(choke.busy, run))
+
+    @functools.wraps(base)
+    def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        handle, run = _active(choke, self), current_run()
+        if handle is None:
+            yield from base(self, *args, **kwargs)
+        elif run is not None:
+            yield from apply(run, handle, self, args, kwargs)
+        else:
+            asked, name = _asked(args, kwargs), class_of(self).__name__
+            yield from stream_in_run(
+                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
+            )
+
+    return hook
+
+
+def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+    def apply(
+        run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
+    ) -> AsyncGenerator[Any, None]:
+        def make() -> AsyncIterator[Any]:
+            fitted, rest = choke.before(handle, self, args, kwargs)
+            return base(self, *fitted, **rest)
+
+        return adrive(make, lambda: flagged(choke.busy, run))
+
+    @functools.wraps(base)
+    async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        handle, run = _active(choke, self), current_run()
+        items: AsyncGenerator[Any, None]
+        if handle is None:
+            items = base(self, *args, **kwargs)
+        elif run is not None:
+            items = apply(run, handle, self, args, kwargs)
+        else:
+            asked, name = _asked(args, kwargs), class_of(self).__name__
+            items = astream_in_run(
+                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
+            )
+        async with aclosing(items):
+            async for item in items:
+                yield item
+
+    return hook
+
+
+# -- which methods ------------------------------------------------------------------------------
+
+
+def _own(base: type[Any], name: str, root: type[Any]) -> Callable[..., Any] | None:
+    """A class's own implementation, None where it has the framework's default."""
+    found = getattr(base, name, None)
+    return None if found is None or found is getattr(root, name, None) else found
+
+
+def _retriever(base: type[Any]) -> dict[str, Any]:
+    shapes = {
+        "_get_relevant_documents": _call,
+        "_aget_relevant_documents": _acall,
+        # A class that overrides these (EnsembleRetriever does) never comes to those above.
+        "invoke": _call,
+        "ainvoke": _acall,
+    }
+    return {
+        name: shape(own, _DOCUMENTS)
+        for name, shape in shapes.items()
+        if (own := _own(base, name, BaseRetriever)) is not None
+    }
+
+
+_CHAT_SHAPES = {
+    "_generate": _call,
+    "_agenerate": _acall,
+    "_stream": _stream,
+    "_astream": _astream,
+    "_stream_chat_model_events": _stream,
+    "_astream_chat_model_events": _astream,
+}
+
+
+def _chat_model(base: type[Any]) -> dict[str, Any]:
+    space: dict[str, Any] = {
+        name: shape(own, _MESSAGES)
+        for name, shape in _CHAT_SHAPES.items()
+        if (own := _own(base, name, BaseChatModel)) is not None
+    }
+    key: Callable[..., str] = base._get_llm_string  # noqa: SLF001 -- what a shared cache tells models apart by
+
+    @functools.wraps(key)
+    def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
+        return key(self, *args, **kwargs) + _salt(self)
+
+    return {**space, "_get_llm_string": _get_llm_string}
+
+
+def _completion_model(base: type[Any]) -> dict[str, Any]:
+    space: dict[str, Any] = {}
+    for name, shape, choke in (
+        ("_generate", _call, _PROMPTS),
+        ("_agenerate", _acall, _PROMPTS),
+        ("_stream", _stream, _PROMPT),
+        ("_astream", _astream, _PROMPT),
+    ):
+        own = _own(base, name, BaseLLM)
+        if own is not None:
+            space[name] = shape(own, choke)
+    return {**space, "cache": property(_salted_cache, _set_cache)}
+
+
+SEARCHES: Mapping[str, Any] = {
+    **{
+        f"{prefix}{name}": (shape, _DOCUMENTS)
+        for prefix, shape in (("", _call), ("a", _acall))
+        for name in (
+            "search",
+            "similarity_search",
+            "similarity_search_by_vector",
+            "max_marginal_relevance_search",
+            "max_marginal_relevance_search_by_vector",
+        )
+    },
+    **{
+        f"{prefix}{name}": (shape, _SCORED)
+        for prefix, shape in (("", _call), ("a", _acall))
+        for name in ("similarity_search_with_score", "similarity_search_with_relevance_scores")
+    },
+}
+"""The methods of a vector store that return documents."""
+
+
+def _vector_store(base: type[Any]) -> dict[str, Any]:
+    return {
+        name: shape(own, choke)
+        for name, (shape, choke) in SEARCHES.items()
+        if (own := getattr(base, name, None)) is not None
+    }
+
+
+# -- caches -------------------------------------------------------------------------------------
+
+
+def _salt(model: object) -> str:
+    """What keeps the answers of guarded and plain calls apart in a cache that they share."""
+    handle = handle_of(model)
+    return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
+
+
+class _SaltedCache(BaseCache):
+    """Another cache, under keys of its own."""
+
+    def __init__(self, cache: BaseCache, salt: str) -> None:
+        self._cache = cache
+        self._salt = salt
+
+    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """What was answered under this policy."""
+        return self._cache.lookup(prompt, llm_string + self._salt)
+
+    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep an answer for this policy."""
+        self._cache.update(prompt, llm_string + self._salt, return_val)
+
+    def clear(self, **kwargs: Any) -> None:
+        """Clear the other cache."""
+        self._cache.clear(**kwargs)
+
+    async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """As `lookup`."""
+        return await self._cache.alookup(prompt, llm_string + self._salt)
+
+    async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """As `update`."""
+        await self._cache.aupdate(prompt, llm_string + self._salt, return_val)
+
+    async def aclear(self, **kwargs: Any) -> None:
+        """As `clear`."""
+        await self._cache.aclear(**kwargs)
+
+
+def _salted_cache(self: Dynamic) -> BaseCache | bool | None:
+    """The model's cache; completion models key it by parameters that are traced too."""
+    value = cast("BaseCache | bool | None", state_of(self).get("cache"))
+    if value is False:
+        return value
+    cache = value if isinstance(value, BaseCache) else get_llm_cache()
+    salt = _salt(self)
+    return _SaltedCache(cache, salt) if cache is not None and salt else value
+
+
+def _set_cache(self: Dynamic, value: object) -> None:
+    state_of(self)["cache"] = value
+
+
+# -- classes ------------------------------------------------------------------------------------
+
+_HOOKED = {
+    BaseRetriever: Derived(_retriever, leaf=True),
+    BaseChatModel: Derived(_chat_model, leaf=True),
+    BaseLLM: Derived(_completion_model, leaf=True),
+    VectorStore: Derived(_vector_store, leaf=True, view=True),
+}
+
+
+def is_hookable(kind: type[Any]) -> bool:
+    """Whether this is a class of retrievers, models or vector stores."""
+    return issubclass(kind, tuple(_HOOKED))
+
+
+def hooked(kind: type[Any]) -> type[Any]:
+    """The class of a guarded retriever, model or vector store.
+
+    Raises:
+        TypeError: for any other class.
+    """
+    for root, derived in _HOOKED.items():
+        if issubclass(kind, root):
+            return derived(kind)
+    raise TypeError(f"{kind.__name__} neither retrieves nor asks a model")

@@ -1,0 +1,330 @@
+"""Finding everything in an object that retrieves or asks a model.
+
+The survey follows every reference breadth-first, without a depth limit; an object is visited once,
+so cycles end. What holds something to guard, directly or through others, has to be copied, so that
+the original stays as it is; what cannot be copied is reported with everything behind it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
+from langchain_core.vectorstores import VectorStore
+
+from ctxguard.handle import Coverage, Handle, Reached, Unreached
+from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_class
+from ctxguard_langchain.dynamic import Dynamic, class_of
+from ctxguard_langchain.functions import References, is_user_module
+from ctxguard_langchain.hooks import SEARCHES
+from ctxguard_langchain.kinds import Kind, kind_of, viewable
+from ctxguard_langchain.nodes import Edge, edges_of, function_edges, module_edges
+
+__all__ = ["MOST_NODES", "Node", "Survey"]
+
+MOST_NODES = 100_000
+"""Objects looked at; a graph of a hundred nodes has about 2,000."""
+_LEAVES = (Kind.RETRIEVER, Kind.MODEL, Kind.STORE, Kind.LATE, Kind.MAKER)
+_ENTRY_POINTS = ("invoke", "ainvoke", "stream", "astream", "generate", "agenerate")
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """An object that was found."""
+
+    obj: Any
+    path: str
+    kind: Kind
+    edges: list[tuple[Edge, Node]] = field(default_factory=list["tuple[Edge, Node]"])
+    refusal: str = ""
+    """Why it cannot be copied, blank when it can."""
+    guarded: bool = False
+    """Guarded already, by a guard of its own that stays."""
+
+    @property
+    def type(self) -> str:
+        """What it is, for people."""
+        if self.kind is Kind.MAKER:
+            return f"{self.obj.__name__}()"
+        if self.kind in (Kind.FUNCTION, Kind.CLASS, Kind.MODULE):
+            return f"{self.kind.value} {getattr(self.obj, '__name__', '')}"
+        return plain_class(class_of(self.obj)).__name__
+
+
+class Survey:
+    """Everything that is reachable from one object."""
+
+    def __init__(
+        self,
+        root: object,
+        *,
+        replaced: Handle | None = None,
+        refused: Iterable[tuple[object, str]] = (),
+    ) -> None:
+        """Look at everything.
+
+        Args:
+            root: what is to be guarded.
+            replaced: the handle of a guard that this one takes the place of.
+            refused: objects that turned out not to be copyable, and why.
+        """
+        self._replaced = replaced
+        self._refused = {id(obj): reason for obj, reason in refused}
+        self._nodes: dict[int, Node] = {}
+        self._pending: deque[Node] = deque()
+        self._searching: list[Node] = []
+        self._asked: dict[int, set[str]] = {}
+        self.problems: list[Unreached] = []
+        self.root = self._node(root, "")
+        self._explore()
+        self.reach = dict.fromkeys(self._from(self.root))
+        self.leaves = self._leaves()
+        self.dirty = self._holders()
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def _node(self, obj: Dynamic, path: str) -> Node:
+        node = self._nodes.get(id(obj))
+        if node is None:
+            node = Node(obj, path, self._kind(obj))
+            # The node keeps its object alive, so an id stays the id of one object.
+            self._nodes[id(obj)] = node
+            self._pending.append(node)
+        return node
+
+    def _kind(self, obj: Dynamic) -> Kind:
+        if issubclass(class_of(obj), RunnableConfigurableAlternatives):
+            alternatives: Iterable[object] = obj.alternatives.values()
+            if not all(isinstance(made, Runnable) for made in alternatives):
+                return Kind.LATE
+        return kind_of(obj)
+
+    def _explore(self) -> None:
+        while self._pending:
+            if len(self._nodes) > MOST_NODES:
+                self._report(
+                    self.root,
+                    f"it refers to more than {MOST_NODES:,} objects; the rest was not looked at",
+                )
+                return
+            node = self._pending.popleft()
+            if node.kind is Kind.FUNCTION:
+                self._look_into_function(node)
+            elif is_guarded(node.obj) and handle_of(node.obj) is not self._replaced:
+                node.guarded = True
+                continue
+            for edge in edges_of(node.obj, node.kind):
+                self._connect(node, edge)
+            node.refusal = self._refused.get(id(node.obj)) or node.refusal or _refusal(node)
+            self._check(node)
+
+    def _connect(self, node: Node, edge: Edge) -> None:
+        if kind_of(edge.value) is not Kind.NOTHING:
+            node.edges.append((edge, self._node(edge.value, node.path + edge.label)))
+
+    def _look_into_function(self, node: Node) -> None:
+        names, edges = function_edges(node.obj)
+        if names is None:
+            return
+        for edge in edges:
+            self._connect(node, edge)
+            if kind_of(edge.value) is Kind.MODULE:
+                self._ask_module(node.edges[-1][1], names)
+        if names.written and node.edges:
+            written = ", ".join(sorted(names.written))
+            node.refusal = f"it assigns the global {written}; hand it over as an argument instead"
+        if names.attributes & SEARCHES.keys():
+            self._searching.append(node)
+
+    def _ask_module(self, module: Node, names: References) -> None:
+        """Follow the attributes of a module that a function asks for, submodules included."""
+        asked = self._asked.setdefault(id(module.obj), set())
+        for edge in module_edges(module.obj, names.attributes - asked):
+            asked.add(edge.name)
+            self._connect(module, edge)
+            if kind_of(edge.value) is Kind.MODULE:
+                self._ask_module(module.edges[-1][1], names)
+
+    # -- judging --------------------------------------------------------------------------------
+
+    def _from(self, start: Node, *, through: tuple[Kind, ...] = ()) -> Iterator[Node]:
+        """Nodes reached over what can be copied, in the order of the code.
+
+        Args:
+            start: where to start; it comes first.
+            through: kinds behind which nothing is looked at.
+        """
+        seen: set[Node] = set()
+        pending = [start]
+        while pending:
+            node = pending.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            yield node
+            if not node.refusal and node.kind not in through:
+                pending.extend(child for _, child in reversed(node.edges))
+
+    def _leaves(self) -> list[Node]:
+        """What is to be guarded, in the order of the code.
+
+        A vector store inside of a retriever is the retriever's business; one that a function or an
+        object searches itself is guarded, too.
+        """
+        searched = set(self._from(self.root, through=(Kind.RETRIEVER,)))
+        return [
+            node
+            for node in self.reach
+            if node.kind in _LEAVES
+            and not node.guarded
+            and not node.refusal
+            and (node.kind is not Kind.STORE or node in searched)
+        ]
+
+    def _holders(self) -> list[Node]:
+        """The leaves and everything that refers to them."""
+        owners: dict[Node, list[Node]] = {}
+        for node in self.reach:
+            if not node.refusal:
+                for _, child in node.edges:
+                    owners.setdefault(child, []).append(node)
+        dirty, pending = set(self.leaves), list(self.leaves)
+        while pending:
+            for owner in owners.get(pending.pop(), ()):
+                if owner not in dirty:
+                    dirty.add(owner)
+                    pending.append(owner)
+        return [node for node in self.reach if node in dirty]
+
+    # -- reporting ------------------------------------------------------------------------------
+
+    def coverage(self) -> Coverage:
+        """What is guarded and what is not, both in the order of the code."""
+        reached: list[Reached] = []
+        leaves = set(self.leaves)
+        for node in self.reach:
+            if node in leaves:
+                reached.append(Reached(_shown(node.path), node.type, _role(node)))
+            elif node.guarded:
+                reached += _inner(node)
+        self._report_blocked()
+        self._report_searches()
+        return Coverage(tuple(reached), tuple(dict.fromkeys(self.problems)))
+
+    def _report(self, node: Node, reason: str) -> None:
+        self.problems.append(Unreached(_shown(node.path), node.type, reason))
+
+    def _report_blocked(self) -> None:
+        """Whatever cannot be copied and holds something to guard."""
+        for node in self.reach:
+            if not node.refusal:
+                continue
+            behind = [
+                child for child in _behind(node) if child.kind in _LEAVES and not child.guarded
+            ]
+            if behind:
+                names = ", ".join(dict.fromkeys(child.type for child in behind))
+                self._report(node, f"it uses {names}, but {node.refusal}")
+
+    def _report_searches(self) -> None:
+        """Functions that search a vector store which nobody can see from here."""
+        for node in self._searching:
+            if node in self.reach and not any(map(_is_store, self._from(node))):
+                names = ", ".join(sorted(_names(node) & SEARCHES.keys()))
+                self._report(node, f"it calls {names} of something that could not be found")
+
+    def _check(self, node: Node) -> None:
+        """Report what a node is, as far as that cannot be guarded whatever holds it."""
+        kind = class_of(node.obj)
+        if node.kind is Kind.OBJECT and issubclass(kind, BaseLanguageModel):
+            self._report(
+                node, "it is neither a BaseChatModel nor a BaseLLM; its prompts are not seen"
+            )
+        elif node.kind is Kind.MODEL:
+            for name in _bypasses(plain_class(kind)):
+                self._report(node, f"it overrides {name} without calling its base class: not seen")
+        elif node.kind is Kind.FOREIGN and _stands_in(node.obj):
+            self._report(node, "it stands in for a retriever or a model, but is none")
+        elif node.kind is Kind.OBJECT and kind.__name__ == "RemoteGraph":
+            self._report(node, "it runs on a server")
+
+
+def _shown(path: str) -> str:
+    return path.removeprefix(".").strip()
+
+
+def _role(node: Node) -> Literal["retriever", "model"]:
+    finds = (Kind.RETRIEVER, Kind.STORE)
+    if node.kind is Kind.MAKER and isinstance(node.obj, type):
+        return "retriever" if issubclass(node.obj, BaseRetriever | VectorStore) else "model"
+    return "retriever" if node.kind in finds else "model"
+
+
+def _behind(node: Node) -> Iterable[Node]:
+    seen, pending = {node}, [node]
+    while pending:
+        for _, child in pending.pop().edges:
+            if child not in seen:
+                seen.add(child)
+                pending.append(child)
+                yield child
+
+
+def _names(node: Node) -> frozenset[str]:
+    names, _ = function_edges(node.obj)
+    return names.attributes if names else frozenset()
+
+
+def _is_store(node: Node) -> bool:
+    """Whether this is a vector store, or makes one."""
+    made = node.kind is Kind.MAKER and isinstance(node.obj, type)
+    return node.kind is Kind.STORE or (made and issubclass(node.obj, VectorStore))
+
+
+def _inner(node: Node) -> list[Reached]:
+    """What a guarded object inside of this one guards itself."""
+    own = handle_of(node.obj)
+    path = _shown(node.path)
+    if own is None or is_leaf(node.obj):
+        return [Reached(path, node.type, _role(node))]
+    return [Reached(f"{path}.{r.path}", r.type, r.kind) for r in own.coverage.reached]
+
+
+def _refusal(node: Node) -> str:
+    """Why an object cannot be copied, blank when it can."""
+    if node.kind is Kind.CLASS:
+        return "that belongs to a class; hold it in an instance"
+    if node.kind is Kind.FOREIGN:
+        return f"a {class_of(node.obj).__module__} object cannot be copied safely"
+    if (
+        node.kind is Kind.OBJECT
+        and hasattr(class_of(node.obj), "__del__")
+        and not viewable(node.obj)
+    ):
+        return "its finaliser (__del__) would close what the original uses"
+    return ""
+
+
+def _bypasses(kind: type[Any]) -> Iterator[str]:
+    """Entry points of a model that its author wrote anew, without the method below them."""
+    root = BaseChatModel if issubclass(kind, BaseChatModel) else BaseLLM
+    for name in _ENTRY_POINTS:
+        method = inspect.unwrap(getattr(kind, name))
+        code = getattr(method, "__code__", None)
+        if method is getattr(root, name) or code is None or not is_user_module(method.__module__):
+            continue
+        if not {"super", "_generate", "_agenerate", "_stream", "_astream"} & set(code.co_names):
+            yield name
+
+
+def _stands_in(obj: object) -> bool:
+    if not class_of(obj).__module__.startswith("unittest.mock"):
+        return False
+    return isinstance(obj, BaseRetriever | BaseLanguageModel)

@@ -1,0 +1,77 @@
+"""What `ctxguard.guard()` finds under the entry points `llama_index` and `workflows`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TypeVar, cast
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.indices.base import BaseIndex
+from llama_index.core.ingestion import IngestionPipeline
+
+from ctxguard.errors import UnsupportedObjectError
+from ctxguard.guard import Guard
+from ctxguard.handle import Coverage, CoverageWarning, Handle
+from ctxguard_llamaindex.classes import is_guarded
+from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
+from ctxguard_llamaindex.scope import handle_of
+from ctxguard_llamaindex.walk import Walk
+
+__all__ = ["LlamaIndexAdapter", "adapter"]
+
+T = TypeVar("T")
+
+_ROOTS = ("llama_index", "workflows")
+_INSTEAD: tuple[tuple[type[object], str], ...] = (
+    (BaseIndex, "guard what the index makes: guard(index.as_query_engine())"),
+    (BaseEmbedding, "embedding models see no prompt"),
+    (IngestionPipeline, "ingestion sees no prompt; guard what retrieves from what it stored"),
+)
+_CALLER = 3
+"""Frames from the warning to the line that called `ctxguard.guard()`."""
+
+
+class LlamaIndexAdapter:
+    """Guards LlamaIndex's objects, and classes of a user's own that are made from them."""
+
+    name = "llama_index"
+
+    def supports(self, obj: object, /) -> bool:
+        """Whether one of the classes of an object is LlamaIndex's."""
+        roots = {kind.__module__.partition(".")[0] for kind in type(obj).__mro__}
+        return not roots.isdisjoint(_ROOTS) or isinstance(obj, CtxGuardPostprocessor)
+
+    def guard(self, obj: T, guard: Guard, /) -> T:
+        """A guarded copy of an object; the object itself when the same policy already guards it.
+
+        Raises:
+            UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
+                copied.
+        """
+        for kind, instead in _INSTEAD:
+            if isinstance(obj, kind):
+                raise UnsupportedObjectError(f"guard: {type(obj).__name__}: {instead}")
+        if isinstance(obj, CtxGuardPostprocessor):
+            same = obj.policy == guard.policy
+            return obj if same else cast("T", CtxGuardPostprocessor(policy=guard.policy))
+        before = handle_of(obj) if is_guarded(obj) else None
+        if before is not None and before.policy == guard.policy:
+            return obj
+        handle = Handle(guard, before.original if before is not None else obj)
+        copy, handle.coverage = Walk(obj, handle, replaces=before).copy()
+        _warn(type(obj).__name__, handle.coverage)
+        return cast("T", copy)
+
+
+def _warn(name: str, coverage: Coverage) -> None:
+    if not coverage.reached and not coverage.unreached:
+        message = f"guard({name}): nothing in it retrieves or asks a model"
+    elif coverage.unreached:
+        missing = "\n".join(f"  {u.path or '.'} ({u.type}) {u.reason}" for u in coverage.unreached)
+        message = f"guard({name}): not guarded:\n{missing}"
+    else:
+        return
+    warnings.warn(message, CoverageWarning, stacklevel=_CALLER + 1)
+
+
+adapter = LlamaIndexAdapter()

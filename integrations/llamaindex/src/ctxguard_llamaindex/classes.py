@@ -1,0 +1,139 @@
+"""Guarded classes: a subclass of an object's class, alike but for the methods that guard.
+
+The class of a copy is set to it, so `isinstance`, names, fields and prompts stay what they were.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, SupportsIndex, TypeAlias, cast
+
+from llama_index.core.workflow import Workflow
+
+from ctxguard.handle import Handle
+from ctxguard_llamaindex.hooks import replacements
+from ctxguard_llamaindex.scope import handle_of, set_handle
+
+__all__ = ["Value", "attach", "is_guarded", "plain_type", "shallow_copy", "slots_of"]
+
+Value: TypeAlias = Any
+"""Whatever a user's object is made of."""
+
+_PLAIN = "__ctxguard_plain__"
+_STEPS = "_step_functions"
+_PYDANTIC = ("__pydantic_private__", "__pydantic_extra__")
+
+
+def is_guarded(obj: object) -> bool:
+    """Whether an object is a guarded copy."""
+    return _PLAIN in vars(type(obj))
+
+
+def plain_type(obj: object) -> type[Any]:
+    """The class that an object had before it was guarded."""
+    return cast("type[Any]", vars(type(obj)).get(_PLAIN, type(obj)))
+
+
+def attach(obj: object, handle: Handle) -> None:
+    """Make an object, a copy that nobody else holds, a guarded one.
+
+    Raises:
+        TypeError: its instances cannot change their class.
+        Exception: whatever its class raises when it is subclassed.
+    """
+    object.__setattr__(obj, "__class__", _guarded_type(plain_type(obj)))
+    set_handle(obj, handle)
+
+
+def shallow_copy(obj: object) -> Value:
+    """A copy that shares every attribute, made without the class's own way of copying.
+
+    A `__copy__` or `__getstate__` may drop or duplicate what is inside. The dictionaries in which
+    pydantic keeps private and extra attributes are copied too.
+
+    Raises:
+        TypeError: the class is implemented in C and has a constructor of its own.
+    """
+    copy = object.__new__(type(obj))
+    for name in slots_of(type(obj)):
+        if hasattr(obj, name):
+            value: Any = getattr(obj, name)
+            object.__setattr__(copy, name, dict(value) if name in _PYDANTIC and value else value)
+    if hasattr(obj, "__dict__"):
+        object.__setattr__(copy, "__dict__", dict(obj.__dict__))
+    return copy
+
+
+def slots_of(kind: type[Any]) -> list[str]:
+    """The names of the attributes that instances of a class hold outside of their `__dict__`."""
+    names: list[str] = []
+    for base in kind.__mro__:
+        slots: Any = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            private = name.startswith("__") and not name.endswith("__")
+            names.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return [name for name in names if name not in ("__dict__", "__weakref__")]
+
+
+def _guarded_type(plain: type[Any]) -> type[Any]:
+    """The guarded subclass of a class: the living one, or a new one.
+
+    Its methods are set after it was made: LlamaIndex decorates those that a class is made with, and
+    would report a span of theirs beside the one of the method they replace.
+    """
+    for kind in plain.__subclasses__():
+        if vars(kind).get(_PLAIN) is plain:
+            return kind
+    names = {
+        "__module__": plain.__module__,
+        "__qualname__": plain.__qualname__,
+        "__doc__": plain.__doc__,
+        "__slots__": (),
+    }
+    guarded: Any = types.new_class(plain.__name__, (plain,), {}, lambda body: body.update(names))
+    for name, method in replacements(plain).items():
+        setattr(guarded, name, method)
+    guarded.ctxguard = property(handle_of, doc="Coverage, ledgers, policy, and the way back.")
+    guarded.__reduce_ex__ = _reduce_ex
+    guarded.__setstate__ = _setstate
+    if issubclass(plain, Workflow):
+        # Steps that are free functions are registered with the class; the metaclass started anew.
+        setattr(guarded, _STEPS, getattr(plain, _STEPS))
+    setattr(guarded, _PLAIN, plain)  # last, because another thread may be looking for it
+    return guarded
+
+
+# -- pickling: as the plain object, then guarded again -------------------------------------------
+
+
+def _reduce_ex(self: object, protocol: SupportsIndex) -> tuple[Any, ...] | str:
+    plain = shallow_copy(self)
+    set_handle(plain, None)
+    object.__setattr__(plain, "__class__", plain_type(self))
+    reduced = plain.__reduce_ex__(protocol)
+    if isinstance(reduced, str):
+        return reduced
+    make, args, *rest = reduced
+    return (_revive, (make, args, handle_of(self)), *rest)
+
+
+def _revive(make: Callable[..., object], args: tuple[Any, ...], handle: Handle) -> object:
+    obj = make(*args)
+    attach(obj, handle)
+    return obj
+
+
+def _setstate(self: object, state: Value) -> None:
+    """Restore the state as the plain class does, and the handle, which pydantic drops with it."""
+    handle = handle_of(self)
+    restore = getattr(plain_type(self), "__setstate__", None)
+    if restore is not None:
+        restore(self, state)
+    else:
+        # Attributes, or a pair of attributes and slots: what `object.__getstate__` returns.
+        parts = cast("tuple[Any, ...]", state) if isinstance(state, tuple) else (state,)
+        for part in parts:
+            for name, value in cast("dict[str, Any]", part or {}).items():
+                object.__setattr__(self, name, value)
+    set_handle(self, handle)

@@ -1,0 +1,188 @@
+"""What a user's own code reaches for that no copy can hold: globals, class attributes, `Settings`.
+
+It is read from the code, not run: names that a function loads from its module, and what they are
+bound to at the time of the walk.
+"""
+
+from __future__ import annotations
+
+import dis
+import types
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, cast
+
+from llama_index.core import Settings
+from llama_index.core.workflow import Workflow
+
+from ctxguard.handle import Unreached
+from ctxguard_llamaindex.classes import is_guarded
+from ctxguard_llamaindex.kinds import is_users, is_working_type, why_not, works
+
+__all__ = ["Surroundings"]
+
+_AS_SETTINGS = "is looked up when it is used; give the object a model of its own (llm=…)"
+_SHOWN = 1000
+"""Elements of a global container that are looked at."""
+# They run while an object is built, before guard() sees it.
+_BUILDERS = ("__init__", "__new__", "__post_init__", "__init_subclass__", "model_post_init")
+
+
+class Surroundings:
+    """Finds what functions and classes reach for; each is looked at once."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._seen: set[int] = set()
+
+    def of(self, obj: object, path: str) -> Iterator[Unreached]:
+        """What the code of an object reaches for, when it is a user's function or instance."""
+        if isinstance(obj, types.FunctionType):
+            yield from self._function(obj, path)
+            return
+        for kind in type(obj).__mro__:
+            if is_users(kind.__module__) and id(kind) not in self._seen:
+                self._seen.add(id(kind))
+                yield from self._class(kind, path)
+        if isinstance(obj, Workflow):
+            yield from _resources(obj, path)
+        if not is_users(type(obj).__module__):
+            yield from self._without_model(obj, path)
+
+    def _without_model(self, obj: object, path: str) -> Iterator[Unreached]:
+        """LlamaIndex's objects that have no model and look it up in `Settings` at each call."""
+        attributes = getattr(obj, "__dict__", {})
+        for name in ("llm", "_llm"):
+            if name in attributes and attributes[name] is None and _looks_up_model(type(obj)):
+                yield Unreached(_join(path, f".{name}"), "Settings.llm", _AS_SETTINGS)
+
+    def _class(self, kind: type[Any], path: str) -> Iterator[Unreached]:
+        for name, value in vars(kind).items():
+            function = getattr(value, "__func__", value)
+            if isinstance(function, property):
+                function = function.fget
+            if isinstance(function, types.FunctionType):
+                if not _builds(name):
+                    yield from self._function(function, _join(path, f".{name}"), closed=True)
+            else:
+                where = f"is an attribute of the class {kind.__name__}; make it one of the object"
+                yield from _held(value, _join(path, f".{name}"), where)
+
+    def _function(
+        self, function: types.FunctionType, path: str, *, closed: bool = False
+    ) -> Iterator[Unreached]:
+        """What a user's function reaches for.
+
+        Args:
+            function: LlamaIndex's own are skipped.
+            path: where it is.
+            closed: its closure cannot be replaced, so what is in there counts too.
+        """
+        if id(function) in self._seen or not is_users(function.__module__):
+            return
+        self._seen.add(id(function))
+        if closed:
+            names = function.__code__.co_freevars
+            for name, cell in zip(names, function.__closure__ or (), strict=True):
+                where = "is closed over by a method; make it an attribute of the object"
+                yield from _held(_contents(cell), f"{path}:{name}", where)
+        where = f"is a global of {function.__module__}; hand it in as an attribute or in a closure"
+        for name, attributes in _globals(function.__code__):
+            value = function.__globals__.get(name)
+            if value is Settings and "llm" in attributes:
+                yield Unreached(path, "Settings.llm", _AS_SETTINGS)
+            elif isinstance(value, types.FunctionType):
+                yield from self._function(value, f"{path}:{name}", closed=True)
+            else:
+                yield from _held(value, f"{path}:{name}", where)
+
+
+def _resources(workflow: Workflow, path: str) -> Iterator[Unreached]:
+    """What factories hand to the steps of a workflow while it runs."""
+    for name, config in workflow._step_configs().items():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- there is no public way
+        for resource in config.resources:
+            kind: object = resource.type_annotation
+            if isinstance(kind, type) and is_working_type(kind):
+                reason = (
+                    "is made by a resource factory while the workflow runs; make it an attribute"
+                )
+                yield Unreached(_join(path, f".{name}:{resource.name}"), kind.__name__, reason)
+
+
+def _held(value: object, path: str, where: str) -> Iterator[Unreached]:
+    """What a name holds that retrieves or asks a model, directly or as an element."""
+    if reason := why_not(value):
+        yield Unreached(path, type(value).__name__, reason)
+    elif works(value):
+        if not is_guarded(value):
+            yield Unreached(path, type(value).__name__, f"{where}, or guard it where it is made")
+    else:
+        for label, inner in _inside(value):
+            if works(inner) or why_not(inner):
+                yield from _held(inner, f"{path}{label}", where)
+
+
+def _inside(value: object) -> Iterator[tuple[str, object]]:
+    """What a container or a user's object holds, one level deep."""
+    if isinstance(value, dict):
+        for key, inner in islice(cast("dict[object, object]", value).items(), _SHOWN):
+            yield f"[{key!r}]", inner
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, inner in enumerate(islice(cast("Iterable[object]", value), _SHOWN)):
+            yield f"[{number}]", inner
+    elif is_users(type(value).__module__):
+        for name, inner in list(getattr(value, "__dict__", {}).items()):
+            yield f".{name}", inner
+
+
+def _globals(code: types.CodeType) -> Iterator[tuple[str, set[str]]]:
+    """Names that code loads from its module, each with the attributes that are read off it."""
+    found: dict[str, set[str]] = {}
+    for inner in _codes(code):
+        name = ""
+        for instruction in dis.get_instructions(inner):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                name = str(instruction.argval)
+                found.setdefault(name, set())
+            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and name:
+                found[name].add(str(instruction.argval))
+                name = ""
+            elif instruction.opname not in ("CACHE", "PUSH_NULL"):
+                name = ""
+    yield from found.items()
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def _looks_up_model(kind: type[Any]) -> bool:
+    """Whether a method of a class, other than those that build it, reads `Settings.llm`."""
+    for base in kind.__mro__:
+        for name, value in vars(base).items():
+            function = getattr(value, "__func__", value)
+            function = getattr(function, "__wrapped__", function)
+            known = isinstance(function, types.FunctionType) and not _builds(name)
+            if known and function.__globals__.get("Settings") is Settings:
+                found = dict(_globals(function.__code__)).get("Settings", set())
+                if "llm" in found:
+                    return True
+    return False
+
+
+def _builds(name: str) -> bool:
+    return name in _BUILDERS or name.startswith("from_")
+
+
+def _contents(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that has not been given a value yet
+        return None
+
+
+def _join(path: str, label: str) -> str:
+    return f"{path}{label}" if path else label.lstrip(".")

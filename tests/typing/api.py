@@ -1,0 +1,86 @@
+"""How the public API looks to a type checker: checked by pyright in its strict mode, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+
+from ctxguard import (
+    Budget,
+    BudgetExceededError,
+    Chunk,
+    Coverage,
+    Decision,
+    Guard,
+    Handle,
+    Ledger,
+    Message,
+    Policy,
+    Prepared,
+    guard,
+    handle,
+)
+
+
+def the_same_type_comes_back(
+    chain: Runnable[str, str],
+    model: BaseChatModel,
+    retriever: BaseRetriever,
+    engine: BaseQueryEngine,
+) -> None:
+    assert_type(guard(chain), Runnable[str, str])
+    assert_type(guard(model), BaseChatModel)
+    assert_type(guard(retriever, Policy.lean()), BaseRetriever)
+    assert_type(guard(engine, budget=2_000), BaseQueryEngine)
+    assert_type(guard(chain).invoke("question"), str)
+
+
+def the_handle_is_typed(chain: Runnable[str, str]) -> None:
+    of = handle(guard(chain))
+    assert_type(of, Handle)
+    assert_type(of.coverage, Coverage)
+    assert_type(of.last, Ledger | None)
+    assert_type(of.ledgers, tuple[Ledger, ...])
+    assert_type(of.policy, Policy)
+
+
+def a_policy_is_made_from_anything_sensible() -> None:
+    Policy(budget=2_000)
+    Policy(budget=Budget(window=8_192, floors={"history": 500}), dedupe=None, on_error="raise")
+    Policy(on_error="ignore")  # pyright: ignore[reportArgumentType] -- this is the test
+    Budget(ceilings={"reserve?": 1})  # pyright: ignore[reportArgumentType] -- this is the test
+    assert_type(Policy.from_toml("ctxguard.toml"), Policy)
+
+
+def chunks_come_as_strings_mappings_or_chunks() -> None:
+    prepared = Guard(Policy.balanced()).prepare(
+        "question",
+        ["a", {"id": "b", "text": "b", "metadata": {"page": 3}}, Chunk(id="c", text="c")],
+    )
+    assert_type(prepared, Prepared)
+    assert_type(prepared.chunks, tuple[Chunk, ...])
+    assert_type(prepared.text, str)
+    assert_type(prepared.positions, tuple[int, ...])
+    assert_type(prepared.decisions, tuple[Decision, ...])
+    assert_type(prepared.ledger, Ledger)
+
+
+def messages_are_fitted() -> None:
+    try:
+        fitted = Guard().fit([Message(role="user", text="question")], tools="[]")
+        assert_type(fitted.messages, tuple[Message, ...])
+    except BudgetExceededError as error:
+        assert_type(error.limit, int)
+        assert_type(error.usage, dict[str, int])
+    Message(role="human", text="")  # pyright: ignore[reportArgumentType] -- this is the test
+
+
+def a_ledger_goes_to_json_and_back(ledger: Ledger) -> None:
+    assert_type(ledger.to_json(content=False), str)
+    assert_type(Ledger.from_json("{}"), Ledger)
+    assert_type(ledger.of("drop", "trim"), tuple[Decision, ...])
+    ledger.of("delete")  # pyright: ignore[reportArgumentType] -- this is the test
