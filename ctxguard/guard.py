@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from typing import Any, Protocol, TypeVar, cast
 
@@ -261,7 +262,17 @@ def guard(obj: T, policy: Policy | None = None, **overrides: Any) -> T:
 
 def _find_adapter(obj: object) -> Adapter:
     """The adapter for an object: by the modules of its classes, then by what is imported."""
-    points = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+    adapter = _search(obj)
+    if adapter is None:
+        _entry_points.cache_clear()  # an integration may have been installed meanwhile
+        adapter = _search(obj)
+    if adapter is None:
+        raise UnsupportedObjectError(_unsupported(obj, sorted(_entry_points())))
+    return adapter
+
+
+def _search(obj: object) -> Adapter | None:
+    points = _entry_points()
     roots = [kind.__module__.partition(".")[0] for kind in type(obj).__mro__]
     names = [name for name in dict.fromkeys(roots) if name in points]
     names += [name for name in points if name not in names and name in sys.modules]
@@ -269,7 +280,13 @@ def _find_adapter(obj: object) -> Adapter:
         adapter = cast("Adapter", points[name].load())
         if adapter.supports(obj):
             return adapter
-    raise UnsupportedObjectError(_unsupported(obj, sorted(points)))
+    return None
+
+
+@cache
+def _entry_points() -> Mapping[str, metadata.EntryPoint]:
+    """The installed integrations; cached, because it reads the metadata of every distribution."""
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def _unsupported(obj: object, names: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ KEPT_LEDGERS = 64
 
 # Per context, the newest ledger of each of the last few handles: "the last call" of one asyncio
 # task or thread must not be another's. Bounded, because a context can live as long as the process.
-_last: ContextVar[tuple[tuple[object, Ledger], ...]] = ContextVar("ctxguard_last", default=())
+_last: ContextVar[tuple[tuple[object, Run], ...]] = ContextVar("ctxguard_last", default=())
 _LAST_HANDLES = 16
 
 
@@ -102,9 +102,9 @@ class Handle:
     @property
     def last(self) -> Ledger | None:
         """The ledger of the last call in this context (task, thread); else of the newest call."""
-        for key, ledger in _last.get():
-            if key is self._key:
-                return ledger
+        for key, run in _last.get():
+            if key is self._key and run.final is not None:
+                return run.final
         with self._lock:
             return self._ledgers[-1] if self._ledgers else None
 
@@ -123,7 +123,9 @@ class Handle:
 
         For streams: step the stream inside `activate(run)` and call `finish(run)` at its end.
         """
-        return Run(question=question, name=name, owner=self, parent=current_run())
+        run = Run(question=question, name=name, owner=self, parent=current_run())
+        self._note(run)  # a stream may end in another thread, and still be this context's last call
+        return run
 
     def finish(self, run: Run, error: BaseException | None = None) -> Ledger:
         """Freeze a run: its ledger becomes `last`, and a child of the run around it."""
@@ -134,9 +136,13 @@ class Handle:
             run.parent.adopt(ledger)
         with self._lock:
             self._ledgers.append(ledger)
-        others = tuple(pair for pair in _last.get() if pair[0] is not self._key)
-        _last.set(((self._key, ledger), *others[: _LAST_HANDLES - 1]))
+        run.final = ledger
+        self._note(run)
         return ledger
+
+    def _note(self, run: Run) -> None:
+        others = tuple(pair for pair in _last.get() if pair[1] is not run)
+        _last.set(((self._key, run), *others[: _LAST_HANDLES - 1]))
 
     @contextmanager
     def run(self, question: str = "", name: str = "") -> Generator[Run]:

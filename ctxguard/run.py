@@ -62,6 +62,7 @@ class Run:
         self.name = name
         self.owner = owner
         self.parent = parent
+        self.final: Ledger | None = None  # set by the handle when the run has ended
         self._question = question
         self._lock = threading.Lock()
         self._records: list[Record] = []
@@ -79,12 +80,16 @@ class Run:
     @property
     def evidence(self) -> tuple[Chunk, ...]:
         """Every chunk handed on so far, in the order in which it was, one per id."""
+        if self.parent is not None:  # it has every record of this run, and what was found around it
+            return self.parent.evidence
         with self._lock:
             chunks = [chunk for record in self._records for chunk in record.evidence]
         return tuple({chunk.id: chunk for chunk in chunks}.values())
 
     def known(self) -> Mapping[str, Chunk]:
-        """Every chunk that came in so far, by id."""
+        """Every chunk that came in so far, here or around it, by id."""
+        if self.parent is not None:
+            return self.parent.known()
         with self._lock:
             return {chunk.id: chunk for record in self._records for chunk in record.chunks}
 

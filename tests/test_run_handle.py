@@ -95,6 +95,26 @@ def test_join_takes_part_in_its_own_run_and_nests_in_another() -> None:
     assert len(outer.last.steps) == 1, "what happens inside is part of the whole"
 
 
+def test_a_call_that_ends_in_another_context_is_still_the_last_one_here() -> None:
+    target = new_handle()
+    call(target, "first")
+    run = target.start("second")
+    assert target.last is not None
+    assert target.last.question == "first", "a call that has not ended is not the last one"
+    thread = threading.Thread(target=target.finish, args=(run,))
+    thread.start()
+    thread.join()
+    assert target.last.question == "second"
+
+
+def test_evidence_found_around_a_run_is_known_inside() -> None:
+    outer, inner = new_handle(), new_handle()
+    with outer.run("outer"):
+        GUARD.prepare("outer", ["a text that was found outside"])
+        with inner.run("inner") as child:
+            assert [chunk.text for chunk in child.evidence] == ["a text that was found outside"]
+
+
 def test_an_exception_is_noted_and_raised() -> None:
     target = new_handle()
     with pytest.raises(KeyError), target.run("q"):

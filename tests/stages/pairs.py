@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 -- the texts hold easily confused characters, on purpose
-"""Pairs of texts for the tests of Deduplicate: versions that must both stay, copies that must not."""
+"""Texts for the tests of Deduplicate: versions that must both stay, copies that must not."""
 
 from __future__ import annotations
 

@@ -24,13 +24,11 @@ _SIGNS = {
 }  # fmt: skip
 """A lone "$" is read as US dollars, as it is meant most; a text that says "C$" does not equal it."""
 CURRENCY_SIGNS = "".join(sign for sign in _SIGNS if len(sign) == 1)
-CURRENCY_CODES = frozenset(
-    (  # noqa: SIM905 -- reads as one line
-        "USD EUR GBP JPY CNY INR CHF CAD AUD NZD SEK NOK DKK PLN CZK HUF RON BGN TRY RUB UAH BRL MXN "
-        "ARS CLP COP ZAR KRW SGD HKD TWD THB IDR MYR PHP VND ILS AED SAR QAR EGP NGN KES PKR RMB BTC "
-        "ETH"
-    ).split()
+_CODES = (
+    "USD EUR GBP JPY CNY INR CHF CAD AUD NZD SEK NOK DKK PLN CZK HUF RON BGN TRY RUB UAH BRL MXN "
+    "ARS CLP COP ZAR KRW SGD HKD TWD THB IDR MYR PHP VND ILS AED SAR QAR EGP NGN KES PKR RMB BTC ETH"
 )
+CURRENCY_CODES = frozenset(_CODES.split())
 _CODE = "|".join(sorted(CURRENCY_CODES))
 _SIGN = "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True))
 _NUMBER_AHEAD = (
@@ -46,10 +44,12 @@ _AFTER = re.compile(
     r"(?:indian\s)?rupees?|rubles?|roubles?|pesos?|won|cents?|pence|kron(?:er|or|e|a)))(?!\w)))"
 )
 _SCALED = re.compile(
-    r"\s?(?P<scale>[kKmMbBT]|MM|mm|[bmt]n)(?=\s?(?:" + f"{_SIGN}|(?:{_CODE})" + r")(?![A-Za-z0-9]))"
+    rf"\s?(?P<scale>[kKmMbBT]|MM|mm|[bmt]n)(?=\s?(?:{_SIGN}|(?:{_CODE}))(?![A-Za-z0-9]))"
 )
-_SCALES = {"k": 10**3, "m": 10**6, "mm": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12,
-           "tn": 10**12}  # fmt: skip
+_SCALES = {
+    "k": 10**3, "m": 10**6, "mm": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12,
+    "tn": 10**12,
+}  # fmt: skip
 _LANDS = {
     "canadian": "CAD", "australian": "AUD", "hong kong": "HKD", "singapore": "SGD",
     "new zealand": "NZD", "swiss": "CHF",

@@ -49,7 +49,9 @@ _SUFFIX = re.compile(
     rf",?{_GAP}(?P<form>Inc(?:orporated)?|L\.?L\.?[CP]|Ltd|Limited|Corp(?:oration)?|Co|PLC|plc|GmbH|"
     r"AG|KG|S\.?A\.?|N\.?V\.?|B\.?V\.?|L\.?P\.?)\b\.?",
 )
-_DOTTED = frozenset("mr mrs ms dr prof st jr sr rev hon gov gen col capt lt sgt".split())  # noqa: SIM905 -- reads as one line
+_DOTTED = frozenset(
+    ("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "rev", "hon", "gov", "gen", "col", "capt")
+)
 _POSSESSIVE = re.compile(r"['’][sS]?$")
 _STARTS_AFTER = frozenset(".!?:;…。！？|#>")
 _MARKERS = frozenset("-–—*+•◦▪‣●")
@@ -80,7 +82,7 @@ class NameReader:
                 groups.append([])
             else:
                 groups[-1].append(word)
-        return tuple(_name(self._text, group) for group in groups if group), words[-1].end
+        return tuple(_name(group) for group in groups if group), words[-1].end
 
     def starts_sentence(self, start: int) -> bool:
         """Whether a word at `start` is capitalised by its place: after a full stop, in a new line."""
@@ -103,8 +105,7 @@ class NameReader:
         if initials := _INITIALS.match(text, start):
             end = initials.end()
         words = [_Word(text[start:end], start, end, "")]
-        for following in self._following(words[0]):
-            words.append(following)
+        words.extend(self._following(words[0]))
         if suffix := _SUFFIX.match(text, words[-1].end):
             words.append(_Word(suffix["form"], suffix.start("form"), suffix.end(), ""))
         return words
@@ -183,7 +184,7 @@ def _bare(word: str) -> str:
     return _POSSESSIVE.sub("", word).replace(".", "")
 
 
-def _name(text: str, words: list[_Word]) -> Name:
+def _name(words: list[_Word]) -> Name:
     parts: list[str] = []
     for index, word in enumerate(words):
         if index and word.link:

@@ -98,25 +98,28 @@ def _digits(text: str, start: int, *, comma_is_decimal: bool) -> Numeral | None:
     match = _NUMERAL.match(text, start)
     if match is None:
         return None
-    end = match.end()
     written = _ascii_digits(match.group())
     if len(written) > _LIMIT:
-        return Numeral(start, end, None, written)
+        return Numeral(start, match.end(), None, written)
     value, bare = _reading(written, match, comma_is_decimal=comma_is_decimal)
-    number = Numeral(start, end, value, bare)
-    raised = _SUPERSCRIPTS.match(text, end)
-    if raised is not None:  # "10²": a power or a footnote
+    return _with_power(text, Numeral(start, match.end(), value, bare), written)
+
+
+def _with_power(text: str, number: Numeral, written: str) -> Numeral:
+    """Take in what is glued to the digits: "10²", "2/3", "1.5e6", "1.5 × 10^6"."""
+    start, end = number.start, number.end
+    if raised := _SUPERSCRIPTS.match(text, end):  # a power, or a footnote
         return Numeral(start, raised.end(), None, text[start : raised.end()])
     slash = _SLASH.match(text, end)
-    if slash is not None and written.isdigit() and int(slash[1]):
+    if slash and written.isdigit() and int(slash[1]):
         ratio = Fraction(int(written), int(slash[1]))
         return Numeral(start, slash.end(), ratio, f"{int(written)}/{int(slash[1])}")
     power = _POWER.match(text, end)
-    if power is not None and value is not None:
-        raised_to = (power["e"] or power["caret"] or power["raised"]).translate(_SUPERSCRIPT_DIGITS)
-        value *= Fraction(10) ** int(raised_to)
-        return Numeral(start, power.end(), value, format_number(value))
-    return number
+    if power is None or number.value is None:
+        return number
+    exponent = (power["e"] or power["caret"] or power["raised"]).translate(_SUPERSCRIPT_DIGITS)
+    value = number.value * Fraction(10) ** int(exponent)
+    return Numeral(start, power.end(), value, format_number(value))
 
 
 def _reading(
@@ -252,6 +255,16 @@ _TENS = {
     "eighty": 80, "ninety": 90,
 }  # fmt: skip
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_CLASSES = {
+    **{word: ("ones", value) for word, value in _ONES.items()},
+    **{word: ("teens", value) for word, value in _TEENS.items()},
+    **{word: ("tens", value) for word, value in _TENS.items()},
+    **{word: ("scale", value) for word, value in _SCALES.items()},
+    "hundred": ("hundred", 100),
+}
+_LARGE = ("hundred", "scale")
+_FOLLOWS = {"ones": ("", "tens", *_LARGE), "teens": ("", *_LARGE), "tens": ("", *_LARGE)}
+"""Class of a word → classes that it may follow and be added to."""
 _DENOMINATORS = {
     "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
     "eighth": 8, "ninth": 9, "tenth": 10, "twelfth": 12, "twentieth": 20, "hundredth": 100,
@@ -318,27 +331,23 @@ def _append(
 ) -> tuple[int, int, str] | None:
     """The state after one more word, None when the word cannot continue the number.
 
-    `before` is the class of the word before: "", ones, teens, tens, hundred or scale. `joined`: an
-    "and" stands between, which only hundreds and scales take.
+    Args:
+        total: what the scales so far have closed: 2,000,000 after "two million".
+        group: the number below 1,000 that is open: 105 after "one hundred and five".
+        before: the class of the word before: "", ones, teens, tens, hundred or scale.
+        word: the next word.
+        joined: an "and" stands before it, which only hundreds and scales take.
     """
-    if joined and before not in ("hundred", "scale"):
-        return None
-    after_large = before in ("", "hundred", "scale")
-    if word in _ONES:
-        fits = after_large or before == "tens"
-        return (total, group + _ONES[word], "ones") if fits else None
-    if word in _TEENS:
-        return (total, group + _TEENS[word], "teens") if after_large else None
-    if word in _TENS:
-        return (total, group + _TENS[word], "tens") if after_large else None
+    kind, value = _CLASSES.get(word, ("", 0))
+    if kind in _FOLLOWS and before in _FOLLOWS[kind] and (not joined or before in _LARGE):
+        return total, group + value, kind
     if joined:
         return None
-    if word == "hundred":
-        return (total, max(group, 1) * 100, "hundred") if group < 100 else None
-    scale = _SCALES.get(word)
-    if scale is None or (total and scale >= _smallest_scale(total)) or before == "scale":
-        return None
-    return total + max(group, 1) * scale, 0, "scale"
+    if kind == "hundred" and group < 100 and before != "hundred":
+        return total, max(group, 1) * 100, kind
+    if kind == "scale" and before != "scale" and (not total or value < _smallest_scale(total)):
+        return total + max(group, 1) * value, 0, kind
+    return None
 
 
 def _smallest_scale(total: int) -> int:

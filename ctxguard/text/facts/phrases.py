@@ -42,9 +42,7 @@ _PHRASES = {
         rf"|(?:over|above){_NUMBER_AHEAD}"
     ),
     "lt": rf"(?:less|fewer|lower)\s+than|(?:under|below){_NUMBER_AHEAD}",
-    "until": (
-        rf"(?:no|not)\s+later\s+than|on\s+or\s+before|(?:until|till)\b|by{_DATE_AHEAD}"
-    ),
+    "until": (rf"(?:no|not)\s+later\s+than|on\s+or\s+before|(?:until|till)\b|by{_DATE_AHEAD}"),
     "since": r"(?:no|not)\s+(?:earlier|sooner)\s+than|on\s+or\s+after",
     "before": r"prior\s+to|before\b",
     "after": r"subsequent\s+to|after\b",
@@ -58,12 +56,11 @@ _BOUND_VALUES = {
     "ge": ">=", "le": "<=", "gt": ">", "lt": "<", "until": "until", "since": "from",
     "before": "before", "after": "after", "more": ">=", "less": "<=",
 }  # fmt: skip
-BOUND_HEADS = frozenset(
-    (  # noqa: SIM905 -- a list of words reads best as one line
-        "at no not minimum min maximum max greater less more fewer lower higher up in exceed "
-        "exceeds exceeding over above under below on until till by prior before subsequent after or"
-    ).split()
+_HEADS = (
+    "at no not minimum min maximum max greater less more fewer lower higher up in exceed exceeds "
+    "exceeding over above under below on until till by prior before subsequent after or"
 )
+BOUND_HEADS = frozenset(_HEADS.split())
 """Words that a bound may begin with."""
 
 
@@ -104,9 +101,7 @@ _IM = (
     "possible|proper|perfect|material|permissible|practicable|mature|mobile|partial|patient|"
     "plausible|prudent|pure"
 )
-_IR = (
-    "regular|relevant|responsible|reversible|revocable|replaceable|reparable|rational|respective"
-)
+_IR = "regular|relevant|responsible|reversible|revocable|replaceable|reparable|rational|respective"
 _DIS = (
     "allow|agree|approv|connect|continu|honest|honou?r|inclin|like|loyal|obey|qualif|regard|satisf|"
     "similar|trust|abl|advantag|appear|card|charg|claim|clos|content|courag|credit|engag|entangl|"

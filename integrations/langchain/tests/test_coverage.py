@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
-import sys
 import types
+from collections import UserDict
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import MagicMock
@@ -137,6 +138,8 @@ class Deep:
 def test_objects_of_every_kind_are_reached() -> None:
     assert guard(RunnableLambda(Slotted().find)).invoke("q") == 1
     assert guard(RunnableLambda(Deep().find)).invoke("q") == 1
+    held = UserDict(retriever=RETRIEVER)
+    assert guard(RunnableLambda(lambda q: len(held["retriever"].invoke(q)))).invoke("q") == 1
     wrapped = Wrapped()
     assert guard(RunnableLambda(lambda q: wrapped(q))).invoke("q") == (1, 1, 1, 1, 1)
     del wrapped.known_size  # kept in the state that they share, as it would be without a guard
@@ -209,6 +212,14 @@ def test_other_globals_are_read_as_they_are_now() -> None:
     finally:
         globals()["LATER"] = None
     assert COUNTER["calls"] == 2
+
+
+def test_a_global_that_is_set_anew_is_what_it_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded = guard(RunnableLambda(lambda q: (recursive(q, 0), len(module.retriever.invoke(q)))))
+    assert guarded.invoke("q") == (1, 1)
+    monkeypatch.setitem(globals(), "recursive", lambda question, depth: "patched")
+    monkeypatch.setitem(vars(module), "retriever", FixedRetriever())
+    assert guarded.invoke("q") == ("patched", 0)
 
 
 def test_functions_that_share_a_variable_go_on_sharing_it() -> None:
@@ -453,8 +464,8 @@ def test_a_stand_in_is_reported() -> None:
 
 
 def test_a_foreign_object_that_holds_a_retriever_is_reported() -> None:
-    foreign = sys.modules["argparse"].Namespace(retriever=RETRIEVER)
-    coverage = reported(RunnableLambda(lambda q: foreign.retriever.invoke(q)))
+    foreign = argparse.Namespace(held={"retriever": RETRIEVER})
+    coverage = reported(RunnableLambda(lambda q: foreign.held["retriever"].invoke(q)))
     assert "argparse" in coverage.unreached[0].reason
 
 

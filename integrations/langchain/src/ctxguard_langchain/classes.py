@@ -344,7 +344,7 @@ def plain(obj: T) -> T:
 
 
 def part(obj: T) -> T:
-    """A shallow copy of a chain that guard() returned, as it would be inside of another: no root."""
+    """A shallow copy of a chain that guard() returned, as it would be inside of another."""
     new = raw_copy(obj, class_of(obj).__mro__[1])
     give(new, None)
     return new

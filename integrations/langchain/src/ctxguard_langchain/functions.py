@@ -103,32 +103,30 @@ def _is_framework(value: object) -> bool:
 
 
 class Globals(dict[str, Any]):
-    """The globals of rewritten functions: their own names first, then the module's, live.
+    """The globals of rewritten functions: the module's, live, but for some names.
 
-    Python reads globals of this class through `__getitem__`, except in the bodies of classes that a
-    function defines: those read the dict itself, which is why it starts as a copy.
+    Such a name stands for something else as long as the module holds what it held when it was
+    guarded. Python reads globals of this class through `__getitem__`, except in the bodies of
+    classes that a function defines: those read the dict itself, which is why it starts as a copy.
     """
 
     def __init__(self, module: Mapping[str, Any]) -> None:
         super().__init__(module)
         self.module = module
-        self.own: dict[str, Any] = {}
+        self._own: dict[str, tuple[object, object]] = {}
 
-    def replace(self, name: str, value: object) -> None:
-        """Let a name stand for something else."""
-        self.own[name] = value
+    def replace(self, name: str, original: object, value: object) -> None:
+        """Let a name stand for something else than the original."""
+        self._own[name] = (original, value)
         super().__setitem__(name, value)
 
-    def __getitem__(self, name: str) -> Dynamic:
+    def __getitem__(self, name: str) -> Any:
         """The value of a global variable.
 
         Raises:
             KeyError: there is none; Python looks among the builtins then.
         """
-        try:
-            return self.own[name]
-        except KeyError:
-            return self.module[name]
+        return _standing_in(self._own.get(name), self.module[name])
 
 
 class ModuleView(types.ModuleType):
@@ -136,19 +134,24 @@ class ModuleView(types.ModuleType):
 
     def __init__(self, module: types.ModuleType) -> None:
         super().__init__(module.__name__, module.__doc__)
-        object.__setattr__(self, "_module", module)
+        vars(self).update(_module=module, _own={})
 
-    def replace(self, name: str, value: object) -> None:
-        """Let an attribute stand for something else."""
-        super().__setattr__(name, value)
+    def replace(self, name: str, original: object, value: object) -> None:
+        """Let an attribute stand for something else than the original."""
+        vars(self)["_own"][name] = (original, value)
 
-    def __getattr__(self, name: str) -> Dynamic:
+    def __getattr__(self, name: str) -> Any:
         """An attribute of the module itself, as it is now."""
-        return getattr(object.__getattribute__(self, "_module"), name)
+        return _standing_in(vars(self)["_own"].get(name), getattr(vars(self)["_module"], name))
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set it on the module itself."""
-        setattr(object.__getattribute__(self, "_module"), name, value)
+        setattr(vars(self)["_module"], name, value)
+
+
+def _standing_in(own: tuple[object, object] | None, current: object) -> object:
+    """What a name stands for: the guarded value, unless it was set to something else since."""
+    return own[1] if own is not None and own[0] is current else current
 
 
 def remake(

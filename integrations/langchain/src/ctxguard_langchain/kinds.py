@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections import deque
+from collections import UserDict, UserList, deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
@@ -117,7 +117,7 @@ def _kind_of_class(kind: type[Any]) -> Kind:
         return Kind.LATE
     if kind.__module__.startswith(_OPAQUE_MODULES):
         return Kind.NOTHING
-    if issubclass(kind, Runnable | BaseModel | types.SimpleNamespace):
+    if issubclass(kind, Runnable | BaseModel | types.SimpleNamespace | UserDict | UserList):
         return Kind.OBJECT
     if kind.__module__.startswith(FRAMEWORKS) or is_user_module(kind.__module__):
         return Kind.OBJECT

@@ -259,10 +259,14 @@ def _class(obj: type[Any]) -> Iterator[Edge]:
 
 
 def _foreign(obj: Dynamic) -> Iterator[Edge]:
-    """Only what the object itself holds: is there something to report?"""
+    """Only what the object itself and its containers hold: is there something to report?"""
     for name, value in _state(obj).items():
-        if kind_of(value) in (Kind.RETRIEVER, Kind.MODEL, Kind.STORE):
-            yield Edge(Place.ATTRIBUTE, name, f".{name}", value)
+        held = {Kind.MAPPING: _mapping, Kind.SEQUENCE: _sequence, Kind.TUPLE: _sequence}
+        reader = held.get(kind_of(value))
+        inside = reader(value) if reader else [Edge(Place.ATTRIBUTE, name, "", value)]
+        for edge in inside:
+            if kind_of(edge.value) in (Kind.RETRIEVER, Kind.MODEL, Kind.STORE):
+                yield Edge(Place.ATTRIBUTE, name, f".{name}{edge.label}", edge.value)
 
 
 _READERS: Mapping[Kind, Any] = {

@@ -212,7 +212,7 @@ class Rebuild:
             if edge.place is Place.CELL:
                 cast("tuple[types.CellType, ...]", new.__closure__)[edge.name].cell_contents = value
             elif edge.place is Place.GLOBAL:
-                cast("Globals", new.__globals__).replace(edge.name, value)
+                cast("Globals", new.__globals__).replace(edge.name, edge.value, value)
             elif edge.place is Place.DEFAULT:
                 defaults[edge.name] = value
             elif edge.place is Place.KEYWORD:
@@ -310,7 +310,7 @@ def _write_sequence(new: Dynamic, edge: Edge, value: Dynamic) -> None:
 
 
 def _write_module(new: ModuleView, edge: Edge, value: Dynamic) -> None:
-    new.replace(edge.name, value)
+    new.replace(edge.name, edge.value, value)
 
 
 def _write_set(new: Dynamic, edge: Edge, value: Dynamic) -> None:

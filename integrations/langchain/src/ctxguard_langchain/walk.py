@@ -325,6 +325,6 @@ def _bypasses(kind: type[Any]) -> Iterator[str]:
 
 
 def _stands_in(obj: object) -> bool:
-    if not class_of(obj).__module__.startswith("unittest.mock"):
-        return False
-    return isinstance(obj, BaseRetriever | BaseLanguageModel)
+    """Whether a proxy or a mock claims to be of a class that it is not of."""
+    claims = any("__class__" in vars(base) for base in class_of(obj).__mro__[:-1])
+    return claims and isinstance(obj, BaseRetriever | BaseLanguageModel | VectorStore)
