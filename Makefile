@@ -51,13 +51,30 @@ test: $(INSTALLED) ## every test, the notebooks included, with coverage
 test-fast: $(INSTALLED) ## the tests that take milliseconds
 	@$(BIN)/python -m pytest -m 'not slow'
 
-check: $(INSTALLED) ## format, lint, types, floors, spelling, notebooks, docs
+CHECKS := check-format check-lint check-types check-floors check-spelling check-notebooks check-docs
+.PHONY: $(CHECKS)
+
+check: $(CHECKS) ## format, lint, types, floors, spelling, notebooks, docs
+
+check-format: $(INSTALLED)
 	@echo "format" && $(BIN)/ruff format --quiet --check .
-	@echo "lint" && $(BIN)/ruff check --quiet .
+
+check-lint: $(INSTALLED)
+	@echo "lint" && $(BIN)/ruff check --quiet --output-format concise .
+
+check-types: $(INSTALLED)
 	@echo "types" && $(BIN)/pyright --pythonpath $(BIN)/python
+
+check-floors: $(INSTALLED)
 	@echo "floors" && $(BIN)/lint-imports --no-logo
+
+check-spelling: $(INSTALLED)
 	@echo "spelling" && $(BIN)/codespell $(SOURCES) $(PROSE)
+
+check-notebooks: $(INSTALLED)
 	@echo "notebooks" && $(BIN)/python scripts/notebooks.py
+
+check-docs: $(INSTALLED)
 	@echo "docs" && $(BIN)/mkdocs build --quiet --strict
 
 format: $(INSTALLED) ## put right what ruff can

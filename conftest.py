@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -21,6 +23,16 @@ os.environ["LANGCHAIN_TRACING_V2"] = "false"
 def anyio_backend() -> str:
     """Async tests run on asyncio: the frameworks support no other event loop."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _event_loop() -> Iterator[None]:
+    """A loop that is closed: LlamaIndex makes one where there is none, and leaves it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

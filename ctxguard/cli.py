@@ -59,20 +59,29 @@ def _parser() -> argparse.ArgumentParser:
         description="Ask about the licences of the software that is installed here, once by an "
         "ordinary chain and once by the same chain guarded, and compare: copies, tokens, time. "
         "Takes a few minutes; --llm none takes seconds.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = demo.add_argument
     add(
-        "--framework", choices=("langchain", "llama-index"), default="langchain", help="whose chain"
+        "--framework",
+        choices=("langchain", "llama-index"),
+        default="langchain",
+        help="whose chain (default: %(default)s)",
     )
     add(
-        "--llm", choices=("smollm2", "none"), default="smollm2", help="none: count the prompts only"
+        "--llm",
+        choices=("smollm2", "none"),
+        default="smollm2",
+        help="who answers; none: prompts are only counted (default: %(default)s)",
     )
     add(
-        "--embeddings", choices=("lsa", "minilm"), default="lsa", help="what the search is built on"
+        "--embeddings",
+        choices=("lsa", "minilm"),
+        default="lsa",
+        help="how chunks are found: lsa by word statistics, minilm by all-MiniLM-L6-v2 "
+        "(default: %(default)s)",
     )
-    add("--questions", type=int, default=8, metavar="N", help="ask the first N of the questions")
-    add("--top-k", type=int, default=10, metavar="K", help="chunks per question")
+    add("--questions", type=int, default=8, metavar="N", help="ask the first N (default: all 8)")
+    add("--top-k", type=int, default=10, metavar="K", help="chunks per question (default: 10)")
     add("--path", type=Path, metavar="DIR", help="read the distributions in this folder instead")
     add("--json", action="store_true", help="one JSON document on standard output, nothing else")
     return parser

@@ -81,12 +81,12 @@ def test_json_is_one_document_and_nothing_else(
     assert document["run"]["framework"] == framework
     assert len(document["questions"]) == document["summary"]["questions"] == 3
     for item in document["questions"]:
+        assert not [d for d in item["ledger"]["decisions"] if d["action"] == "error"]
         assert item["guarded"]["prompt_tokens"] <= item["plain"]["prompt_tokens"]
         assert item["plain"]["in_prompt"]
         assert item["guarded"]["in_prompt"]
         assert item["retained"]["copies"] > item["retained"]["copies_left"] == 0
         assert not item["retained"]["facts_lost"]
-        assert not [d for d in item["ledger"]["decisions"] if d["action"] == "error"]
     assert [item["first"] for item in document["questions"]] == ["plain", "guarded", "plain"]
 
 

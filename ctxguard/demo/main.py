@@ -119,10 +119,5 @@ def _ask(
 
 
 def _telling(results: list[Comparison]) -> Comparison:
-    """The question whose ledger explains most in the fewest lines: drops, and a conflict if any."""
-
-    def rank(result: Comparison) -> tuple[bool, bool, int]:
-        ledger = result.ledger
-        return bool(ledger.conflicts), bool(ledger.of("drop")), -len(ledger.decisions)
-
-    return max(results, key=rank)
+    """The question whose ledger leaves something out and is the shortest to read."""
+    return min(results, key=lambda r: (not r.ledger.of("drop"), len(str(r.ledger).splitlines())))

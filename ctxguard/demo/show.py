@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +20,12 @@ from ctxguard.demo.corpus import Corpus
 from ctxguard.demo.measures import DEFINITIONS
 from ctxguard.demo.run import Answer, Comparison, Model, Side, Summary, Watch
 from ctxguard.ledger import Ledger
+from ctxguard.types import Decision
 
 __all__ = ["answering", "comparison", "introduction", "one_ledger", "summary"]
 
+REASON = 110
+"""Characters of a reason that are shown beside a question; the ledger has all of it."""
 COLOURS = {"plain": "magenta", "guarded": "green"}
 NEXT = (
     ("docs/concepts/decisions.md", "what is left out, what is kept, and how that is decided"),
@@ -152,9 +155,29 @@ def comparison(result: Comparison) -> RenderableType:
     ]
     if said:
         items.append(_below(_grid(said)))
-    items.append(_below(_grid([("ledger", Text(repr(result.ledger), style="dim"))])))
+    decided = _decided(result.ledger)
+    if decided:
+        items.append(_below(_grid([(what, Text(why, style="dim")) for what, why in decided])))
     items += [Text(f"! {warning}", style="yellow") for warning in _warnings(result)]
     return Padding(Group(*items), (0, 0, 1, 2))
+
+
+def _decided(ledger: Ledger) -> list[tuple[str, str]]:
+    """What was done, its first reason, and how many more there are."""
+    groups = (
+        ("left out", ledger.of("drop")),
+        ("shortened", ledger.of("trim")),
+        ("both kept", ledger.conflicts),
+    )
+    return [(what, _why(ledger, decisions)) for what, decisions in groups if decisions]
+
+
+def _why(ledger: Ledger, decisions: Sequence[Decision]) -> str:
+    first, more = decisions[0], len(decisions) - 1
+    source = ledger.chunk(first.subject).source
+    reason = " ".join(first.reason.split())
+    rest = f"; {more} more" if more else ""
+    return f"{source}: {reason[:REASON]}{'…' if len(reason) > REASON else ''}{rest}"
 
 
 def _warnings(result: Comparison) -> list[str]:

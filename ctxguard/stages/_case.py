@@ -9,7 +9,7 @@ from ctxguard.stages._words import Words
 __all__ = ["case_matters", "is_restyled"]
 
 _LONG = 4
-"""From this many letters on, case is style. Shorter words may be acronyms (US, IT, WHO)."""
+"""From this many letters on, a word's case is style. Shorter ones may be acronyms: US, IT, WHO."""
 
 _UNIT = re.compile(
     r"[munpkgtyzefµ]?(?:w|wh|b|bit|bps|hz|v|va|g|s|m|j|n|pa|f|h|k|c|l|ev|mol|sv|gy|bq|t|db)"
@@ -20,6 +20,8 @@ _WORDS_OF_ONE_LETTER = frozenset(
     "aeioy\u0430\u0432\u0438\u043a\u043e\u0441\u0443\u044f\u00e0\u00e9\u00e8\u00f3"
 )
 """Articles, pronouns, prepositions and conjunctions of one letter, Latin and Cyrillic."""
+_GLUE = frozenset("/\\_@#=&$")
+"""Characters that bind words to a path, an address or a name in a program."""
 _WINDOW = 60
 """Characters around a word that tell a line in capitals from an acronym."""
 
@@ -35,21 +37,32 @@ def case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -
         restyled: all words changed case, see `is_restyled`.
     """
     one, other = left.raw(i), right.raw(j)
-    if one == other or (one.islower(), one.isupper()) == (other.islower(), other.isupper()):
-        return False
+    if one == other or (one.lower() != other.lower() and one.isupper() == other.isupper()):
+        return False  # equal, or different in typography: a ligature, wide digits
     letters = "".join(character for character in one if character.isalpha())
-    after_number = _follows_number(left, i)
-    if after_number or len(letters) < len(one):
-        unit = letters.casefold()
-        if _UNIT.fullmatch(unit) and unit not in _NO_UNIT:
-            return True
-    if len(letters) >= _LONG or restyled or _shouted(left, i) or _shouted(right, j):
+    if (_follows_number(left, i) or len(letters) < len(one)) and _is_unit(letters):
+        return True
+    if restyled or _shouted(left, i) or _shouted(right, j):
         return False
-    if len(letters) == 1:
-        return letters.casefold() not in _WORDS_OF_ONE_LETTER
+    if len(letters) < len(one) or not (_is_plain(one) and _is_plain(other)):
+        return True  # a code: aB12
+    if len(letters) >= _LONG:
+        return _in_code(left, i) or _in_code(right, j)
+    return _short_case_matters(left, i, one, other)
+
+
+def _short_case_matters(words: Words, index: int, one: str, other: str) -> bool:
+    if len(one) == 1:
+        return one.casefold() not in _WORDS_OF_ONE_LETTER
     if one.isupper() or other.isupper():
         return True
-    return after_number or (i + 1 < len(left) and _follows_word(left, i + 1))  # 5 May, may 5
+    next_to_number = index + 1 < len(words) and _is_number_next(words, index + 1)
+    return next_to_number or _follows_number(words, index)  # May 5, may 5
+
+
+def _is_unit(letters: str) -> bool:
+    unit = letters.casefold()
+    return _UNIT.fullmatch(unit) is not None and unit not in _NO_UNIT
 
 
 def is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
@@ -74,17 +87,35 @@ def is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
     return len(long) >= _LONG and 2 * sum(long) <= len(long)
 
 
+def _is_plain(word: str) -> bool:
+    """Whether its case is that of a word, not of a name in a program."""
+    return word.islower() or word.isupper() or (word[0].isupper() and word[1:].islower())
+
+
+def _in_code(words: Words, index: int) -> bool:
+    """Whether the word is a piece of a path, an address or a name in a program."""
+    start, end = words.spans[index]
+    before, after = words.text[max(0, start - 2) : start], words.text[end : end + 2]
+    return (
+        before[-1:] in _GLUE
+        or after[:1] in _GLUE
+        or (before[-1:] == "." and before[:1].isalnum())
+        or (after[:1] == "." and after[1:].isalnum())
+    )
+
+
 def _follows_number(words: Words, index: int) -> bool:
     """Whether nothing but space stands between a number and the word."""
-    if not index or not words.keys[index - 1][-1].isdigit():
-        return False
+    return index > 0 and words.keys[index - 1][-1].isdigit() and _is_next(words, index)
+
+
+def _is_number_next(words: Words, index: int) -> bool:
+    """Whether the word is a number, and nothing but space stands before it."""
+    return words.keys[index][0].isdigit() and _is_next(words, index)
+
+
+def _is_next(words: Words, index: int) -> bool:
     return not words.text[slice(*words.span(index, index))].strip()
-
-
-def _follows_word(words: Words, index: int) -> bool:
-    """Whether the word is a number and nothing but space stands before it."""
-    number = words.keys[index][0].isdigit()
-    return number and not words.text[slice(*words.span(index, index))].strip()
 
 
 def _shouted(words: Words, index: int) -> bool:

@@ -76,7 +76,7 @@ def _longer(worse: TextView, better: TextView) -> Relation | None:
     places = _places(better, worse)
     if not places:
         return None
-    removed = _repeated_whole(worse, better, places)
+    removed = _repeated_whole(worse, places)
     return Relation(kind="repeat", removed=removed)
 
 
@@ -130,14 +130,19 @@ def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, la
     keys, others = part.words.keys, whole.words.keys
     if first:
         whole_word = others[place - 1] if place else ""
-        if not (keys[0].isalpha() and whole_word.endswith(keys[0]) and part.is_cut_before):
+        if not (_is_piece(keys[0], whole_word) and whole_word.endswith(keys[0])):
             return False
     if last:
         end = place + len(keys) - first - last
         whole_word = others[end] if end < len(others) else ""
-        if not (keys[-1].isalpha() and whole_word.startswith(keys[-1]) and part.is_open):
+        if not (_is_piece(keys[-1], whole_word) and whole_word.startswith(keys[-1])):
             return False
-    return True
+    return (not first or part.is_cut_before) and (not last or part.is_cut_after)
+
+
+def _is_piece(piece: str, word: str) -> bool:
+    """Whether a word may be a piece of another; of a number it would be another number."""
+    return piece.isalpha() and len(piece) < len(word)
 
 
 def _starts_fairly(part: TextView, whole: TextView, place: int) -> bool:
@@ -192,16 +197,15 @@ def _says_the_same(one: TextView, start: int, other: TextView, place: int, count
 # -- the better one as a part -------------------------------------------------------------------
 
 
-def _repeated_whole(worse: TextView, better: TextView, places: list[Span]) -> Span | None:
-    """The sentences at the start or end of `worse` that repeat all of `better`."""
+def _repeated_whole(worse: TextView, places: list[Span]) -> Span | None:
+    """The sentences at the start or end of `worse` that repeat all of the better text."""
     text, count = worse.text, len(worse.words)
-    slack = 1 if len(better.words) > CUTTING else 0  # its first or last word may be cut
     for start, end in places:
-        if start <= slack:
+        if start == 0:
             inside = [cut for cut in worse.cuts if worse.words.index_at(cut) <= end]
             if inside:
                 return 0, inside[-1]
-        elif end >= count - slack:
+        elif end == count:
             # Only right where it starts: a heading above it holds for all of it.
             below = (mark for mark in worse.marks if worse.words.index_at(mark) >= start)
             cut = next(below, None)

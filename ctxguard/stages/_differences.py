@@ -67,6 +67,8 @@ class Differences:
 
 def differences_of(worse: TextView, better: TextView) -> Differences:
     """How two texts with sentences in common differ."""
+    worse, better = worse.against(better), better.against(worse)
+    worse, better = worse.split_like(better), better.split_like(worse)
     places: list[Difference] = []
     shared: list[Span] = []
     inner: tuple[list[Span], list[Span]] = ([], [])

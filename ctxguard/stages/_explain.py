@@ -121,11 +121,12 @@ def flagged(
 ) -> Decision:
     """The flag of two versions that both stay: a conflict of facts, or other words."""
     facts = list(_facts(found))
-    differs: list[tuple[str, str]] = [
-        (left.text if left else "", right.text if right else "") for left, right in facts
-    ]
-    if not facts:
-        differs = list(_wordings(entry, twin, found))
+    pairs = (
+        ((left.text if left else "", right.text if right else "") for left, right in facts)
+        if facts
+        else _wordings(entry, twin, found)
+    )
+    differs = list(dict.fromkeys(pairs))
     where = name_of(twin.chunk)
     shown = "; ".join(_difference(left, right, where) for left, right in differs[:_SHOWN])
     if len(differs) > _SHOWN:

@@ -106,7 +106,9 @@ class Sifter:
             if not text:
                 entry.dropped = emptied(entry, self._tokens(entry.came_in))
                 continue
-            twin = first.setdefault(text, entry)
+            # Between two tabs stands an empty cell, which the normal form keeps.
+            tabs = "\t" in entry.view.text
+            twin = first.setdefault(entry.view.analysis.normalised if tabs else text, entry)
             if twin is not entry:
                 self._drop(entry, _Match(twin, Relation(kind="copy"), 1.0))
         return list(first.values())
@@ -264,7 +266,8 @@ def _rank(match: _Match) -> int:
 def _drop_code(entry: Entry, match: _Match) -> Redundant:
     if match.relation.kind == "part":
         return "subset"
-    same = entry.view.analysis.normalised == match.twin.view.analysis.normalised
+    one, other = entry.view, match.twin.view
+    same = one.spaced == other.spaced or one.analysis.normalised == other.analysis.normalised
     return "exact-duplicate" if same else "near-duplicate"
 
 

@@ -21,29 +21,36 @@ INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
 
 _QUOTES = "'\"\u2019\u201d"
 _NEVER = rf"`\u201c\u201e\u00ab\u00bb\u2039\u203a\u2018\u201a\[\]{{}})¿¡…·•◦‣▪¶†‡;:.,{_QUOTES}"
-SYMBOL = rf"[^\w\s{_NEVER}{INVISIBLE}] | \.(?=\d) | ,(?=\s?,) | (?<=\d)[{_QUOTES}] | _{{3,}}"
+SYMBOL = rf"""
+    [^\w\s{_NEVER}{INVISIBLE}]
+  | \.(?=\d)                       # .5
+  | ,(?=\s?,)                      # an empty cell of a row
+  | (?<=\S)\t(?:\ *\t)+           # an empty cell of a table
+  | (?<=\d)[{_QUOTES}]             # feet, inches, minutes
+  | (?<=\d)[,;:.](?=\s+[-+]?\d)    # 5, 6 are not 5 6
+  | _{{3,}}                        # a blank to fill in
+"""
 """What may carry a fact, as a verbose pattern; `material_symbol` decides."""
 
 _MONEY = r"[$¢£¥€₩₪₫₱₹₽₺₴₦]?"
 _DASH = rf"""
     (?<![\w)\]]) . (?={_MONEY}\.?\d)      # the sign of a number
   | (?<=[\d%]) . (?=\ ?{_MONEY}\.?\d)     # a range
-  | (?<=\w\ ) . (?=\ ?{_MONEY}\.?\d)      # either; a bullet follows a line's end, not a word
+  | (?<=\S\ ) . (?=\ ?{_MONEY}\.?\d)      # either; before a bullet the line starts
 """
 _ONLY_WHERE: Mapping[str, re.Pattern[str]] = {
     symbol: re.compile(pattern, re.VERBOSE | re.DOTALL)
     for symbols, pattern in (
         ("\u2010\u2011\u2012\u2013\u2014\u2015-", _DASH),
         ("\u2212", r". (?=\s?\W?\d)"),
-        (".", r"(?<![\w.]) . (?=\d)"),
-        (",", r". (?=\s?,)"),  # an empty cell
+        (".", r"(?<![\w.]) . (?=\d) | (?<=\d) . (?=\s)"),
         ("(", rf". (?={_MONEY}\s?\d[\d.,]*\s?%?\))"),  # accounts: a negative amount
         ("#", r". (?=\w) | (?<=\w) ."),
         ("+", r". (?=\S) | (?<=\S) . | (?<=\S\ ) ."),
         (">", r"(?<=\S) . | (?<=\S\ ) . | . (?=[\d=])"),
         ("=", r"(?<!=) ={1,2} (?!=) | (?<=[!=]) . (?!=)"),
         ("!", r". (?=[=\w(]) | (?<=\d) ."),
-        ("*", r"(?<=[\d)]) . (?=[\d(]) | (?<=[\w)]\ ) . (?=\ [\w(]) | (?<=[\w)]) .\* (?=\d)"),
+        ("*", r"(?<=[\w)]\ ) . (?=\ [\w(]) | (?<=[\w)]) \*{1,2} (?=[\d(])"),
         ("●►▶➢➤", r"(?<=\S) . | (?<=\S\ ) ."),
     )
     for symbol in symbols
@@ -51,12 +58,13 @@ _ONLY_WHERE: Mapping[str, re.Pattern[str]] = {
 _SAME = {"\uff1f": "?", "\u061f": "?", "\uff05": "%", "\u066a": "%"} | dict.fromkeys(
     "\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"
 )
+_PRIMES = {"'": "\u2032", "\u2019": "\u2032", '"': "\u2033", "\u201d": "\u2033"}
 _PUNCTUATION_THAT_CARRIES = frozenset(
     "?\uff1f\u061f%\uff05\u066a\u2030\u2031\u00a7&@/\\\u2032\u2033_"
 )
-_OPEN_QUOTE = re.compile(r"(?:^|(?<=[\s(\[]))[\"'\u201c\u2018](?=\S)")
-_QUOTATION = 300
-"""Characters on one line in which a quotation's opening mark is looked for."""
+_OPENER = re.compile(r"(?:^|(?<=[\s(\[]))(?:[\"'\u201c\u2018]|\*+)(?=\S)", re.MULTILINE)
+_NEAR = 300
+"""Characters on one line in which the mark is looked for that opened what another one closes."""
 
 
 def material_symbol(text: str, place: int, symbol: str) -> str:
@@ -68,27 +76,28 @@ def material_symbol(text: str, place: int, symbol: str) -> str:
         symbol: what `SYMBOL` matched there.
     """
     first = symbol[0]
+    if first in _QUOTES:
+        return "" if _closes(text, place) else _PRIMES[first]
+    if first == "*" and text[max(0, place - 1) : place].isdigit() and not _closes(text, place):
+        return first  # 0.05* is a footnote or a level of significance, **0.05** is not
     if first in _ONLY_WHERE:
-        if _ONLY_WHERE[first].match(text, place) is None:
-            return ""
-    elif first in _QUOTES:
-        if _closes_quotation(text, place):
-            return ""
-        return "\u2032" if first in "'\u2019" else "\u2033"
-    elif not _carries(first) or (_is_private(first) and _starts_line(text, place)):
+        return _SAME.get(first, first) if _ONLY_WHERE[first].match(text, place) else ""
+    if first in "\t,;:":
+        return symbol.replace(" ", "")
+    if not _carries(first) or (_is_private(first) and _starts_line(text, place)):
         return ""
     return _SAME.get(first, first)
 
 
-def _closes_quotation(text: str, place: int) -> bool:
-    """Whether the mark after a number ends a quotation (and so is no foot, minute or inch)."""
-    window = text[max(text.rfind("\n", 0, place) + 1, place - _QUOTATION) : place]
-    opened = [match.end() for match in _OPEN_QUOTE.finditer(window)]
-    return bool(opened) and not any(mark in window[opened[-1] :] for mark in _QUOTES)
+def _closes(text: str, place: int) -> bool:
+    """Whether the mark after a number ends a quotation or an emphasis."""
+    window = text[max(0, place - _NEAR) : place].rpartition("\n")[2]
+    opened = [match.end() for match in _OPENER.finditer(window)]
+    return bool(opened) and not any(mark in window[opened[-1] :] for mark in "*" + _QUOTES)
 
 
 def _starts_line(text: str, place: int) -> bool:
-    return not text[text.rfind("\n", 0, place) + 1 : place].strip()
+    return not text[max(0, place - _NEAR) : place].rpartition("\n")[2].strip()
 
 
 def _is_private(symbol: str) -> bool:

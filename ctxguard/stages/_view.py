@@ -17,8 +17,12 @@ from ctxguard.types import Span
 __all__ = ["CUTTING", "Shared", "TextView"]
 
 CUTTING = 12
-"""Words from which on a text without a full stop passes for a cutting of a longer one: 'Notice: 30
-days' may be a version of its own of 'Notice: 30 days for tenants'."""
+"""Words from which on a text may pass for a cutting of a longer one: 'Notice: 30 days' may be a
+version of its own of 'Notice: 30 days for tenants'."""
+_LONG_SENTENCE = 25
+"""Words of a sentence that nobody leaves without a full stop. Labels and offers are shorter."""
+_GOES_ON = ("...", "\u2026", ",")
+"""Ends that announce more."""
 
 _TERMINATORS = ".!?;:\u2026\u3002\uff01\uff1f\uff1b\uff1a\u061f\u06d4\u0964"
 """Full stops and their like, Latin, Chinese, Arabic, Urdu and Devanagari."""
@@ -49,11 +53,20 @@ class Shared:
 class TextView:
     """One text under comparison; everything about it is computed when first asked for."""
 
-    def __init__(self, text: str, shared: Shared, *, words: Words | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        shared: Shared,
+        *,
+        words: Words | None = None,
+        marks: tuple[int, ...] | None = None,
+    ) -> None:
         self.text = text
         self.shared = shared
         if words is not None:
             self.words = words
+        if marks is not None:
+            self.marks = marks
 
     @cached_property
     def analysis(self) -> Analysis:
@@ -123,24 +136,35 @@ class TextView:
     @cached_property
     def is_open(self) -> bool:
         """Whether it ends as a text does that was cut off."""
-        end = _CLOSERS.sub("", self.text)
-        return end.endswith(("...", "…", "[…]")) or not end.endswith(tuple(_TERMINATORS))
+        return self._end.endswith(_GOES_ON) or not self._end.endswith(tuple(_TERMINATORS))
 
     @cached_property
     def is_cut_before(self) -> bool:
-        """Whether its first sentence lacks its start: long enough for a cutting, in lower case."""
-        return len(self.words) >= CUTTING and self.words.raw(0)[:1].islower()
+        """Whether its first sentence lacks its start: in lower case, in a text with capitals."""
+        return (
+            len(self.words) >= CUTTING
+            and self.words.raw(0)[:1].islower()
+            and self.text != self.text.lower()
+        )
 
     @cached_property
     def is_cut_after(self) -> bool:
-        """Whether its last sentence lacks its end."""
-        return len(self.words) >= CUTTING and self.is_open and not self.is_list
+        """Whether its last sentence lacks its end, in a text whose sentences have one."""
+        if len(self.words) < CUTTING or not self.is_open:
+            return False
+        last = len(self.words) - self.breaks[-2]
+        return self._has_full_stops or last >= _LONG_SENTENCE or self._end.endswith(_GOES_ON)
 
     @cached_property
-    def is_list(self) -> bool:
-        """Whether its lines mostly have no full stop, so that a missing one means nothing."""
+    def _end(self) -> str:
+        """The last characters, without quotes and brackets."""
+        return _CLOSERS.sub("", self.text[-_PARAGRAPH:])
+
+    @cached_property
+    def _has_full_stops(self) -> bool:
+        """Whether most of its sentences or lines but the last end with a full stop."""
         ends = [self.is_closed(index) for index in self.breaks[1:-1]]
-        return bool(ends) and 2 * sum(ends) <= len(ends)
+        return 2 * sum(ends) > len(ends)
 
     def against(self, other: TextView) -> TextView:
         """This view with words hyphenated at a line's end read as the other text has them."""
@@ -156,6 +180,27 @@ class TextView:
         if words is self.words:
             return self
         return TextView(self.text, self.shared, words=words)
+
+    def split_like(self, other: TextView) -> TextView:
+        """This view with a sentence's start wherever the other has one between the same words.
+
+        "at 2.84 . The" may be one sentence of this text and "at 2.84. The" two of the other.
+        """
+        starts = set(self.breaks)
+        known = {place for index in other.breaks[1:-1] if (place := other.around(index))}
+        added = [
+            self.words.spans[index][0]
+            for index in range(2, len(self.words) - 1)
+            if index not in starts and self.around(index) in known
+        ]
+        if not added:
+            return self
+        marks = tuple(sorted({*self.marks, *added}))
+        return TextView(self.text, self.shared, words=self.words, marks=marks)
+
+    def around(self, index: int) -> bytes:
+        """The two words before a place between words and the two after it, blank at the ends."""
+        return self.code[4 * (index - 2) : 4 * (index + 2)] if index >= 2 else b""
 
     def is_break(self, index: int) -> bool:
         """Whether a sentence or a meant line starts at this word, or the text ends before it."""

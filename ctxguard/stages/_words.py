@@ -62,6 +62,15 @@ _EMPHASIS = re.compile(r"[*_]+(?=['\u2019])")
 _NUMBERING = re.compile(
     r"^[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-z]|[ivx]{1,5})\))(?=[ \t]+\S)", re.MULTILINE
 )
+_BEFORE_ITEM = re.compile(
+    r"""(?: \A | \n[ \t]*\r?\n | [.;:,!?\u3002\uff1b][ \t]*\r?\n | \b(?:and|or)[ \t]*\r?\n
+    | (?:\A|\n)[ \t]*\(?\w{1,5}\)[^\n]*\n ) \Z""",
+    re.VERBOSE,
+)
+"""What stands before an item's line: nothing, a blank line, an end, another item. In "thirty⏎(30)
+days" nothing of the kind does."""
+_LINE = 200
+"""Characters before a number that are looked at."""
 _PAGE_NUMBER = re.compile(
     r"""^[ \t]* [\[|(]? [ \t]*
     (?: (?:page|seite|página|pagina|pagine|стр\.?|страница|p\.) [ \t]* \d{1,4}
@@ -192,15 +201,16 @@ def _asides(text: str) -> Iterator[Span]:
     """Page numbers, and numbers of lists: in brackets or two in a row (1. 2.), no lone 5. May."""
     for match in _PAGE_NUMBER.finditer(text):
         yield match.span()
-    dotted: list[tuple[int, Span]] = []
+    numbers: list[tuple[int, Span]] = []
     for match in _NUMBERING.finditer(text):
-        if match[1] is None:
+        if match[1] is not None:
+            numbers.append((int(match[1]), match.span()))
+        elif _BEFORE_ITEM.search(text[max(0, match.start() - _LINE) : match.start()]):
             yield match.span()
-        else:
-            dotted.append((int(match[1]), match.span()))
-    numbers = [number for number, _ in dotted]
-    for place, (number, span) in enumerate(dotted):
-        if (place and numbers[place - 1] == number - 1) or number + 1 in numbers[place + 1 :][:1]:
+    for place, (number, span) in enumerate(numbers):
+        before = [other for other, _ in numbers[max(0, place - 1) : place]]
+        after = [other for other, _ in numbers[place + 1 : place + 2]]
+        if before == [number - 1] or after == [number + 1]:
             yield span
 
 

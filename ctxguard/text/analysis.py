@@ -160,7 +160,7 @@ def _restore(tokenizer: Tokenizer, max_bytes: int) -> Analyzer:
     return Analyzer(tokenizer, max_bytes=max_bytes)
 
 
-def _as_ids(encoded: Any) -> NDArray[np.int64]:
+def _as_ids(encoded: object) -> NDArray[np.int64]:
     """Ids as a read-only array of shape `(tokens,)`, from whatever a tokenizer returns.
 
     A list, an array, a tensor with a batch dimension of one, or an `Encoding` of Hugging Face

@@ -8,8 +8,8 @@ be one that cannot turn one fact into another. What is left alone, and why:
   "Mg", "US" and "us", "MOhm" and "mOhm", "foo.Bar" and "foo.bar" differ by a fact. Only words of
   four letters or more with ordinary case ("shall", "Shall", "SHALL") and a few function words are
   lowercased; `str.lower`, not `casefold`, which would make "Maße" (measures) "Masse" (mass).
-* A sign, a comparison, a footnote: "-5", "- 5", "> 5", "0.05**" stay; a list marker goes only before
-  a letter, emphasis only in pairs.
+* A sign, a comparison, a footnote: "-5", "- 5", "> 5", "0.05**" stay; a list marker goes only
+  before a letter, emphasis only in pairs.
 * Invisible operators (U+2061 to U+2064) are not zero-width spaces: "2⁢3" is 2 times 3.
 * Line-break hyphens are not joined: "re-⏎sign" may be "re-sign" or "resign".
 * An empty cell of a tab-separated row stays visible: in another column a number is another fact.
@@ -29,8 +29,9 @@ def normalise(text: str) -> str:
     """The text without what varies between copies of it; equal results mean the same copy.
 
     Unified: Unicode composition (NFC), whitespace, quotation marks, dashes, ellipses, ligatures,
-    full-width ASCII, © and (c), letter case where it carries nothing. Removed: zero-width characters,
-    soft hyphens, bold markers in pairs, heading and list markers before words. Idempotent; linear.
+    full-width ASCII, © and (c), letter case where it carries nothing. Removed: zero-width
+    characters, soft hyphens, bold markers in pairs, heading and list markers before words.
+    Idempotent, and linear in the length of the text.
     """
     text = unicodedata.normalize("NFC", text.translate(_UNIFIED))
     if "**" in text:

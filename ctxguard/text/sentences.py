@@ -130,18 +130,23 @@ def _kind(line: str, previous: str, item: re.Match[str] | None) -> int:
         return _BLANK
     if _HEADING.match(line) or line[0] == "|" or line.count("|") > 1 or line.count("\t") > 1:
         return _ALONE
-    if _BULLET.match(line):
-        return _STARTS
     marker = _MARKER.match(line)
-    if marker is None:
-        return _WRAP
-    # "as set out in Section⏎4.2 of the Agreement" is a wrap, "and⏎(b) the Buyer" is a new item.
-    if not previous or line[0] == "(" or (item and _continues_list(item, marker, previous)):
+    if _BULLET.match(line) or (marker and _is_item(line, marker, previous, item)):
         return _STARTS
+    return _WRAP
+
+
+def _is_item(line: str, marker: re.Match[str], previous: str, item: re.Match[str] | None) -> bool:
+    """Whether a line with a marker begins an item, and is not the rest of a reference.
+
+    "as set out in Section⏎4.2 of the Agreement" is a wrap, "and⏎(b) the Buyer" is a new item.
+    """
+    if not previous or line[0] == "(" or (item and _continues_list(item, marker, previous)):
+        return True
     if _REFERENCE.search(previous[-20:]):
-        return _WRAP
-    follows = item or _STOPPED.search(previous[-8:]) is not None
-    return _STARTS if follows or not (marker["next"] or marker["after"]).islower() else _WRAP
+        return False
+    follows = item is not None or _STOPPED.search(previous[-8:]) is not None
+    return follows or not (marker["next"] or marker["after"]).islower()
 
 
 def _continues_list(item: re.Match[str], marker: re.Match[str], previous: str) -> bool:
@@ -184,33 +189,40 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 
-_TITLES = frozenset(
-    "mr mrs ms mx dr prof messrs rev hon sen gov capt sgt lt cmdr maj st mme mlle sra hr".split()
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+_TITLES = _words("mr mrs ms mx dr prof messrs rev hon sen gov capt sgt lt cmdr maj st mme mlle hr")
+_INNER = _words(
+    "e.g i.e viz cf c.f vs approx ca incl excl esp resp aka p.ex z.b d.h u.a bzw vgl ggf gem"
 )
-_MONTHS = frozenset(
-    "januar februar märz april mai juni juli august september oktober november dezember".split()
+"""Never the end of a sentence."""
+_NUMBERED = _words(
+    "no nos nr sec secs sect art arts fig figs eq eqs vol vols ch chap cl para paras p pp pt ref",
+    "refs reg regs app ann sched ex exh tel ext abs ziff kap rn núm pág col ed op lit jan feb mar",
+    "apr jun jul aug sep sept oct nov dec",
+)
+"""Not the end of a sentence before a number, a letter or a Roman numeral."""
+_MAY_END = _words(
+    "inc ltd co corp plc gmbh llc llp bros jr sr esq etc al eds dept univ assn u.s u.k u.n e.u a.m",
+    "p.m ph.d ave blvd rd est min max avg hrs hr yr yrs lb lbs oz jan feb mar apr jun jul aug sep",
+    "sept oct nov dec mon tue tues wed thu thur thurs fri sat sun usw n.v s.a b.v l.p",
+)
+"""The end of a sentence only before a word that often begins one."""
+_MONTHS = _words(
+    "january february march april may june july august september october november december",
+    "januar februar märz april mai juni juli august september oktober november dezember",
 )
 """Follow a day with a full stop: "3. Mai"."""
-_INNER = frozenset(
-    "e.g i.e viz cf c.f vs approx ca incl excl esp resp aka p.ex z.b d.h u.a bzw vgl ggf inkl".split()
-)
-_NUMBERED = frozenset(
-    "no nos nr sec secs sect art arts fig figs eq eqs vol vols ch chap cl para paras p pp pt ref "
-    "refs reg regs app ann sched ex exh tel ext abs ziff kap rn núm pág col ed op lit jan feb mar "
-    "apr jun jul aug sep sept oct nov dec".split()
-)
-_MAY_END = frozenset(
-    "inc ltd co corp plc gmbh llc llp bros jr sr esq etc al eds dept univ assn u.s u.k u.n e.u a.m "
-    "p.m ph.d ave blvd rd est min max avg hrs hr yr yrs lb lbs oz jan feb mar apr jun jul aug sep "
-    "sept oct nov dec mon tue tues wed thu thur thurs fri sat sun usw n.v s.a b.v l.p".split()
-)
-_OPENERS = frozenset(
-    "the a an this that these those it he she they we you i in on at by for from if when where while "
-    "as after before however but and or no there each every all any such unless upon under to with "
-    "its their our his her both neither either what who which how why then thus therefore moreover "
-    "furthermore also although because since until once subject notwithstanding except not nothing "
-    "please see yes during without within some many most one two der die das er sie es wir ein eine "
-    "le la les il elle un une el los las".split()
+_OPENERS = _words(
+    "the a an this that these those it he she they we you i in on at by for from if when where",
+    "while as after before however but and or no there each every all any such unless upon under",
+    "to with its their our his her both neither either what who which how why then thus therefore",
+    "moreover furthermore also although because since until once subject notwithstanding except",
+    "not nothing please see yes during without within some many most one two",
+    "der die das er sie es wir ein eine le la les il elle un une el los las",
 )
 """Words that begin a sentence far more often than a name that follows an abbreviation."""
 
@@ -253,7 +265,7 @@ def _ends_after(text: str, begin: int, stop: re.Match[str], following: int) -> b
         return False  # "4.2. The Supplier", "Article V. Term", "a. First"
     window = text[max(begin, dot - 40) : dot]
     word = "" if not window or window[-1].isspace() else window.split()[-1]
-    token = word.lstrip("\"'“‘«([{*_")
+    token = word.lstrip("\"'“‘«([{*_").rstrip("\"'”’»)]*_")
     key = token.lower()
     next_is_number = following < len(text) and (text[following].isdigit() or text[following] == "§")
     if key in _TITLES or key in _INNER:
@@ -275,7 +287,8 @@ def _ends_before_number(token: str) -> bool:
         return False
     if token[0].isdigit():
         return len(token) > 2
-    return token.isalpha() and len(token) >= (4 if token[0].islower() else 6)
+    is_word = token.isalpha() and not _looks_abbreviated(token)
+    return is_word and len(token) >= (4 if token[0].islower() else 6)
 
 
 def _looks_abbreviated(token: str) -> bool:

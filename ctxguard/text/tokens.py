@@ -256,9 +256,10 @@ class _Loader:
                 return
             self._warned.add(reason)
         warnings.warn(
-            f"{reason}. Token counts are estimates, on purpose too high (about 1.7 times for English "
-            "prose), so a budget holds but is not used up. For exact counts set TIKTOKEN_CACHE_DIR "
-            "to a folder with tiktoken's tables, or hand in a tokenizer: Policy(tokenizer=…).",
+            f"{reason}. Token counts are estimates, on purpose too high (about 1.7 times the truth "
+            "for English prose), so that a budget holds although it is not used up. For exact "
+            "counts set TIKTOKEN_CACHE_DIR to a folder that holds tiktoken's tables, or hand in a "
+            "tokenizer: Policy(tokenizer=…).",
             TokenizerWarning,
             stacklevel=4,
         )
@@ -291,7 +292,8 @@ def _encoding_name(model: object) -> str | None:
 def _constructors() -> Mapping[str, Callable[[], dict[str, Any]]]:
     """What builds each encoding that tiktoken and its plugins know, by name."""
     if tiktoken.registry.ENCODING_CONSTRUCTORS is None:
-        tiktoken.list_encoding_names()  # fills it
+        with suppress(Exception):  # whatever a broken plugin raises
+            tiktoken.list_encoding_names()  # fills it
     return tiktoken.registry.ENCODING_CONSTRUCTORS or {}
 
 

@@ -11,7 +11,7 @@ from ctxguard.demo.chains import Passage
 from ctxguard.demo.measures import Retained
 from ctxguard.demo.run import Answer, Comparison, summarise
 from ctxguard.ledger import Ledger
-from ctxguard.types import Decision
+from ctxguard.types import Chunk, Decision
 
 RETAINED = Retained(copies=6, copies_left=0, facts=4, facts_lost=(), wording=1.0)
 
@@ -87,6 +87,26 @@ def test_what_went_wrong_is_shown(timed: Comparison) -> None:
     assert "! no longer in the prompt: 2019" in text
     assert "! error: it broke" in text
     assert row(text, "guarded")[-1] == "3"
+
+
+def test_the_first_reason_is_given_and_the_others_counted(timed: Comparison) -> None:
+    chunks = tuple(Chunk(id=f"c{n}", text="text", source=f"package-{n}") for n in range(3))
+    decisions = (
+        Decision(
+            stage="dedupe", action="drop", subject="c1", code="exact-duplicate", reason="same"
+        ),
+        Decision(
+            stage="dedupe", action="drop", subject="c2", code="exact-duplicate", reason="same"
+        ),
+        Decision(
+            stage="dedupe", action="flag", subject="c0", code="conflict", reason="2 or 3 " * 40
+        ),
+    )
+    ledger = Ledger(run_id="run", chunks=chunks, decisions=decisions)
+    text = shown(show.comparison(replace(timed, ledger=ledger)), width=200)
+    assert row(text, "left out") == ["left", "out", "package-1:", "same;", "1", "more"]
+    assert row(text, "both kept")[:3] == ["both", "kept", "package-0:"]
+    assert "…" in text
 
 
 def test_the_summary_sets_what_was_retained_beside_what_was_saved(timed: Comparison) -> None:

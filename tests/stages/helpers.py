@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from ctxguard.types import Budget, Chunk, Context, Decision, Stage, StageResult
 
@@ -26,6 +27,11 @@ def ids(result: StageResult) -> list[str]:
 
 def by_action(result: StageResult, *actions: str) -> list[Decision]:
     return [decision for decision in result.decisions if decision.action in actions]
+
+
+def removed_by(decision: Decision) -> list[tuple[int, int]]:
+    """The spans that a trim took out."""
+    return cast("list[tuple[int, int]]", decision.details["removed"])
 
 
 def check_laws(stage: Stage, context: Context) -> StageResult:

@@ -94,6 +94,12 @@ VERSIONS: dict[str, tuple[str, str]] = {
         "| plan | may | june |\n|---|---|---|\n| gold | | 30 |\n",
     ),
     "empty cells": ("name,may,june\ngold,30,,\n", "name,may,june\ngold,,30,\n"),
+    "tab-separated cells": ("name\tmay\tjune\ngold\t30\t\t1\n", "name\tmay\tjune\ngold\t\t30\t1\n"),
+    "stars": ("The value is 0.05** in this test.", "The value is 0.05 in this test."),
+    "list of numbers": ("The codes 5, 6 are free.", "The codes 5 6 are free."),
+    "program": ("Call getUser before that.", "Call getuser before that."),
+    "path": ("The file is /data/Users/list now.", "The file is /data/users/list now."),
+    "key": ("The key is aGVsbG8w for this.", "The key is AGVsbG8w for this."),
     "list item": (
         "The cover includes:\n- fire\n- flood\n- theft\n",
         "The cover includes:\n- fire\n- flood\n- hail\n",
@@ -173,6 +179,5 @@ COPIES: dict[str, str] = {
     "page number below": f"{COPY}\n\n- 3 -\n",
     "no full stop": COPY[:-1],
     "dashes": COPY.replace("; e-mail", " \u2014 e\u2011mail"),
-    "running head": f"Supply agreement | Page 3\n\n{COPY}",
 }
 """Name -> a copy of COPY that says the same."""

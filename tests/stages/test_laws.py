@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from ctxguard.stages import Deduplicate, Layout, Select
 from ctxguard.stages.layout import Order
-from ctxguard.types import Budget, Chunk, Context, Decision
-from tests.stages.helpers import assert_in_order, by_action, check_laws
+from ctxguard.types import Budget, Chunk, Context
+from tests.stages.helpers import assert_in_order, by_action, check_laws, removed_by
 from tests.stages.pools import pools
 
 ORDERS: tuple[Order, ...] = ("edges", "rank", "source", "stable")
 WORD = re.compile(r"[^\W_]{4,}|\d+")
 
 
-def spans_of(decision: Decision) -> list[tuple[int, int]]:
-    """The removed spans of a trim."""
-    return cast("list[tuple[int, int]]", decision.details["removed"])
+def plain(text: str) -> list[str]:
+    """Runs of letters and digits, without page numbers."""
+    return re.findall(r"[^\W_]+", text.casefold().replace("\n\npage 3 of 9", ""))
 
 
 def said(text: str) -> set[str]:
@@ -47,6 +46,18 @@ def test_deduplicate_loses_no_word(chunks: tuple[Chunk, ...], overlap: int) -> N
         assert not missing
 
 
+@settings(max_examples=400)
+@given(chunks=pools())
+def test_what_is_dropped_stands_in_its_twin(chunks: tuple[Chunk, ...]) -> None:
+    """Read by another eye than the stage's: plain runs of letters and digits."""
+    came_in = {chunk.id: chunk.text for chunk in chunks}
+    for drop in by_action(Deduplicate()(Context(chunks=chunks)), "drop"):
+        if drop.twin is None or "also" in drop.details:
+            continue
+        part, whole = (" ".join(plain(came_in[name])) for name in (drop.subject, drop.twin))
+        assert part in whole
+
+
 @given(chunks=pools())
 def test_what_is_trimmed_stands_in_the_decision(chunks: tuple[Chunk, ...]) -> None:
     result = Deduplicate(min_overlap=1)(Context(chunks=chunks))
@@ -54,7 +65,7 @@ def test_what_is_trimmed_stands_in_the_decision(chunks: tuple[Chunk, ...]) -> No
     kept = {chunk.id: chunk.text for chunk in result.context.chunks}
     gone: dict[str, list[tuple[int, int]]] = {}
     for decision in by_action(result, "trim"):
-        gone.setdefault(decision.subject, []).extend(spans_of(decision))
+        gone.setdefault(decision.subject, []).extend(removed_by(decision))
     for subject, spans in gone.items():
         text = list(came_in[subject])
         for start, end in spans:

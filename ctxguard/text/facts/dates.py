@@ -76,7 +76,7 @@ def read_date(text: str, start: int) -> Found | None:
 
 
 def read_month(text: str, start: int) -> Found | None:
-    """The date that begins with the month's name at `start`: with a day, a year, both or neither."""
+    """The date that begins with the month's name at `start`, with a day, a year or both."""
     if match := _MONTH_DAY.match(text, start):
         value = _iso(match[3] or "-", str(MONTHS[match[1].lower()]), match[2])
         if value:
@@ -107,24 +107,26 @@ def _day_and_month(first: str, second: str, year: str, written: str) -> str | No
 
 _YEAR = re.compile(
     r"(?P<decade>(?:1[5-9]|20|21)\d0)['’]?s(?!\w)"
-    r"|(?P<first>(?:1[5-9]|20|21)\d\d)(?:\s?(?P<mark>[-–—/])\s?(?P<last>(?:1[5-9]|20|21)\d\d|\d\d))?"
+    r"|(?P<first>(?:1[5-9]|20|21)\d\d)\s?(?P<mark>[-–—/])\s?(?P<last>(?:1[5-9]|20|21)\d\d|\d\d)"
+    r"(?!\w|[-–—/]?\d|[.,]\d)"
+    r"|(?P<only>(?:1[89]|20|21)\d\d)"
     r"(?!\w|[-–—/]?\d|[.,]\d)"
 )
 
 
 def read_year(text: str, start: int) -> Found | None:
-    """The year or the range of years that begins at `start` (1500 to 2199), or None.
+    """The year (1800 to 2199) or range of years (1500 to 2199) that begins at `start`, or None.
 
-    "2012-2014", "2012–14" and "2012/2014" are one value, "2012-10" may be October: ambiguous.
+    "2012-2014", "2012/14" and "2012/2014" are one value, "2012-10" may be October: ambiguous.
     """
     match = _YEAR.match(text, start)
     if match is None:
         return None
     if match["decade"]:
         return Found("year", f"{match['decade']}s", start, match.end())
+    if match["only"]:
+        return Found("year", match["only"], start, match.end())
     first, last = match["first"], match["last"]
-    if not last:
-        return Found("year", first, start, match.end())
     if len(last) == 2:
         if match["mark"] == "-" and int(last) <= 12:
             return Found("year", f"?{match.group()}", start, match.end())

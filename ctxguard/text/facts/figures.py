@@ -1,4 +1,4 @@
-"""Everything that digits or number words can be: a date, a code, an ordinal, or a measured number."""
+"""What digits and number words can be: a date, a code, an ordinal, or a number that measures."""
 
 # ruff: noqa: RUF001 -- quotation marks, dashes and signs are what this module reads
 
@@ -91,7 +91,8 @@ class FigureReader:
         """The sign before what begins at `start`, and where the sign begins.
 
         A dash right before a digit is a minus, unless something that it could join or take from
-        stands before it. A dash and a space may be a list marker or a minus: "?-".
+        stands before it. A dash and a space are a range after a digit, elsewhere they may be a
+        minus or a list marker: "?-".
         """
         text = self._text
         index = start - 1
@@ -105,9 +106,11 @@ class FigureReader:
         if index == start - 1:
             is_minus = before.isspace() or before in "([|:=<>~≈≤≥,;/\"'“*$€£"
             return ("-", index) if is_minus else ("", start)
-        gap = text[max(0, index - 3) : index].rstrip(" \t\u00a0")
-        before = gap[-1] if gap else "\n"
-        return ("?-", start) if before in "\n\r|:=(" else ("", start)
+        return (
+            ("", start)
+            if text[max(0, index - 3) : index].rstrip()[-1:].isdigit()
+            else ("?-", start)
+        )
 
     def _is_bracketed(self, start: int, end: int, bare: str) -> bool:
         """Whether accountants would read the number as negative: "(5,000)"."""

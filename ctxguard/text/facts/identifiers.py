@@ -1,4 +1,4 @@
-"""What is compared letter by letter: addresses, codes, versions, and references to a numbered part."""
+"""What is compared letter by letter: addresses, codes, versions, references to a numbered part."""
 
 # ruff: noqa: RUF001 -- quotation marks, dashes and signs are what this module reads
 
@@ -53,7 +53,7 @@ def read_code(text: str, start: int) -> Found | None:
     """
     if dotted := _DOTTED.match(text, start):
         value = dotted.group()
-        if any(len(part) > 2 for part in value.split(".")):
+        if any(len(part) > 1 for part in value.split(".")):  # not "e.g" or "U.S"
             return Found("identifier", value, start, dotted.end())
         return None
     if joined := _JOINED.match(text, start):
@@ -66,11 +66,17 @@ def read_code(text: str, start: int) -> Found | None:
 
 
 _DIGIT_CODE = re.compile(r"\w+(?:[-.:]\w*\d\w*)*")
-_DIGIT_GROUPS = re.compile(r"\d+(?:\.\d+){2,}(?:[-+]?\w+)?|\d+(?:-\d+){2,}(?![\w])")
+_DIGIT_GROUPS = re.compile(
+    r"(?!\d{1,3}(?:\.\d{3})+(?:,\d|(?![\w.])))\d+(?:\.\d+){2,}(?:[-+]?\w+)?"
+    r"|\d+(?:-\d+){2,}(?!\w)"
+)
 
 
 def read_digit_code(text: str, start: int) -> Found | None:
-    """The code of digits that begins at `start`: "1.2.3", "978-3-16-148410-0", "10.0.0.1"."""
+    """The code of digits that begins at `start`: "1.2.3", "978-3-16-148410-0", "10.0.0.1".
+
+    Groups of three digits, as in "1.234.567", are left to the numbers.
+    """
     match = _DIGIT_GROUPS.match(text, start)
     return Found("identifier", match.group(), start, match.end()) if match else None
 

@@ -35,6 +35,18 @@ _PERCENT = re.compile(
 )
 
 
+_RATE = re.compile(
+    r"\*{0,3}(?:(?:\s+per\s+|\s?/\s?(?=[a-z]))(?!cent)(?P<per>[a-z]+)(?!\w)"
+    r"|\s+(?:a|an|each|every)\s+(?P<a>second|minute|hour|day|week|month|quarter|year)(?!\w)"
+    r"|\s+p\.\s?a\.)",
+    re.IGNORECASE,
+)
+_PERIODS = {
+    "annum": "year", "yr": "year", "y": "year", "mo": "month", "mth": "month", "wk": "week",
+    "d": "day", "hr": "hour", "h": "hour", "min": "minute", "sec": "second", "s": "second",
+}  # fmt: skip
+
+
 def measure(text: str, number: Numeral, *, sign: str = "", currency: str = "") -> Measure:
     """What the number measures, by what follows it.
 
@@ -44,6 +56,15 @@ def measure(text: str, number: Numeral, *, sign: str = "", currency: str = "") -
         sign: written before its value: "-", "±", or "?-" when it may be a list marker.
         currency: the currency that stands before it.
     """
+    found = _measure(text, number, sign, currency)
+    rate = _RATE.match(text, found.end)
+    if rate is None:
+        return found
+    per = (rate["per"] or rate["a"] or "year").lower()
+    return Measure(found.kind, f"{found.value}/{_PERIODS.get(per, per)}", rate.end())
+
+
+def _measure(text: str, number: Numeral, sign: str, currency: str) -> Measure:
     if currency:
         return Measure("amount", _value(number, sign, unit=currency, before=True), number.end)
     if percent := _PERCENT.match(text, number.end):

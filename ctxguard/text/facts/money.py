@@ -22,11 +22,12 @@ _SIGNS = {
     "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "HK$": "HKD", "NZ$": "NZD",
     "S$": "SGD", "SG$": "SGD", "R$": "BRL", "NT$": "TWD", "MX$": "MXN",
 }  # fmt: skip
-"""A lone "$" is read as US dollars, as it is meant most; a text that says "C$" does not equal it."""
+"""A lone "$" is read as US dollars, as it is meant most; "C$" does not equal it."""
 CURRENCY_SIGNS = "".join(sign for sign in _SIGNS if len(sign) == 1)
 _CODES = (
     "USD EUR GBP JPY CNY INR CHF CAD AUD NZD SEK NOK DKK PLN CZK HUF RON BGN TRY RUB UAH BRL MXN "
-    "ARS CLP COP ZAR KRW SGD HKD TWD THB IDR MYR PHP VND ILS AED SAR QAR EGP NGN KES PKR RMB BTC ETH"
+    "ARS CLP COP ZAR KRW SGD HKD TWD THB IDR MYR PHP VND ILS AED SAR QAR EGP NGN KES PKR RMB BTC "
+    "ETH"
 )
 CURRENCY_CODES = frozenset(_CODES.split())
 _CODE = "|".join(sorted(CURRENCY_CODES))

@@ -35,8 +35,8 @@ class _Word:
 _GAP = r"\*{0,3}(?:[ \t\u00a0]{1,20}|[ \t]{0,8}\r?\n[ \t]{0,8})\*{0,3}"
 """Between words: spaces, a wrapped line, the stars of bold text; no blank line."""
 _NEXT = re.compile(
-    rf"(?:{_GAP}|(?P<hyphen>-)|\s?(?P<and>&)\s?"
-    rf"|{_GAP}(?P<of>of|de|la|van|von|der|den|du|del|di|da|dos|bin){_GAP}(?:(?:the|la|der|den|los){_GAP})?)"
+    rf"(?:{_GAP}(?P<of>of|de|la|van|von|der|den|du|del|di|da|dos|bin){_GAP}"
+    rf"(?:(?:the|la|der|den|los){_GAP})?|{_GAP}|(?P<hyphen>-)|\s?(?P<and>&)\s?)"
     r"(?P<word>[^\W\d_]\w*(?:['’][^\W\d_]+)*)"
 )
 _INITIALS = re.compile(r"(?:[^\W\d_]\.){2,}(?:[^\W\d_](?!\w))?")
@@ -85,7 +85,7 @@ class NameReader:
         return tuple(_name(group) for group in groups if group), words[-1].end
 
     def starts_sentence(self, start: int) -> bool:
-        """Whether a word at `start` is capitalised by its place: after a full stop, in a new line."""
+        """Whether a word at `start` owes a capital to its place: after a full stop, in a list."""
         text = self._text
         index = start - 1
         lines = 0
@@ -106,8 +106,6 @@ class NameReader:
             end = initials.end()
         words = [_Word(text[start:end], start, end, "")]
         words.extend(self._following(words[0]))
-        if suffix := _SUFFIX.match(text, words[-1].end):
-            words.append(_Word(suffix["form"], suffix.start("form"), suffix.end(), ""))
         return words
 
     def _following(self, word: _Word) -> Iterator[_Word]:
@@ -118,6 +116,10 @@ class NameReader:
                 len(word.text) == 1 or word.text.lower() in _DOTTED
             ):
                 after += 1
+            if suffix := _SUFFIX.match(text, word.end):
+                word = _Word(suffix["form"], suffix.start("form"), suffix.end(), "")
+                yield word
+                continue
             match = _NEXT.match(text, after)
             if match is None or not _continues(match["word"]):
                 return
@@ -127,18 +129,24 @@ class NameReader:
 
     def _is_ordinary(self, word: _Word, *, first: bool) -> bool:
         """Whether a word owes its capital to its place, and stands in lower case elsewhere."""
+        if self.is_acronym(word.start, word.end):
+            return False
         by_place = (
             (first and self.starts_sentence(word.start))
-            or (len(word.text) > 3 and word.text.isupper() and self._among_capitals(word))
+            or (word.text.isupper() and self._among_capitals(word.start, word.end))
             or self._is_heading(word.start)
         )
         return by_place and _bare(word.text).lower() in self._lower_words()
 
-    def _among_capitals(self, word: _Word) -> bool:
-        around = (
-            self._text[max(0, word.start - 30) : word.start] + self._text[word.end : word.end + 30]
-        )
-        return sum(map(str.isupper, around)) > sum(map(str.islower, around))
+    def is_acronym(self, start: int, end: int) -> bool:
+        """Whether a word of capitals is no ordinary word in a text of capitals: "US", not "us"."""
+        is_upper = 1 < end - start < 6 and self._text[start:end].isupper()
+        return is_upper and not self._among_capitals(start, end)
+
+    def _among_capitals(self, start: int, end: int) -> bool:
+        text = self._text
+        sides = text[max(0, start - 15) : start], text[end : end + 15]
+        return any(sum(map(str.isupper, side)) > sum(map(str.islower, side)) for side in sides)
 
     def _is_heading(self, index: int) -> bool:
         """Whether the line around `index` reads as a heading, and is no part of a paragraph."""

@@ -106,7 +106,7 @@ def _digits(text: str, start: int, *, comma_is_decimal: bool) -> Numeral | None:
 
 
 def _with_power(text: str, number: Numeral, written: str) -> Numeral:
-    """Take in what is glued to the digits: "10²", "2/3", "1.5e6", "1.5 × 10^6"."""
+    """Take in what is glued to the digits: "10²", "2/3", "1.5e6", "1.5 * 10^6"."""
     start, end = number.start, number.end
     if raised := _SUPERSCRIPTS.match(text, end):  # a power, or a footnote
         return Numeral(start, raised.end(), None, text[start : raised.end()])
@@ -244,7 +244,8 @@ def _restated(text: str, number: Numeral, *, comma_is_decimal: bool) -> Numeral:
 # -- words ----------------------------------------------------------------------------------------
 
 _ONES = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+    "nine": 9,
 }  # fmt: skip
 _TEENS = {
     "zero": 0, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14,

@@ -1,7 +1,5 @@
 """Facts of several words, of parts of words, and of scripts without words between spaces."""
 
-# ruff: noqa: RUF001 -- quotation marks, dashes and signs are what this module reads
-
 from __future__ import annotations
 
 import re
@@ -127,14 +125,12 @@ def is_negative_word(word: str) -> bool:
 
 # -- scripts without words ------------------------------------------------------------------------
 
-_OTHER_SCRIPTS: dict[FactKind, str] = {
-    "negation": "不|没|沒|無|无|非|未|勿|否|禁|ない|なかった|ません|않|없|아니|못|नहीं|बिना|मत",
-    "number": "[〇零一二两兩三四五六七八九十百千万萬亿億壹贰貳叁參肆伍陆陸柒捌玖拾佰仟]+",
-    "modality": "必须|必須|应当|應當|应|應|可以|得|하여야|चाहिए|सकता|सकते",
-}
-_OTHER_SCRIPT = re.compile(
-    "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _OTHER_SCRIPTS.items())
+_OTHER_SCRIPTS: tuple[tuple[FactKind, str], ...] = (
+    ("negation", "不|没|沒|無|无|非|未|勿|否|禁|ない|なかった|ません|않|없|아니|못|नहीं|बिना|मत"),
+    ("number", "[〇零一二两兩三四五六七八九十百千万萬亿億壹贰貳叁參肆伍陆陸柒捌玖拾佰仟]+"),
+    ("modality", "必须|必須|应当|應當|应|應|可以|得|하여야|चाहिए|सकता|सकते"),
 )
+_OTHER_SCRIPT = re.compile("|".join(f"({pattern})" for _, pattern in _OTHER_SCRIPTS))
 
 
 def find_other_scripts(text: str) -> list[Found]:
@@ -143,8 +139,7 @@ def find_other_scripts(text: str) -> list[Found]:
     Chinese and Japanese put no spaces between words, and to Python's `\w` the vowel signs of Hindi
     are no letters, so these are not found as words.
     """
-    found: list[Found] = []
-    for match in _OTHER_SCRIPT.finditer(text):
-        kinds = (kind for kind in _OTHER_SCRIPTS if match[kind])
-        found.append(Found(next(kinds), match.group(), *match.span()))
-    return found
+    return [
+        Found(_OTHER_SCRIPTS[(match.lastindex or 1) - 1][0], match.group(), *match.span())
+        for match in _OTHER_SCRIPT.finditer(text)
+    ]

@@ -33,8 +33,8 @@ def extract_facts(text: str) -> tuple[Fact, ...]:
 
 
 _HEAD = re.compile(
-    rf"(?P<word>[^\W\d{CJK}][^\W{CJK}]*(?:['’][^\W\d_{CJK}]+)*)"
-    rf"|(?P<digit>[\d{VULGAR}])"
+    rf"(?P<digit>[\d{VULGAR}])"
+    rf"|(?P<word>[^\W\d{CJK}][^\W{CJK}]*(?:['’][^\W\d_{CJK}]+)*)"
     rf"|(?P<sign>[{re.escape(CURRENCY_SIGNS)}])"
     r"|(?P<bound>(?:<=|>=|[<>≤≥≠≈~])(?=\s?[-\d$€£.]))"
     r"|(?P<section>§+)"
@@ -46,7 +46,7 @@ _BOUND_SIGNS = {
 }  # fmt: skip
 
 
-_GLUED = re.compile(r"[@:.\-/\\%+$€£](?=\S)|-\s")
+_GLUED = re.compile(r"[@:.\-/\\%+](?=\S)|[$€£]|-\s")
 _NON = re.compile(r"non-\s?([^\W\d_]{3,})", re.IGNORECASE)
 
 _Reading: TypeAlias = tuple[Sequence[Found], int]
@@ -87,7 +87,10 @@ def _word(passage: Passage, start: int, end: int, *, glued: bool) -> _Reading:
     word = text[start:end]
     lower = word.lower()
     readers = READERS.get(lower, ())
-    if glued and (found := _joined(passage, start, end, readers)):
+    found = None if word.isalpha() else _with_digits(passage, word, start)
+    if found is None and glued:
+        found = _joined(passage, start, end, readers)
+    if found:
         return (found,), found.end
     if not word.isalpha():
         return _mixed(passage, word, start, end)
@@ -95,10 +98,11 @@ def _word(passage: Passage, start: int, end: int, *, glued: bool) -> _Reading:
         if found := reader(passage, start, end):
             return (found,), found.end
     if word[0].isupper():
-        return ((), end) if lower in vocabulary.COMMON else _names(passage, start, end)
-    if lower != word:  # camelCase, iPhone, mW
-        return (Found("identifier", word, start, end),), end
-    return _plain(lower, start, end), end
+        is_name = lower not in vocabulary.COMMON or passage.names.is_acronym(start, end)
+        return _names(passage, start, end) if is_name else ((), end)
+    is_code = lower != word  # camelCase, iPhone, mW
+    found_here = (Found("identifier", word, start, end),) if is_code else _plain(word, start, end)
+    return found_here, end
 
 
 def _names(passage: Passage, start: int, end: int) -> _Reading:
@@ -106,7 +110,11 @@ def _names(passage: Passage, start: int, end: int) -> _Reading:
     return tuple(Found("name", name.value, *name.span) for name in names), position
 
 
-_KEEPS_ITS_DOT = READERS["january"] + READERS["section"] + READERS["version"] + READERS["thirty"]
+_KEEP_WHAT_FOLLOWS = frozenset(
+    reader
+    for word in ("january", "section", "version", "thirty", "isbn")
+    for reader in READERS[word]
+)
 
 
 def _joined(passage: Passage, start: int, end: int, readers: Sequence[Reader]) -> Found | None:
@@ -115,23 +123,26 @@ def _joined(passage: Passage, start: int, end: int, readers: Sequence[Reader]) -
     following = text[end]
     if after := _NON.match(text, start):  # "non-exclusive"
         return Found("negation", "non" + after[1].lower(), start, after.end())
-    if following in "$€£":
+    if following in "$€£":  # "US$ 5"
         return passage.figures.money(start)
     if address := identifiers.read_address(text, start):
         return address
-    if following in ".-/\\" and not any(reader in _KEEPS_ITS_DOT for reader in readers):
+    if following in ".-/\\" and _KEEP_WHAT_FOLLOWS.isdisjoint(readers):
         return identifiers.read_code(text, start)
     return None
 
 
+def _with_digits(passage: Passage, word: str, start: int) -> Found | None:
+    """A version or an amount that begins with letters: "v1.2", "USD5"."""
+    if word[:3] in CURRENCY_CODES:
+        return passage.figures.money(start)
+    return identifiers.read_version(passage.text, start) if word[0] in "vV" else None
+
+
 def _mixed(passage: Passage, word: str, start: int, end: int) -> _Reading:
-    """What a word with digits, underscores or apostrophes in it is."""
+    """What a word with digits, underscores or apostrophes in it is otherwise."""
     if "'" in word or "’" in word:
         return _contraction(passage, word, start, end)
-    if found := identifiers.read_version(passage.text, start):
-        return (found,), found.end
-    if word[:3] in CURRENCY_CODES and (found := passage.figures.money(start)):
-        return (found,), found.end
     return (Found("identifier", word, start, end),), end
 
 

@@ -75,7 +75,8 @@ MODALS: Mapping[str, str] = {
 
 QUANTIFIERS = _words(
     "all every each any some both either most least many few several only solely exclusively",
-    "always sometimes often usually last next previous former latter",
+    "always sometimes often usually last next previous former latter hourly daily weekly monthly",
+    "quarterly yearly annually annual",
 )
 
 COMPARISONS = _by_word(
@@ -169,7 +170,7 @@ COMMON = _words(
     "towards under up upon via with within without and or but nor so yet because although though",
     "however therefore thus hence moreover furthermore also further additionally accordingly",
     "otherwise instead indeed is are was were be been being am do does did done have has had",
-    "having shall will would should can could may might must let such same other another each",
+    "having let such same other another each",
     "every all any some both either most much many few several only one first second third last",
     "next new now today yesterday tomorrow yes no not never see please subject notwithstanding",
     "except during after before until since once again according regarding concerning based given",

@@ -16,6 +16,7 @@ from langchain_classic.retrievers import (
     MultiQueryRetriever,
 )
 from langchain_core.callbacks import Callbacks
+from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -28,6 +29,7 @@ from langchain_core.runnables import (
     RunnablePassthrough,
     chain,
 )
+from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.tools import create_retriever_tool
 from langchain_core.vectorstores import InMemoryVectorStore
 
@@ -74,7 +76,7 @@ def answering(context: Any) -> Runnable[Any, Any]:
     return steps | PROMPT | ScriptedChatModel() | StrOutputParser()
 
 
-# -- shapes; each holds exactly one retrieval and at least one model, unless it says otherwise ----
+# -- shapes; each holds exactly one retrieval and at least one model, unless it says otherwise --
 
 
 def with_closure(found: FixedRetriever) -> Runnable[Any, Any]:
@@ -189,6 +191,20 @@ def alternative() -> Runnable[Any, Any]:
     return (steps | PROMPT | model).with_config(configurable={"model": "made"})
 
 
+def with_history() -> Runnable[Any, Any]:
+    histories: dict[str, Any] = {}
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "{context}"), ("placeholder", "{history}"), ("user", "{question}")]
+    )
+    find = RunnablePassthrough.assign(context=lambda given: join(GLOBAL.invoke(given["question"])))
+    return RunnableWithMessageHistory(
+        find | prompt | ScriptedChatModel() | StrOutputParser(),
+        lambda session_id: histories.setdefault(session_id, InMemoryChatMessageHistory()),
+        input_messages_key="question",
+        history_messages_key="history",
+    ).with_config(configurable={"session_id": "1"})
+
+
 STUFF = ChatPromptTemplate.from_template("{context} {input}")
 
 
@@ -269,6 +285,7 @@ SHAPES: dict[str, Callable[[], Runnable[Any, Any]]] = {
     "vector store retriever": lambda: answering(
         store().as_retriever(search_kwargs={"k": 4}) | join
     ),
+    "message history": with_history,
     "create_retrieval_chain": retrieval_chain,
     "history-aware retriever": history_aware,
     "RetrievalQA": retrieval_qa,
@@ -280,6 +297,7 @@ SHAPES: dict[str, Callable[[], Runnable[Any, Any]]] = {
 }
 INPUTS: dict[str, Any] = {
     "assign": {"question": QUESTION},
+    "message history": {"question": QUESTION},
     "create_retrieval_chain": {"input": QUESTION},
     "history-aware retriever": {"input": QUESTION, "chat_history": []},
     "RetrievalQA": {"query": QUESTION},

@@ -111,6 +111,26 @@ async def test_a_batch_has_a_run_for_each_item(chain: Runnable[Any, Any]) -> Non
         check(ledger, ledger.question)
 
 
+async def test_one_failing_item_of_a_batch_is_its_own_matter() -> None:
+    class Failing(Echoing):
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+            if query == "bad":
+                raise LookupError(query)
+            return found(query)
+
+    guarded = guard(Failing() | len)
+    for results in (
+        guarded.batch(["good", "bad"], return_exceptions=True),
+        await guarded.abatch(["good", "bad"], return_exceptions=True),
+    ):
+        assert results[0] == 1
+        assert isinstance(results[1], LookupError)
+    errors = [ledger.error for ledger in handle(guarded).ledgers]
+    assert sorted(errors) == ["", "", "LookupError: bad", "LookupError: bad"]
+    with pytest.raises(LookupError):
+        guarded.batch(["good", "bad"])
+
+
 @pytest.mark.parametrize("kind", [Echoing, AsyncEchoing])
 async def test_a_bare_retriever(kind: type[BaseRetriever]) -> None:
     guarded = guard(kind())
@@ -138,7 +158,8 @@ async def test_a_graph(joined: Callable[[list[Document]], str]) -> None:
     guarded = guard(graph.compile())
 
     async def call(question: str) -> None:
-        await guarded.ainvoke({"messages": [("user", question)]})
+        given: Any = {"messages": [("user", question)]}
+        await guarded.ainvoke(given)
         check(handle(guarded).last, question)
 
     await asyncio.gather(*map(call, QUESTIONS))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
+import sys
 import types
-from collections import UserDict
+from collections import UserDict, defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 from unittest.mock import MagicMock
 
 import pytest
@@ -19,6 +22,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import BaseTool
 from langchain_core.vectorstores import InMemoryVectorStore
+from langgraph.pregel.remote import RemoteGraph
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from ctxguard import Coverage, CoverageWarning, UnsupportedObjectError, guard, handle
 from ctxguard_langchain.testing import FixedRetriever, HashEmbeddings, ScriptedChatModel
@@ -48,7 +53,7 @@ def left_out(guarded: Any, given: Any = "q") -> int:
     return len(last.dropped()) if last else 0
 
 
-# -- reached ----------------------------------------------------------------------------------------
+# -- reached ------------------------------------------------------------------------------------
 
 
 def test_paths_say_where_it_is() -> None:
@@ -69,10 +74,22 @@ module.__dict__["inner"].__dict__["retriever"] = RETRIEVER
 
 
 def test_an_attribute_of_a_module_is_reached() -> None:
-    guarded = guard(RunnableLambda(lambda q: module.retriever.invoke(q)))
+    guarded = guard(RunnableLambda(lambda q: len(module.retriever.invoke(q))))
     assert left_out(guarded) == 1
-    assert left_out(guard(RunnableLambda(lambda q: module.inner.retriever.invoke(q)))) == 1
+    guarded = guard(RunnableLambda(lambda q: len(module.inner.retriever.invoke(q))))
+    assert left_out(guarded) == 1
     assert module.retriever is RETRIEVER
+
+
+@pytest.mark.parametrize("name", ["langchain_app", "langgraph_nodes", "shop.answers"])
+def test_an_applications_module_may_have_any_name(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: Any = types.ModuleType(name)
+    exec("def find(question):\n    return len(RETRIEVER.invoke(question))", vars(written))  # noqa: S102
+    written.RETRIEVER = RETRIEVER
+    monkeypatch.setitem(sys.modules, name, written)
+    assert guard(RunnableLambda(written.find)).invoke("q") == 1
 
 
 @functools.lru_cache(maxsize=4)
@@ -82,7 +99,7 @@ def remembered(question: str) -> int:
 
 def test_a_cached_function_gets_a_cache_of_its_own() -> None:
     assert remembered("q") == 2
-    guarded = guard(RunnableLambda(lambda q: remembered(q)))
+    guarded = guard(RunnableLambda(lambda q: 0 + remembered(q)))
     assert guarded.invoke("q") == 1
     assert remembered("q") == 2
 
@@ -139,11 +156,106 @@ def test_objects_of_every_kind_are_reached() -> None:
     assert guard(RunnableLambda(Slotted().find)).invoke("q") == 1
     assert guard(RunnableLambda(Deep().find)).invoke("q") == 1
     held = UserDict(retriever=RETRIEVER)
-    assert guard(RunnableLambda(lambda q: len(held["retriever"].invoke(q)))).invoke("q") == 1
+    assert guard(RunnableLambda(lambda q: len(held["retriever"].invoke(str(q))))).invoke("q") == 1
     wrapped = Wrapped()
-    assert guard(RunnableLambda(lambda q: wrapped(q))).invoke("q") == (1, 1, 1, 1, 1)
+    assert guard(RunnableLambda(lambda q: wrapped(f"{q}"))).invoke("q") == (1, 1, 1, 1, 1)
     del wrapped.known_size  # kept in the state that they share, as it would be without a guard
     assert wrapped("q") == (2, 2, 2, 2, 2)
+
+
+class Labelled(dict[str, Any]):
+    """A mapping with an attribute, that reads its values in its own way."""
+
+    def __init__(self, label: str, **held: Any) -> None:
+        super().__init__(**held)
+        self.label = label
+
+    def __getitem__(self, key: str) -> Any:
+        return super().__getitem__(key), self.label
+
+
+class Point(NamedTuple):
+    retriever: Any
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    retriever: Any
+
+
+class Model(BaseModel):
+    """With a private attribute, an extra one, and one that its class holds."""
+
+    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
+    of_class: ClassVar[Any] = RETRIEVER
+    _private: Any = PrivateAttr(default=RETRIEVER)
+
+    def find(self, question: str) -> list[int]:
+        held = (self._private, getattr(self, "extra"), self.of_class)  # noqa: B009 -- no field
+        return [len(retriever.invoke(question)) for retriever in held]
+
+
+def test_containers_and_values_of_every_kind_are_reached() -> None:
+    queue = deque([RETRIEVER], maxlen=1)
+    labelled = Labelled("label", r=RETRIEVER)
+    defaults: Any = defaultdict(list, r=RETRIEVER)
+    point, frozen, functions = Point(RETRIEVER, "p"), Frozen(RETRIEVER), {recursive}
+
+    def find(question: str) -> list[int]:
+        defaults["made"] += [question]
+        assert (queue.maxlen, labelled.label, point.label) == (1, "label", "p")
+        held = (queue[0], labelled["r"][0], defaults["r"], point.retriever, frozen.retriever)
+        found = [len(retriever.invoke(question)) for retriever in held]
+        return [*found, *(function(question) for function in functions)]
+
+    assert guard(RunnableLambda(find)).invoke("q") == [1] * 6
+    assert find("q") == [2] * 6
+    model = Model.model_validate({"extra": RETRIEVER})
+    assert guard(RunnableLambda(model.find)).invoke("q") == [1, 1, 1]
+    assert model.find("q") == [2, 2, 2]
+
+
+def test_a_partial_is_rebuilt_with_all_that_it_has() -> None:
+    partial: Any = functools.partial(Point, RETRIEVER, label="p")
+    partial.made_for = RETRIEVER
+    guarded = guard(RunnableLambda(lambda q: (partial(), partial.made_for)))
+    point, made_for = guarded.invoke("q")
+    assert point.label == "p"
+    assert point.retriever is made_for is not RETRIEVER
+
+
+def test_a_view_is_copied_with_what_it_shows() -> None:
+    holder = Holder()
+
+    def copies(question: str) -> list[int]:
+        made = [copy.copy(holder), copy.deepcopy(holder)]
+        holder.shared.append(question)
+        return [len(one.retriever.invoke(question)) for one in made]
+
+    assert guard(RunnableLambda(copies)).invoke("q") == [1, 1]
+    assert holder.shared == ["q"]
+    assert copies("q") == [2, 2]
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.retriever = RETRIEVER
+        self.shared: list[str] = []
+
+
+def test_an_attribute_that_is_set_later_is_what_it_is_set_to() -> None:
+    holder = Holder()
+
+    def find(question: str) -> int:
+        holder.shared = [*holder.shared, question]
+        return len(holder.retriever.invoke(question))
+
+    guarded = guard(RunnableLambda(find))
+    assert guarded.invoke("q") == 1
+    assert holder.shared == ["q"]
+    holder.retriever = FixedRetriever(documents=TWICE * 2)
+    assert guarded.invoke("q") == 4  # set after guard(), and so not guarded
 
 
 def test_a_cycle_ends() -> None:
@@ -161,7 +273,7 @@ def test_a_cycle_ends() -> None:
 
 
 def test_depth_has_no_limit() -> None:
-    chain: Runnable[Any, Any] = RunnableLambda(lambda q: RETRIEVER.invoke(q))
+    chain: Runnable[Any, Any] = RunnableLambda(lambda q: len(RETRIEVER.invoke(q)))
     nested: Any = RETRIEVER
     for _ in range(5000):
         nested = [nested]
@@ -183,7 +295,7 @@ def recursive(question: str, depth: int = 3) -> int:
 
 
 def test_a_recursive_function_is_guarded_all_the_way() -> None:
-    assert guard(RunnableLambda(lambda q: recursive(q))).invoke("q") == 1
+    assert guard(RunnableLambda(lambda q: recursive(str(q)))).invoke("q") == 1
     assert recursive("q") == 2
 
 
@@ -215,7 +327,9 @@ def test_other_globals_are_read_as_they_are_now() -> None:
 
 
 def test_a_global_that_is_set_anew_is_what_it_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    guarded = guard(RunnableLambda(lambda q: (recursive(q, 0), len(module.retriever.invoke(q)))))
+    guarded = guard(
+        RunnableLambda(lambda q: (recursive(str(q), 0), len(module.retriever.invoke(q))))
+    )
     assert guarded.invoke("q") == (1, 1)
     monkeypatch.setitem(globals(), "recursive", lambda question, depth: "patched")
     monkeypatch.setitem(vars(module), "retriever", FixedRetriever())
@@ -332,7 +446,7 @@ def test_a_tool_of_its_own_class_is_reached() -> None:
     assert Tool().invoke({"query": "q"}) == 2
 
 
-# -- reported ---------------------------------------------------------------------------------------
+# -- reported -----------------------------------------------------------------------------------
 
 
 def test_nothing_to_guard_is_reported_at_the_callers_line() -> None:
@@ -380,7 +494,7 @@ def test_what_a_function_hides_is_reported(function: Callable[..., Any], reason:
 
 
 def test_a_function_that_searches_a_known_store_is_not_reported() -> None:
-    guarded = guard(RunnableLambda(lambda q: STORE.similarity_search(q)))
+    guarded = guard(RunnableLambda(lambda q: STORE.similarity_search(str(q))))
     assert handle(guarded).coverage.complete
 
 
@@ -459,13 +573,13 @@ def test_a_model_that_overrides_invoke_is_reported_if_it_goes_its_own_way() -> N
 
 def test_a_stand_in_is_reported() -> None:
     mock = MagicMock(spec=BaseRetriever)
-    coverage = reported(RunnableLambda(lambda q: mock.invoke(q)))
+    coverage = reported(RunnableLambda(lambda q: [mock.invoke(q)]))
     assert coverage.unreached[0].type == "MagicMock"
 
 
 def test_a_foreign_object_that_holds_a_retriever_is_reported() -> None:
     foreign = argparse.Namespace(held={"retriever": RETRIEVER})
-    coverage = reported(RunnableLambda(lambda q: foreign.held["retriever"].invoke(q)))
+    coverage = reported(RunnableLambda(lambda q: [foreign.held["retriever"].invoke(q)]))
     assert "argparse" in coverage.unreached[0].reason
 
 
@@ -481,6 +595,19 @@ class OwnLanguageModel(BaseLanguageModel[str]):
 def test_another_kind_of_language_model_is_reported() -> None:
     coverage = reported(OwnLanguageModel() | str)
     assert "neither a BaseChatModel nor a BaseLLM" in coverage.unreached[0].reason
+
+
+def test_a_graph_on_a_server_is_reported() -> None:
+    remote = RemoteGraph("graph", url="http://127.0.0.1:9")
+    coverage = reported(RunnableLambda(str) | remote)
+    assert [item.reason for item in coverage.unreached] == ["it runs on a server"]
+
+
+def test_too_much_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctxguard_langchain.walk.MOST_NODES", 50)
+    many: list[Any] = [*([n] for n in range(100)), [RETRIEVER]]
+    coverage = reported(RunnableLambda(lambda q: len(many[-1][0].invoke(q))))
+    assert "more than 50 objects" in coverage.unreached[0].reason
 
 
 def test_what_langchain_does_not_run_is_not_supported() -> None:

@@ -11,7 +11,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelFallbackMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.documents import Document
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import create_retriever_tool, tool
 from langchain_core.vectorstores import InMemoryVectorStore
@@ -150,8 +150,8 @@ class Fanned(TypedDict):
 
 
 def fanned_out() -> Any:
-    def retrieve(given: Any) -> dict[str, Any]:
-        return {"found": [join(GLOBAL.invoke(given["q"]))]}
+    def retrieve(state: Any) -> dict[str, Any]:
+        return {"found": [join(GLOBAL.invoke(state["q"]))]}
 
     def answer(state: Fanned) -> dict[str, Any]:
         return {"messages": [MODEL.invoke("\n".join(state["found"]))]}
@@ -243,7 +243,7 @@ def shown(value: Any) -> Any:
         return [shown(item) for item in value if not str(item).startswith("inner:")]
     if isinstance(value, str) and ":" in value:
         return value.partition(":")[0]
-    return value.model_copy(update={"id": None}) if hasattr(value, "content") else value
+    return value.model_copy(update={"id": None}) if isinstance(value, BaseMessage) else value
 
 
 async def test_the_original_stays_plain(graph: Any) -> None:
@@ -282,7 +282,7 @@ def test_an_objects_state_is_shared_with_its_user() -> None:
     assert "thirty days" not in str(application.model.seen[-1])
 
 
-# -- checkpoints and control flow -------------------------------------------------------------------
+# -- checkpoints and control flow ---------------------------------------------------------------
 
 
 def confirmed(found: FixedRetriever, model: ScriptedChatModel) -> Any:
@@ -339,7 +339,7 @@ def test_a_command_to_the_parent_passes() -> None:
     guarded = guard(inner.compile())
     outer = StateGraph(MessagesState)
     outer.add_node("inner", guarded, destinations=("other",))
-    outer.add_node("other", lambda _: {"messages": [("ai", "there")]})
+    outer.add_node("other", lambda state: {"messages": [("ai", "there")]})
     outer.add_edge(START, "inner")
     assert outer.compile().invoke(ASK)["messages"][-1].content == "there"
     assert [ledger.error for ledger in handle(guarded).ledgers] == [""]
@@ -372,7 +372,7 @@ def test_an_error_in_a_node_is_raised_and_noted() -> None:
     assert len(last.steps) == 1
 
 
-# -- what is made of a guarded graph ----------------------------------------------------------------
+# -- what is made of a guarded graph ------------------------------------------------------------
 
 
 def test_what_with_config_makes_is_guarded_as_a_whole() -> None:
@@ -396,7 +396,7 @@ def test_a_copy_goes_on_being_guarded() -> None:
     assert [len(ledger.steps) for ledger in handle(guarded).ledgers] == [2]
 
 
-# -- structured output ------------------------------------------------------------------------------
+# -- structured output --------------------------------------------------------------------------
 
 
 class Answer(BaseModel):

@@ -78,12 +78,13 @@ def test_a_window_is_kept(model: ScriptedChatModel) -> None:
     history: list[Any] = []
     for n in range(40):
         history += [("user", f"question {n} about something"), ("ai", f"answer {n} to that")]
-    agent.invoke({"messages": [*history, ("user", "the last one?")]})
+    given: Any = {"messages": [*history, ("user", "the last one?")]}
+    agent.invoke(given)
     assert model.seen[-1][0].text == "Answer briefly."
     assert model.seen[-1][-1].text == "the last one?"
     assert len(model.seen[-1]) < 40
     with pytest.raises(BudgetExceededError):
-        agent.invoke({"messages": [("user", "word " * 1000)]})
+        agent.invoke({"messages": [HumanMessage("word " * 1000)]})
     assert middleware.ctxguard.ledgers[-1].error.startswith("BudgetExceededError")
 
 
@@ -91,7 +92,7 @@ async def test_concurrent_invocations_do_not_mix(search: Any, model: ScriptedCha
     middleware = CtxGuardMiddleware()
     agent = create_agent(model, [search], middleware=[middleware])
     questions = [f"question {n}" for n in range(20)]
-    await asyncio.gather(*(agent.ainvoke({"messages": [("user", q)]}) for q in questions))
+    await asyncio.gather(*(agent.ainvoke({"messages": [HumanMessage(q)]}) for q in questions))
     ledgers = middleware.ctxguard.ledgers
     assert {ledger.question for ledger in ledgers} == set(questions)
     assert {len(ledger.steps) for ledger in ledgers} == {3}

@@ -22,6 +22,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 from langchain_core.tools import tool
+from pydantic import Field
 
 from ctxguard import Budget, BudgetExceededError, Guard, Policy, guard, handle
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
@@ -74,12 +75,12 @@ async def test_what_cannot_fit_says_who_uses_what(model: ScriptedChatModel) -> N
         lambda: guarded.bind(stop=["x"]).invoke(messages),
     ]
     for call in calls:
-        with pytest.raises(BudgetExceededError, match="instructions +2,0"):
+        with pytest.raises(BudgetExceededError, match=r"instructions +2,0"):
             call()
     with pytest.raises(BudgetExceededError):
         await guarded.ainvoke(messages)
     assert model.seen == []
-    assert all(l.error.startswith("BudgetExceededError") for l in handle(guarded).ledgers)
+    assert all(ledger.error.startswith("BudgetExceededError") for ledger in handle(guarded).ledgers)
 
 
 def test_a_profile_says_how_large_the_window_is() -> None:
@@ -143,7 +144,7 @@ def test_text_blocks_are_cut_in_place(model: ScriptedChatModel) -> None:
     seen = model.seen[0][-1]
     assert isinstance(seen, ToolMessage)
     assert seen is not messages[-1]
-    assert (seen.id, seen.tool_call_id, seen.artifact) == ("t", "c", messages[-1].artifact)  # type: ignore[attr-defined]
+    assert (seen.id, seen.tool_call_id, seen.artifact) == ("t", "c", messages[-1].artifact)
     blocks: Any = seen.content
     assert blocks[0] is messages[-1].content[0]
     assert blocks[1] is messages[-1].content[1]
@@ -233,7 +234,7 @@ def test_a_failure_of_the_guard_is_not_the_calls(model: ScriptedChatModel) -> No
         adapter.guard(model, Broken(Policy.strict())).invoke("q")
 
 
-# -- caches -----------------------------------------------------------------------------------------
+# -- caches -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -270,13 +271,13 @@ async def test_a_completion_models_cache_is_kept_apart_too(cache: InMemoryCache)
     assert guard(FakeListLLM(responses=["x"], cache=False)).invoke("q") == "x"
 
 
-# -- completion models ------------------------------------------------------------------------------
+# -- completion models --------------------------------------------------------------------------
 
 
 class Counting(BaseLLM):
     """A completion model that answers many prompts in one call."""
 
-    calls: list[list[str]] = []
+    calls: list[list[str]] = Field(default_factory=list)
 
     def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
         self.calls.append(list(prompts))

@@ -17,7 +17,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStoreRetriever
 
 from ctxguard import Guard, Policy, guard, handle
@@ -111,7 +111,7 @@ async def test_callbacks_hear_of_what_is_handed_on(retriever: FixedRetriever) ->
     assert heard == [3, 3]
 
 
-# -- odd input --------------------------------------------------------------------------------------
+# -- odd input ----------------------------------------------------------------------------------
 
 
 class Unprintable:
@@ -205,7 +205,7 @@ def test_what_is_no_list_of_documents_passes_with_an_error_noted(result: Any) ->
     assert [decision.code for decision in last.errors] == ["not-documents"]
 
 
-# -- failures ---------------------------------------------------------------------------------------
+# -- failures -----------------------------------------------------------------------------------
 
 
 class Failing(BaseRetriever):
@@ -227,7 +227,9 @@ async def test_a_failing_retriever_raises_what_it_raised(kind: type[BaseRetrieve
         guarded.invoke("q")
     with pytest.raises(ConnectionError, match="the index is gone"):
         await guarded.ainvoke("q")
-    assert {l.error for l in handle(guarded).ledgers} == {"ConnectionError: the index is gone"}
+    assert {ledger.error for ledger in handle(guarded).ledgers} == {
+        "ConnectionError: the index is gone"
+    }
 
 
 async def test_a_hanging_retriever_can_be_cancelled() -> None:
@@ -242,7 +244,8 @@ async def test_a_hanging_retriever_can_be_cancelled() -> None:
     for runnable in (guarded, guarded | RunnableLambda(len)):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(runnable.ainvoke("q"), 0.05)
-    assert [l.error.partition(":")[0] for l in handle(guarded).ledgers] == ["CancelledError"] * 2
+    errors = [ledger.error.partition(":")[0] for ledger in handle(guarded).ledgers]
+    assert errors == ["CancelledError"] * 2
 
 
 class Breaking(Guard):
@@ -270,7 +273,7 @@ def test_a_strict_policy_raises_a_failure_of_the_guard(retriever: FixedRetriever
         broken(retriever, "raise").invoke("q")
 
 
-# -- retrievers of retrievers -----------------------------------------------------------------------
+# -- retrievers of retrievers -------------------------------------------------------------------
 
 
 class Both(BaseRetriever):
@@ -282,7 +285,7 @@ class Both(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
-        child = {"callbacks": run_manager.get_child()}
+        child = RunnableConfig(callbacks=run_manager.get_child())
         return [*self.first.invoke(query, child), *self.second.invoke(query, child)]
 
 
@@ -299,19 +302,19 @@ async def test_the_outermost_retriever_applies_the_policy_once(documents: list[D
 
 async def test_a_retriever_that_overrides_invoke_is_guarded(documents: list[Document]) -> None:
     class Own(FixedRetriever):
-        def invoke(self, input: str, config: Any = None, **kwargs: Any) -> list[Document]:
+        def invoke(self, *args: Any, **kwargs: Any) -> list[Document]:
             return list(self.documents)
 
-        async def ainvoke(self, input: str, config: Any = None, **kwargs: Any) -> list[Document]:
+        async def ainvoke(self, *args: Any, **kwargs: Any) -> list[Document]:
             return list(self.documents)
 
     guarded = guard(Own(documents=documents))
     assert len(guarded.invoke("q")) == 3
     assert len(await guarded.ainvoke("q")) == 3
-    assert [l.question for l in handle(guarded).ledgers] == ["q", "q"]
+    assert [ledger.question for ledger in handle(guarded).ledgers] == ["q", "q"]
 
 
-# -- vector stores ----------------------------------------------------------------------------------
+# -- vector stores ------------------------------------------------------------------------------
 
 
 async def test_every_search_of_a_vector_store_is_guarded(store: InMemoryVectorStore) -> None:

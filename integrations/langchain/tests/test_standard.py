@@ -17,7 +17,7 @@ SUITES = Path(__file__).with_name("standard_suites.py")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """The outcome of every test, by class and name."""
     report = tmp_path_factory.mktemp("standard") / "report.xml"
-    options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings=default"]
+    options = ["-q", "-o", "addopts=--benchmark-disable", "-o", "filterwarnings=default"]
     command = [sys.executable, "-m", "pytest", str(SUITES), *options, f"--junitxml={report}"]
     subprocess.run([*command, "--import-mode=importlib", "-o", "asyncio_mode=auto"], check=False)
     found: dict[str, dict[str, str]] = collections.defaultdict(dict)

@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langgraph.graph import START, MessagesState, StateGraph
+from pydantic import Field
 
 from ctxguard import Policy, guard, handle
 from ctxguard.run import current_run
@@ -28,7 +29,7 @@ Joined = Callable[[list[Document]], str]
 class Gated(ScriptedChatModel):
     """Says when its last word was made, to see what came before it."""
 
-    made: list[str] = []
+    made: list[str] = Field(default_factory=list)
 
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
         for word in ("one", "two", "three"):
@@ -83,7 +84,7 @@ async def test_the_first_token_arrives_early_in_an_async_stream(
     assert "three" not in gated.made
 
 
-# -- the same events --------------------------------------------------------------------------------
+# -- the same events ----------------------------------------------------------------------------
 
 
 async def events(runnable: Runnable[Any, Any], given: Any) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ async def events(runnable: Runnable[Any, Any], given: Any) -> list[dict[str, Any
             names.setdefault(p, f"run {len(names)}") for p in event["parent_ids"]
         ]
         shown["data"] = blurred(event["data"])
-        shown["metadata"] = blurred(event["metadata"])
+        shown["metadata"] = blurred(event.get("metadata"))
         found.append(shown)
     return found
 
@@ -188,7 +189,7 @@ async def test_a_log_stream_is_one_run(chain: Runnable[Any, Any]) -> None:
     assert [len(ledger.steps) for ledger in handle(guarded).ledgers] == [2]
 
 
-# -- nothing leaks ----------------------------------------------------------------------------------
+# -- nothing leaks ------------------------------------------------------------------------------
 
 
 def test_nothing_is_active_between_two_steps(chain: Runnable[Any, Any]) -> None:
@@ -230,24 +231,24 @@ async def test_two_interleaved_async_streams_have_their_own_runs(
 
 def test_a_stream_that_is_closed_early_ends_well(chain: Runnable[Any, Any]) -> None:
     guarded = guard(chain)
-    stream = guarded.stream("q")
+    stream: Any = guarded.stream("q")
     next(stream)
     stream.close()
-    assert [(len(l.steps), l.error) for l in handle(guarded).ledgers] == [(2, "")]
+    assert [(len(ledger.steps), ledger.error) for ledger in handle(guarded).ledgers] == [(2, "")]
 
 
 async def test_an_async_stream_that_is_closed_early_ends_well(chain: Runnable[Any, Any]) -> None:
     guarded = guard(chain)
-    stream = guarded.astream("q")
+    stream: Any = guarded.astream("q")
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
-    assert [(len(l.steps), l.error) for l in handle(guarded).ledgers] == [(2, "")]
+    await stream.aclose()
+    assert [(len(ledger.steps), ledger.error) for ledger in handle(guarded).ledgers] == [(2, "")]
 
 
 async def test_a_stream_whose_steps_run_in_different_tasks_works(chain: Runnable[Any, Any]) -> None:
     guarded = guard(chain)
-    stream = guarded.astream("q")
-    parts = []
+    stream: Any = guarded.astream("q")
+    parts: list[str] = []
     while True:
         try:
             parts.append(await asyncio.create_task(anext(stream)))
@@ -259,13 +260,8 @@ async def test_a_stream_whose_steps_run_in_different_tasks_works(chain: Runnable
 
 def test_the_consumers_context_variables_are_seen_inside(documents: list[Document]) -> None:
     variable: ContextVar[str] = ContextVar("variable", default="unset")
-
-    def steps(_: Iterator[str]) -> Iterator[str]:
-        yield variable.get()
-        yield variable.get()
-
     retriever = FixedRetriever(documents=documents)
-    plain = RunnableLambda(lambda question: retriever.invoke(question)) | (lambda _: variable.get())
+    plain = RunnableLambda(retriever.invoke) | (lambda _: variable.get())
     guarded = guard(plain)
     variable.set("set before")
     assert list(guarded.stream("q")) == ["set before"]
@@ -287,7 +283,7 @@ def test_an_error_in_a_stream_is_raised_and_noted(
     assert last.error == "ConnectionError: gone"
 
 
-# -- composed ---------------------------------------------------------------------------------------
+# -- composed -----------------------------------------------------------------------------------
 
 
 async def test_composing_keeps_the_run(chain: Runnable[Any, Any]) -> None:

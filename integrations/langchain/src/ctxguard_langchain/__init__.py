@@ -1,20 +1,36 @@
-"""ctxguard for LangChain and LangGraph.
+"""ctxguard for LangChain and LangGraph: `guard(chain)` finds this package by itself.
 
-`ctxguard.guard()` finds this package by itself; import it for the agent middleware.
+```python
+from ctxguard import guard
+
+chain = guard(chain)  # or a retriever, model, graph, agent, tool, vector store
+chain.invoke("What is the notice period?")
+print(chain.ctxguard.last)
+```
+
+For agents there is an explicit way, too: `create_agent(…, middleware=[CtxGuardMiddleware()])`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ctxguard_langchain.convert import ALSO_IN
+
 if TYPE_CHECKING:
     from ctxguard_langchain.middleware import CtxGuardMiddleware
 
-__all__ = ["CtxGuardMiddleware"]
+__version__ = "0.1.0"
+
+__all__ = ["ALSO_IN", "CtxGuardMiddleware"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the middleware when it is asked for: it needs `langchain`, the rest does not."""
+    """The middleware, imported when it is asked for: it needs `langchain`, the rest does not.
+
+    Raises:
+        MissingDependencyError: `langchain` is not installed; the message says what to install.
+    """
     if name == "CtxGuardMiddleware":
         from ctxguard_langchain.middleware import CtxGuardMiddleware
 

@@ -17,13 +17,30 @@ from typing import Any, cast
 
 from ctxguard_langchain.dynamic import Dynamic
 
-__all__ = ["FRAMEWORKS", "Globals", "ModuleView", "References", "is_user_module", "references"]
+__all__ = [
+    "FRAMEWORKS",
+    "Globals",
+    "ModuleView",
+    "References",
+    "is_user_module",
+    "references",
+    "remake",
+]
 
 FRAMEWORKS = ("langchain", "langgraph", "langsmith")
 """Beginnings of the names of packages whose code holds no user's objects in its globals."""
-_NEVER = frozenset({*sys.stdlib_module_names, "ctxguard", "ctxguard_langchain", "pydantic"}) - {
-    "__main__"
-}
+_CORE = frozenset(
+    {
+        *FRAMEWORKS,
+        "langchain_classic",
+        "langchain_community",
+        "langchain_core",
+        "langchain_protocol",
+        "langchain_text_splitters",
+        "langgraph_sdk",
+    }
+)
+_NEVER = _CORE | sys.stdlib_module_names | {"ctxguard", "ctxguard_langchain", "pydantic"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +100,14 @@ def is_user_module(name: str | None) -> bool:
     An installed package may, too, if it knows LangChain: applications are deployed as packages.
     """
     root = (name or "").partition(".")[0]
-    if root in _NEVER or root.startswith(FRAMEWORKS):
+    if root in _NEVER and root != "__main__":
         return False
     module = sys.modules.get(name or "")
     path = getattr(module, "__file__", None) or ""
     if "site-packages" not in path and "dist-packages" not in path:
-        return True
+        return True  # whatever it is called: a project may well be named langchain_something
+    if root.startswith(FRAMEWORKS):
+        return False
     return any(_is_framework(value) for value in list(vars(module).values()))
 
 
@@ -120,7 +139,7 @@ class Globals(dict[str, Any]):
         self._own[name] = (original, value)
         super().__setitem__(name, value)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Dynamic:
         """The value of a global variable.
 
         Raises:
@@ -140,7 +159,7 @@ class ModuleView(types.ModuleType):
         """Let an attribute stand for something else than the original."""
         vars(self)["_own"][name] = (original, value)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Dynamic:
         """An attribute of the module itself, as it is now."""
         return _standing_in(vars(self)["_own"].get(name), getattr(vars(self)["_module"], name))
 

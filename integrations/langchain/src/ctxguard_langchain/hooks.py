@@ -8,8 +8,7 @@ class streams or is natively async.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -35,6 +34,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 from ctxguard_langchain.stepping import (
     adrive,
     astream_in_run,
+    closed,
     drive,
     flagged,
     in_run,
@@ -183,7 +183,7 @@ def _stream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
 def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
     def apply(
         run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
-    ) -> AsyncGenerator[Any, None]:
+    ) -> AsyncIterator[Any]:
         def make() -> AsyncIterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
             return base(self, *fitted, **rest)
@@ -193,7 +193,7 @@ def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
     @functools.wraps(base)
     async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         handle, run = _active(choke, self), current_run()
-        items: AsyncGenerator[Any, None]
+        items: AsyncIterator[Any]
         if handle is None:
             items = base(self, *args, **kwargs)
         elif run is not None:
@@ -203,7 +203,7 @@ def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
             items = astream_in_run(
                 handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
             )
-        async with aclosing(items):
+        async with closed(items):
             async for item in items:
                 yield item
 

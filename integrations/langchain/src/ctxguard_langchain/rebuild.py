@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import functools
 import types
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -34,10 +33,10 @@ from ctxguard_langchain.nodes import Edge, Place
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.walk import Node, Survey
 
-__all__ = ["Rebuild"]
+__all__ = ["CannotCopyError", "Rebuild"]
 
 # A subclass may do something else when it is read or written.
-_Dict, _Set, _Tuple = dict[Any, Any], set[Any], tuple[Any, ...]
+_Dict, _Tuple = dict[Any, Any], tuple[Any, ...]
 _IMMUTABLE = (Kind.TUPLE, Kind.METHOD, Kind.CACHED)
 
 
@@ -107,7 +106,7 @@ class Rebuild:
         if kind is Kind.PARTIAL:
             return class_of(obj)(obj.func)
         if kind in (Kind.MAPPING, Kind.SEQUENCE, Kind.SET):
-            return _copy_container(obj)
+            return copy.copy(obj)  # a subclass may know how
         return self._copy_object(node)
 
     def _copy_object(self, node: Node) -> Dynamic:
@@ -229,26 +228,6 @@ class CannotCopyError(Exception):
         super().__init__(reason)
         self.node = node
         self.reason = reason
-
-
-def _copy_container(obj: Dynamic) -> Dynamic:
-    """A shallow copy of a list, dict, set or deque, or of a subclass with its attributes."""
-    kind = class_of(obj)
-    if kind in (list, dict, set, frozenset, deque):
-        return copy.copy(obj)
-    content = (obj,) if extends(kind, frozenset) else ()
-    new: Any = kind.__new__(kind, *content)
-    if extends(kind, dict):
-        _Dict.update(new, obj)
-    elif extends(kind, set):
-        _Set.update(new, obj)
-    elif not content:
-        new.extend(obj)
-    if hasattr(obj, "__dict__"):
-        state_of(new).update(state_of(obj))
-    if hasattr(obj, "default_factory"):
-        new.default_factory = obj.default_factory
-    return new
 
 
 def _declared(kind: type[Any], name: str) -> object:

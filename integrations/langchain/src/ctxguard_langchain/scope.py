@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from langchain_core.language_models import BaseLLM
@@ -30,6 +29,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.stepping import (
     aoutside,
     astream_in_run,
+    closed,
     in_run,
     outside,
     stream_in_run,
@@ -94,13 +94,13 @@ def _astream(base: Method) -> Method:
     @functools.wraps(base)
     async def entry(self: Dynamic, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         handle = _new_run(self)
-        items: AsyncGenerator[Any, None]
+        items: AsyncIterator[Any]
         if handle is None:
             items = base(self, *args, **kwargs)
         else:
             asked, name = _asked(args, kwargs), class_of(self).__name__
             items = astream_in_run(handle, asked, name, lambda _: base(self, *args, **kwargs))
-        async with aclosing(items):
+        async with closed(items):
             async for item in items:
                 yield item
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ __all__ = [
     "adrive",
     "aoutside",
     "astream_in_run",
+    "closed",
     "drive",
     "flagged",
     "in_run",
@@ -106,6 +107,17 @@ async def adrive(make: Callable[[], AsyncIterator[T]], enter: Enter) -> AsyncGen
         if close is not None:
             with enter():
                 await close()
+
+
+@asynccontextmanager
+async def closed(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+    """An async iterator that is closed at the end, as far as it can be."""
+    try:
+        yield items
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def stream_in_run(

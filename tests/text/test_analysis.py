@@ -1,0 +1,228 @@
+"""Analyses: computed once, shared by threads, bounded in bytes, with any tokenizer."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from ctxguard.text.analysis import Analysis, Analyzer, default_analyzer
+from ctxguard.text.facts import extract_facts
+from ctxguard.text.normalise import normalise
+from ctxguard.text.sentences import split_sentences
+from ctxguard.text.tokens import EstimateTokenizer, tokenizer_for
+
+
+@dataclass
+class Counting:
+    """One token per character, and a note of every text that was encoded."""
+
+    name: str = "counting"
+    exact: bool = True
+    seen: list[str] = field(default_factory=list)
+    seconds: float = 0
+
+    def encode(self, text: str) -> Sequence[int]:
+        self.seen.append(text)
+        time.sleep(self.seconds)
+        return [ord(character) for character in text]
+
+
+def test_an_analysis_holds_everything_about_a_text() -> None:
+    text = "The notice period is 30 days. It may not be shorter."
+    analysis = Analyzer(tokenizer_for()).analyse(text)
+    assert analysis.text == text
+    assert analysis.ids.tolist() == list(tokenizer_for().encode(text))
+    assert analysis.tokens == len(analysis.ids) == 13
+    assert analysis.normalised == normalise(text)
+    assert analysis.sentences == split_sentences(text)
+    assert analysis.facts == extract_facts(text)
+    assert repr(analysis) == f"Analysis(tokens=13, text={text[:40]!r})"
+
+
+def test_parts_are_computed_once() -> None:
+    analysis = Analyzer(EstimateTokenizer()).analyse("Pay $5 now. Or never.")
+    assert analysis.facts is analysis.facts
+    assert analysis.sentences is analysis.sentences
+    assert analysis.normalised is analysis.normalised
+
+
+def test_ids_cannot_be_changed() -> None:
+    ids = Analyzer(EstimateTokenizer()).analyse("some text").ids
+    assert (ids.dtype, ids.ndim) == (np.int64, 1)
+    with pytest.raises(ValueError, match="read-only"):
+        ids[0] = 1
+
+
+def test_a_text_is_tokenised_once() -> None:
+    tokenizer = Counting()
+    analyzer = Analyzer(tokenizer)
+    first = analyzer.analyse("abc")
+    assert analyzer.analyse("".join("abc")) is first
+    assert analyzer.count("abc") == 3
+    assert tokenizer.seen == ["abc"]
+
+
+def test_what_was_used_last_stays() -> None:
+    tokenizer = Counting()
+    size = 4_000
+    analyzer = Analyzer(tokenizer, max_bytes=3 * 26 * size)
+    texts = [letter * size for letter in "abc"]
+    for text in (*texts, texts[0], "d" * size):  # "a" is used again, "b" is the oldest
+        analyzer.analyse(text)
+    tokenizer.seen.clear()
+    for text in (texts[0], texts[2], texts[1]):
+        analyzer.analyse(text)
+    assert tokenizer.seen == [texts[1]]
+
+
+@given(st.lists(st.text(max_size=50), max_size=30), st.integers(0, 20_000))
+def test_the_cache_keeps_to_its_limit(texts: list[str], limit: int) -> None:
+    analyzer = Analyzer(EstimateTokenizer(), max_bytes=limit)
+    for text in texts:
+        assert analyzer.analyse(text).text == text
+        assert 0 <= analyzer._bytes <= limit
+        assert bool(analyzer._bytes) == bool(analyzer._cache)
+
+
+def test_a_text_beyond_the_limit_is_analysed_and_not_kept() -> None:
+    tokenizer = Counting()
+    analyzer = Analyzer(tokenizer, max_bytes=1_000)
+    assert analyzer.count("x" * 2_000) == analyzer.count("x" * 2_000) == 2_000
+    assert len(tokenizer.seen) == 2
+
+
+def test_an_analysis_weighs_no_more_than_is_charged() -> None:
+    """Texts of many facts: what is charged covers what is computed later."""
+    import tracemalloc
+
+    text = "Acme shall pay $5 on May 3, 2014 (no later than 30 days). " * 200
+    analysis = Analyzer(EstimateTokenizer()).analyse(text)
+    charged = Analyzer(EstimateTokenizer())
+    charged.analyse(text)
+    tracemalloc.start()
+    assert analysis.facts
+    assert analysis.sentences
+    assert analysis.normalised
+    computed, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert computed + analysis.ids.nbytes + len(text) <= charged._bytes
+
+
+def test_threads_get_one_analysis_and_do_not_wait_for_each_other() -> None:
+    tokenizer = Counting(seconds=0.1)
+    analyzer = Analyzer(tokenizer)
+    texts = ["same", "same", *map(str, range(8))]
+    found: dict[int, Analysis] = {}
+
+    def work(index: int) -> None:
+        found[index] = analyzer.analyse(texts[index])
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(texts))]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - started < 0.8  # one after the other: a second
+    assert found[0] is found[1] is analyzer.analyse("same")
+    assert [found[index].text for index in range(len(texts))] == texts
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        [1, 2, 3],
+        (1, 2, 3),
+        np.array([1, 2, 3], dtype=np.uint32),
+        np.array([[1, 2, 3]], dtype=np.int32),
+        SimpleNamespace(ids=[1, 2, 3], tokens=["a", "b", "c"]),
+        range(1, 4),
+    ],
+    ids=["list", "tuple", "array", "batch of one", "an Encoding of tokenizers", "range"],
+)
+def test_a_tokenizer_may_return_its_ids_in_any_form(encoded: Any) -> None:
+    tokenizer: Any = SimpleNamespace(name="mine", exact=True, encode=lambda text: encoded)
+    analysis = Analyzer(tokenizer).analyse("abc")
+    assert analysis.ids.tolist() == [1, 2, 3]
+    assert analysis.tokens == 3
+
+
+def test_the_array_of_a_tokenizer_stays_its_own() -> None:
+    own = np.array([1, 2, 3], dtype=np.int64)
+    tokenizer: Any = SimpleNamespace(name="mine", exact=True, encode=lambda text: own)
+    Analyzer(tokenizer).analyse("abc")
+    own[0] = 7
+    assert Analyzer(tokenizer).analyse("abc").ids.tolist() == [7, 2, 3]
+
+
+def test_what_a_tokenizer_raises_passes_through() -> None:
+    class Broken(Counting):
+        def encode(self, text: str) -> Sequence[int]:
+            raise LookupError(text)
+
+    analyzer = Analyzer(Broken())
+    with pytest.raises(LookupError, match="abc"):
+        analyzer.count("abc")
+    with pytest.raises(LookupError, match="abc"):
+        analyzer.analyse("abc")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\x00", "a\ud800", "\u202eabc", "😀", "中文。", "x" * 10**5]
+)
+def test_any_string_can_be_analysed(text: str) -> None:
+    for tokenizer in (tokenizer_for(), EstimateTokenizer()):
+        analysis = Analyzer(tokenizer).analyse(text)
+        assert (analysis.tokens == 0) == (text == "")
+        assert analysis.normalised == normalise(text)
+        assert analysis.sentences == split_sentences(text)
+        assert analysis.facts == extract_facts(text)
+
+
+def test_ten_megabytes_are_analysed_in_seconds() -> None:
+    text = "The Supplier shall deliver the goods in thirty days. " * 190_000
+    started = time.process_time()
+    assert default_analyzer().count(text) > 1_000_000
+    assert time.process_time() - started < 8
+
+
+# -- copies ---------------------------------------------------------------------------------------
+
+
+def test_copies_leave_the_cache_behind() -> None:
+    analyzer = Analyzer(tokenizer_for(), max_bytes=12_345)
+    analyzer.analyse("abc")
+    for other in (
+        copy.copy(analyzer),
+        copy.deepcopy(analyzer),
+        pickle.loads(pickle.dumps(analyzer)),  # noqa: S301 -- our own bytes
+    ):
+        assert other is not analyzer
+        assert other.tokenizer == analyzer.tokenizer
+        assert other.max_bytes == 12_345
+        assert "0 texts, 0 of 12,345 bytes" in repr(other)
+        assert other.analyse("abc").ids.tolist() == analyzer.analyse("abc").ids.tolist()
+
+
+def test_a_tokenizer_that_cannot_be_copied_is_shared() -> None:
+    class Uncopyable(Counting):
+        def __deepcopy__(self, memo: object) -> Uncopyable:
+            raise TypeError("cannot be copied")
+
+    tokenizer = Uncopyable()
+    assert copy.deepcopy(Analyzer(tokenizer)).tokenizer is tokenizer
+
+
+def test_the_default_is_shared_and_exact_where_tables_are() -> None:
+    assert default_analyzer() is default_analyzer()
+    assert default_analyzer().tokenizer == tokenizer_for("o200k_base")
