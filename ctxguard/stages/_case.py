@@ -40,11 +40,12 @@ def case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -
     if one == other or (one.lower() != other.lower() and one.isupper() == other.isupper()):
         return False  # equal, or different in typography: a ligature, wide digits
     letters = "".join(character for character in one if character.isalpha())
-    if (_follows_number(left, i) or len(letters) < len(one)) and _is_unit(letters):
+    has_digits = any(character.isdigit() for character in one)
+    if (has_digits or _follows_number(left, i)) and _is_unit(letters):
         return True
     if restyled or _shouted(left, i) or _shouted(right, j):
         return False
-    if len(letters) < len(one) or not (_is_plain(one) and _is_plain(other)):
+    if has_digits or not (_is_plain(one) and _is_plain(other)):
         return True  # a code: aB12
     if len(letters) >= _LONG:
         return _in_code(left, i) or _in_code(right, j)

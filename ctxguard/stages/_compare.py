@@ -137,7 +137,7 @@ def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, la
         whole_word = others[end] if end < len(others) else ""
         if not (_is_piece(keys[-1], whole_word) and whole_word.startswith(keys[-1])):
             return False
-    return (not first or part.is_cut_before) and (not last or part.is_cut_after)
+    return (not first or part.is_cut_before) and (not last or part.may_be_cut_after)
 
 
 def _is_piece(piece: str, word: str) -> bool:
@@ -159,7 +159,9 @@ def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
     """Whether a part that ends before this word of the whole leaves out no end of a sentence."""
     if whole.is_break(place):
         return not _splits_list(whole, place)
-    return part.is_cut_after
+    # Where the whole has its full stop, a copy that was not cut would have it too.
+    stops = part.may_be_cut_after and whole.is_closed_after(place - 1)
+    return stops or part.is_cut_after
 
 
 def _splits_list(view: TextView, place: int) -> bool:

@@ -59,6 +59,11 @@ class Differences:
         return any(place.facts for place in self.places)
 
     @property
+    def in_place(self) -> bool:
+        """Whether all that differs is sentences that stand for each other at the same place."""
+        return bool(self.places) and not (self.reordered or self.extra_worse or self.extra_better)
+
+    @property
     def versions(self) -> bool:
         """Whether the texts are two versions of one, and not two texts with words in common."""
         one_sided = bool(self.extra_worse) != bool(self.extra_better)
@@ -78,9 +83,14 @@ def differences_of(worse: TextView, better: TextView) -> Differences:
     for number, block in enumerate(blocks):
         ours, theirs = range(*block.worse), range(*block.better)
         if block.equal:
-            shared.extend(_cuttable(worse, *block.worse))
+            first = ours.start
             for i, j in zip(ours, theirs, strict=True):
-                places += _cased(worse, i, better, j)
+                cased = list(_cased(worse, i, better, j))
+                if cased:
+                    places += cased
+                    shared += _cuttable(worse, first, i)
+                    first = i + 1
+            shared += _cuttable(worse, first, ours.stop)
             continue
         pairs = [] if reordered else _versions(worse, ours, better, theirs)
         for i, j in pairs:
@@ -174,6 +184,8 @@ def _versions(
 
 def _cuttable(view: TextView, start: int, end: int) -> Iterator[Span]:
     """Characters of the part of a run of sentences that the text can do without."""
+    if start >= end:
+        return
     first, past = view.mark_at(view.ranges[start][0]), view.mark_at(view.ranges[end - 1][1])
     cuts = [cut for cut in (0, *view.cuts, len(view.text)) if first <= cut <= past]
     if len(cuts) > 1:

@@ -10,7 +10,18 @@ from ctxguard.stages._pool import Entry
 from ctxguard.text.facts import Fact
 from ctxguard.types import Chunk, Decision, JsonValue, Quote, Span
 
-__all__ = ["STAGE", "Redundant", "dropped", "emptied", "flagged", "name_of", "trimmed"]
+__all__ = [
+    "STAGE",
+    "Redundant",
+    "Repeated",
+    "dropped",
+    "emptied",
+    "flagged",
+    "is_noted",
+    "name_of",
+    "note_for",
+    "trimmed",
+]
 
 STAGE = "dedupe"
 Redundant = Literal["exact-duplicate", "near-duplicate", "subset"]
@@ -22,6 +33,9 @@ _QUOTED = 60
 """Characters of a text that a reason quotes."""
 _LISTED = 20
 """Differences and twins that the details list."""
+_FIRST_WORDS = 6
+"""Words by which a note names the text that it refers to."""
+_NOTE = "[Otherwise the same as the text"
 _WHY_DROPPED: dict[Redundant, str] = {
     "exact-duplicate": "the same text as {twin}",
     "near-duplicate": (
@@ -39,6 +53,21 @@ _WHY_TRIMMED: dict[Repeated, str] = {
 def name_of(chunk: Chunk) -> str:
     """A chunk in a reason: its source, and its id to tell chunks of one source apart."""
     return f"{_short(chunk.source)} ({chunk.id})" if chunk.source else chunk.id
+
+
+def note_for(twin: Chunk) -> str:
+    """What stands before a text whose other sentences stand in its twin, for the model to read.
+
+    It quotes how the twin starts, because a prompt shows no ids and not always a source.
+    """
+    of = f" of {_short(twin.source)}" if twin.source else ""
+    start = " ".join(twin.text.split()[:_FIRST_WORDS])
+    return f"{_NOTE}{of} that starts \u201c{start}\u201d:]\n"
+
+
+def is_noted(text: str) -> bool:
+    """Whether a text starts with such a note."""
+    return text.startswith(_NOTE)
 
 
 def emptied(entry: Entry, tokens: int) -> Decision:

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 
 from ctxguard.stages._compare import Kin, Relation, compare
 from ctxguard.stages._differences import Differences, differences_of
-from ctxguard.stages._explain import Redundant, dropped, emptied, flagged, name_of, trimmed
+from ctxguard.stages._explain import (
+    Redundant,
+    Repeated,
+    dropped,
+    emptied,
+    flagged,
+    is_noted,
+    note_for,
+    trimmed,
+)
 from ctxguard.stages._pool import Entry, cut
 from ctxguard.stages._shingles import candidates, containment
 from ctxguard.stages._view import Shared, TextView
@@ -179,12 +188,7 @@ class Sifter:
             kept = _rest(removed, text)
             if kept is not None:
                 code = "overlap" if match.relation.window else "repeated-text"
-                before = self._tokens(text)
-                gone = cut(entry, [kept])
-                tokens = before, self._tokens(entry.chunk.text)
-                entry.trims.append(
-                    trimmed(entry, match.twin, code, removed=gone, score=match.score, tokens=tokens)
-                )
+                self._cut(entry, [kept], match, code)
                 return True
         return False
 
@@ -194,25 +198,37 @@ class Sifter:
     def _share(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """With `share_boilerplate`: leave only what differs from the best-ranked version."""
         text = entry.chunk.text
-        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk):
+        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk) or is_noted(text):
             return False
         before = self._tokens(text)
         for match, found in self._versions(entry, matches):
-            kept = _complement(found.shared, text)
+            if not found.in_place or is_noted(match.twin.chunk.text):
+                continue  # It would lose an order, or refer to what stands in a third chunk.
+            note, kept = note_for(match.twin.chunk), _complement(found.shared, text)
             shared = sum(self._tokens(text[slice(*span)]) for span in found.shared)
-            if not kept or shared < max(self.settings.min_overlap, before / 2):
-                continue
-            self._flag(entry, matches)
-            note = f"[Otherwise the same text as {name_of(match.twin.chunk)}:]\n"
-            gone = cut(entry, kept, note=note)
-            tokens = before, self._tokens(entry.chunk.text)
-            entry.trims.append(
-                trimmed(
-                    entry, match.twin, "shared-text", removed=gone, score=match.score, tokens=tokens
-                )
-            )
-            return True
+            saved = shared - self._tokens(note)
+            if kept and saved >= self.settings.min_overlap and 2 * shared >= before:
+                self._flag(entry, matches)
+                self._cut(entry, kept, match, "shared-text", note=note)
+                return True
         return False
+
+    def _cut(
+        self,
+        entry: Entry,
+        kept: Sequence[Span],
+        match: _Match,
+        code: Repeated,
+        *,
+        note: str = "",
+    ) -> None:
+        """Trim an entry to some spans of its text."""
+        before = self._tokens(entry.chunk.text)
+        removed = cut(entry, kept, note=note)
+        tokens = before, self._tokens(entry.chunk.text)
+        entry.trims.append(
+            trimmed(entry, match.twin, code, removed=removed, score=match.score, tokens=tokens)
+        )
 
     def _versions(
         self, entry: Entry, matches: Sequence[_Match]

@@ -149,11 +149,17 @@ class TextView:
 
     @cached_property
     def is_cut_after(self) -> bool:
-        """Whether its last sentence lacks its end, in a text whose sentences have one."""
-        if len(self.words) < CUTTING or not self.is_open:
+        """Whether its last sentence lacks its end, to judge by the text alone."""
+        if not self.may_be_cut_after:
             return False
         last = len(self.words) - self.breaks[-2]
-        return self._has_full_stops or last >= _LONG_SENTENCE or self._end.endswith(_GOES_ON)
+        several = len(self.ranges) > 1
+        return several or last >= _LONG_SENTENCE or self._end.endswith(_GOES_ON)
+
+    @cached_property
+    def may_be_cut_after(self) -> bool:
+        """Whether its last sentence has no full stop, and this may mean something."""
+        return len(self.words) >= CUTTING and self.is_open and not self.is_list
 
     @cached_property
     def _end(self) -> str:
@@ -161,10 +167,10 @@ class TextView:
         return _CLOSERS.sub("", self.text[-_PARAGRAPH:])
 
     @cached_property
-    def _has_full_stops(self) -> bool:
-        """Whether most of its sentences or lines but the last end with a full stop."""
+    def is_list(self) -> bool:
+        """Whether its sentences or lines mostly have no full stop, so that none is missing."""
         ends = [self.is_closed(index) for index in self.breaks[1:-1]]
-        return 2 * sum(ends) > len(ends)
+        return bool(ends) and 2 * sum(ends) <= len(ends)
 
     def against(self, other: TextView) -> TextView:
         """This view with words hyphenated at a line's end read as the other text has them."""
@@ -242,7 +248,7 @@ def _may_cut(text: str, place: int) -> bool:
     above, _, line = before.rpartition("\n")
     if before.endswith(_FULL_STOPS):
         return not _NUMBER_ONLY.fullmatch(line)
-    first = text[place : place + 1]
+    first = text[place : place + 3].lstrip("\"'\u201c\u2018\u00ab(")[:1]
     return (
         "\n" in window[len(before) :]
         and _HEADING.fullmatch(line) is not None

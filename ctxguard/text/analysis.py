@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -19,9 +20,10 @@ from ctxguard.text.tokens import Tokenizer, tokenizer_for
 __all__ = ["Analysis", "Analyzer", "default_analyzer"]
 
 _MAX_BYTES = 64 * 1024 * 1024
-_BYTES_PER_CHARACTER = 16
-"""What the normalised text, the sentences and the facts of a text weigh at most, all computed:
-6 to 14 bytes per character measured on contracts, articles and JSON."""
+_BYTES_PER_ANALYSIS = 512
+_BYTES_PER_SENTENCE = 128
+_BYTES_PER_FACT = 384
+"""What they weigh at most, with their strings and spans (measured: 110 and 200 to 350 bytes)."""
 
 
 class Analysis:
@@ -31,16 +33,33 @@ class Analysis:
     at the same moment may both compute; both get equal values.
     """
 
-    __slots__ = ("_facts", "_normalised", "_sentences", "ids", "text")
+    __slots__ = ("_facts", "_grow", "_normalised", "_sentences", "ids", "size", "text")
 
     text: str
     """The text, as it came in."""
     ids: NDArray[np.int64]
     """Token ids of the budget's tokenizer, shape `(tokens,)`, read-only."""
+    size: int
+    """Bytes that it weighs, about; grows as parts are computed."""
 
-    def __init__(self, text: str, ids: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        text: str,
+        ids: NDArray[np.int64],
+        *,
+        grow: Callable[[Analysis, int], None] | None = None,
+    ) -> None:
+        """Hold what was tokenised.
+
+        Args:
+            text: the text.
+            ids: its token ids, read-only.
+            grow: called with the bytes that a part adds, each time one was computed.
+        """
         self.text = text
         self.ids = ids
+        self.size = _BYTES_PER_ANALYSIS + sys.getsizeof(text) + ids.nbytes
+        self._grow = grow
         self._normalised: str | None = None
         self._sentences: tuple[Span, ...] | None = None
         self._facts: tuple[Fact, ...] | None = None
@@ -55,6 +74,7 @@ class Analysis:
         """The text with what cannot change a fact removed; equal for copies only."""
         if self._normalised is None:
             self._normalised = normalise(self.text)
+            self._grown(sys.getsizeof(self._normalised))
         return self._normalised
 
     @property
@@ -62,6 +82,7 @@ class Analysis:
         """Sentences as spans of characters, in order."""
         if self._sentences is None:
             self._sentences = split_sentences(self.text)
+            self._grown(_BYTES_PER_SENTENCE * len(self._sentences))
         return self._sentences
 
     @property
@@ -69,7 +90,12 @@ class Analysis:
         """Material facts, ordered by span."""
         if self._facts is None:
             self._facts = extract_facts(self.text)
+            self._grown(_BYTES_PER_FACT * len(self._facts))
         return self._facts
+
+    def _grown(self, size: int) -> None:
+        if self._grow is not None:
+            self._grow(self, size)
 
     def __repr__(self) -> str:
         """The size and the beginning of the text."""
@@ -89,7 +115,7 @@ class Analyzer:
 
         Args:
             tokenizer: counts. What its `encode` raises, `analyse` and `count` raise.
-            max_bytes: limit of the cache, by an upper estimate of what an analysis weighs.
+            max_bytes: what the analyses in the cache may weigh together.
         """
         self.tokenizer = tokenizer
         self.max_bytes = max_bytes
@@ -110,25 +136,36 @@ class Analyzer:
             if known is not None:
                 self._cache.move_to_end(text)
                 return known
-        return self._remember(Analysis(text, _as_ids(self.tokenizer.encode(text))))
+        ids = _as_ids(self.tokenizer.encode(text))
+        return self._remember(Analysis(text, ids, grow=self._grow))
 
     def count(self, text: str) -> int:
         """How many tokens the text has."""
         return self.analyse(text).tokens
 
     def _remember(self, analysis: Analysis) -> Analysis:
-        size = _size(analysis)
         with self._lock:
             known = self._cache.get(analysis.text)
             if known is not None:
                 return known
-            if size <= self.max_bytes:
-                self._cache[analysis.text] = analysis
-                self._bytes += size
-            while self._bytes > self.max_bytes:
-                _, oldest = self._cache.popitem(last=False)
-                self._bytes -= _size(oldest)
+            self._cache[analysis.text] = analysis
+            self._bytes += analysis.size
+            self._forget()
         return analysis
+
+    def _grow(self, analysis: Analysis, size: int) -> None:
+        """Count what was computed later, as long as the cache holds the analysis."""
+        with self._lock:
+            if self._cache.get(analysis.text) is analysis:
+                analysis.size += size
+                self._bytes += size
+                self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was used longest ago, until the rest keeps to the limit."""
+        while self._bytes > self.max_bytes:
+            _, oldest = self._cache.popitem(last=False)
+            self._bytes -= oldest.size
 
     def __copy__(self) -> Analyzer:
         """A new one with the same tokenizer and an empty cache."""
@@ -169,11 +206,3 @@ def _as_ids(encoded: object) -> NDArray[np.int64]:
     ids = np.array(getattr(encoded, "ids", encoded), dtype=np.int64).reshape(-1)
     ids.flags.writeable = False
     return ids
-
-
-def _size(analysis: Analysis) -> int:
-    """Bytes that an analysis may come to weigh, whether computed or not: so it never changes."""
-    characters = len(analysis.text)
-    return (
-        sys.getsizeof(analysis.text) + analysis.ids.nbytes + _BYTES_PER_CHARACTER * characters + 512
-    )

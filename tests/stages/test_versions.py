@@ -41,6 +41,8 @@ def test_versions_inside_a_longer_text_stay_and_are_flagged(name: str, share: bo
         assert flag.code in ("conflict", "different-wording")
         if not share:
             assert_both_stay(result)
+        new = set(pair[1].split()) - set(pair[0].split())
+        assert new <= set(result.context.chunks[1].text.split()), "what is new stays"
 
 
 @pytest.mark.parametrize("name", VERSIONS)
@@ -99,6 +101,13 @@ def test_sentences_in_another_order_are_flagged_as_such() -> None:
     context = context_of(". ".join(sentences), ". ".join([*sentences[2:], *sentences[:2]]))
     [flag] = Deduplicate()(context).decisions
     assert "in another order" in flag.reason
+
+
+@pytest.mark.parametrize("name", [name for name, (_, b) in VERSIONS.items() if "\n" not in b])
+def test_with_shared_text_the_sentence_that_differs_stays_whole(name: str) -> None:
+    left, right = VERSIONS[name]
+    result = Deduplicate(share_boilerplate=True)(context_of(between(left), between(right)))
+    assert right in result.context.chunks[1].text
 
 
 def test_many_versions_make_one_flag_each() -> None:

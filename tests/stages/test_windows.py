@@ -176,9 +176,18 @@ def test_of_two_versions_the_worse_ranked_keeps_what_differs() -> None:
     better, worse = result.context.chunks
     assert better.text == TEXT
     assert worse.text == (
-        "[Otherwise the same text as s0.pdf (0):]\n"
-        "The warranty lasts 36 months from delivery, and 12 months for used goods."
+        "[Otherwise the same as the text of s0.pdf that starts “The tenant shall give notice of”:]"
+        "\nThe warranty lasts 36 months from delivery, and 12 months for used goods."
     )
+
+
+def test_a_third_version_refers_to_the_whole_text_and_not_to_a_trimmed_one() -> None:
+    text, other = versions()
+    result = Deduplicate(share_boilerplate=True)(
+        context_of(text, other, text.replace("24 months", "12 months"), other.replace("$1", "$2"))
+    )
+    assert {trim.twin for trim in by_action(result, "trim")} == {"0"}
+    assert {flag.twin for flag in by_action(result, "flag")} == {"0"}
 
 
 def test_pieces_that_differ_are_joined_visibly() -> None:

@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -42,11 +43,11 @@ def test_an_analysis_holds_everything_about_a_text() -> None:
     analysis = Analyzer(tokenizer_for()).analyse(text)
     assert analysis.text == text
     assert analysis.ids.tolist() == list(tokenizer_for().encode(text))
-    assert analysis.tokens == len(analysis.ids) == 13
+    assert analysis.tokens == len(analysis.ids) == 14
     assert analysis.normalised == normalise(text)
     assert analysis.sentences == split_sentences(text)
     assert analysis.facts == extract_facts(text)
-    assert repr(analysis) == f"Analysis(tokens=13, text={text[:40]!r})"
+    assert repr(analysis) == f"Analysis(tokens=14, text={text[:40]!r})"
 
 
 def test_parts_are_computed_once() -> None:
@@ -75,7 +76,7 @@ def test_a_text_is_tokenised_once() -> None:
 def test_what_was_used_last_stays() -> None:
     tokenizer = Counting()
     size = 4_000
-    analyzer = Analyzer(tokenizer, max_bytes=3 * 26 * size)
+    analyzer = Analyzer(tokenizer, max_bytes=3 * (9 * size + 700))
     texts = [letter * size for letter in "abc"]
     for text in (*texts, texts[0], "d" * size):  # "a" is used again, "b" is the oldest
         analyzer.analyse(text)
@@ -101,21 +102,37 @@ def test_a_text_beyond_the_limit_is_analysed_and_not_kept() -> None:
     assert len(tokenizer.seen) == 2
 
 
-def test_an_analysis_weighs_no_more_than_is_charged() -> None:
-    """Texts of many facts: what is charged covers what is computed later."""
-    import tracemalloc
-
-    text = "Acme shall pay $5 on May 3, 2014 (no later than 30 days). " * 200
-    analysis = Analyzer(EstimateTokenizer()).analyse(text)
-    charged = Analyzer(EstimateTokenizer())
-    charged.analyse(text)
+@pytest.mark.parametrize(
+    "unit", ["Acme shall pay $5 on May 3, 2014 (no later than 30 days). ", "1 2 3 ", "a. B "]
+)
+def test_what_is_computed_later_counts(unit: str) -> None:
+    text = unit * 200
+    analyzer = Analyzer(EstimateTokenizer())
+    analysis = analyzer.analyse(text)
+    before = analyzer._bytes
     tracemalloc.start()
-    assert analysis.facts
-    assert analysis.sentences
     assert analysis.normalised
+    assert analysis.sentences
+    assert len(analysis.facts) >= 0
     computed, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert computed + analysis.ids.nbytes + len(text) <= charged._bytes
+    assert computed <= analyzer._bytes - before
+    assert analyzer._bytes == analysis.size
+
+
+def test_what_grows_beyond_the_limit_is_forgotten() -> None:
+    analyzer = Analyzer(EstimateTokenizer(), max_bytes=20_000)
+    analysis = analyzer.analyse("1 2 3 4 5 6 7 8 9 " * 10)
+    assert analyzer._bytes == analysis.size
+    assert len(analysis.facts) == 90
+    assert (analyzer._bytes, len(analyzer._cache)) == (0, 0)
+    assert len(analysis.sentences) == 1  # computed after it was forgotten: counts no more
+    assert analyzer._bytes == 0
+
+
+def test_an_analysis_of_its_own_needs_no_cache() -> None:
+    analysis = Analysis("a 5.", np.zeros(3, dtype=np.int64))
+    assert (analysis.tokens, len(analysis.facts), analysis.normalised) == (3, 1, "a 5.")
 
 
 def test_threads_get_one_analysis_and_do_not_wait_for_each_other() -> None:

@@ -114,7 +114,7 @@ def test_every_character_is_stable() -> None:
              "-" + " " * 500 + "\n", "\n", "(C)", "\u0301"]
 )  # fmt: skip
 def test_adversarial_texts_take_linear_time(unit: str) -> None:
-    text = unit * (300_000 // len(unit))
+    text = unit * (100_000 // len(unit))
     started = time.process_time()
     normalise(text)
     assert time.process_time() - started < 2

@@ -151,8 +151,6 @@ def read_time(text: str, start: int) -> Found | None:
     match = _TIME.match(text, start)
     if match is None or not (match["half"] or match["mark"] in (":", "h")):
         return None
-    if match["half"] is None and not match["minute"]:
-        return None
     hour = int(match["hour"])
     if hour > 24 or (match["half"] and not 1 <= hour <= 12):
         return None

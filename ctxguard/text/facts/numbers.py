@@ -56,6 +56,8 @@ def read_number(
 
 def format_number(value: Fraction) -> str:
     """A plain decimal where the number has one ("1500", "0.5"), else a fraction ("2/3")."""
+    if value.denominator == 1:
+        return str(value.numerator)
     denominator = value.denominator
     for prime in (2, 5):
         while denominator % prime == 0:
@@ -65,10 +67,8 @@ def format_number(value: Fraction) -> str:
     digits = 0
     while (value * 10**digits).denominator != 1:
         digits += 1
-    scaled = int(abs(value) * 10**digits)
-    sign = "-" if value < 0 else ""
-    whole, rest = divmod(scaled, 10**digits)
-    return f"{sign}{whole}.{rest:0{digits}d}" if digits else f"{sign}{whole}"
+    whole, rest = divmod(int(abs(value) * 10**digits), 10**digits)
+    return f"{'-' if value < 0 else ''}{whole}.{rest:0{digits}d}"
 
 
 # -- digits ---------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def _reading(
         return Fraction(plain), plain
     if separator is None:
         if match["mark"] != ",":
-            return Fraction(written), written
+            return Fraction(int(written) if written.isdigit() else written), written
         whole, _, decimals = written.partition(",")
         certain = len(decimals) != 3 or whole == "0"
         return (Fraction(f"{whole}.{decimals}") if certain else None), f"?{written}"

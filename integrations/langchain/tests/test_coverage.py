@@ -200,17 +200,18 @@ def test_containers_and_values_of_every_kind_are_reached() -> None:
     queue = deque([RETRIEVER], maxlen=1)
     labelled = Labelled("label", r=RETRIEVER)
     defaults: Any = defaultdict(list, r=RETRIEVER)
-    point, frozen, functions = Point(RETRIEVER, "p"), Frozen(RETRIEVER), {recursive}
+    point, frozen = Point(RETRIEVER, "p"), Frozen(RETRIEVER)
+    functions: Any = [{recursive}, frozenset({recursive})]
 
     def find(question: str) -> list[int]:
         defaults["made"] += [question]
         assert (queue.maxlen, labelled.label, point.label) == (1, "label", "p")
         held = (queue[0], labelled["r"][0], defaults["r"], point.retriever, frozen.retriever)
         found = [len(retriever.invoke(question)) for retriever in held]
-        return [*found, *(function(question) for function in functions)]
+        return [*found, *(function(question) for held in functions for function in held)]
 
-    assert guard(RunnableLambda(find)).invoke("q") == [1] * 6
-    assert find("q") == [2] * 6
+    assert guard(RunnableLambda(find)).invoke("q") == [1] * 7
+    assert find("q") == [2] * 7
     model = Model.model_validate({"extra": RETRIEVER})
     assert guard(RunnableLambda(model.find)).invoke("q") == [1, 1, 1]
     assert model.find("q") == [2, 2, 2]
@@ -493,6 +494,24 @@ def test_what_a_function_hides_is_reported(function: Callable[..., Any], reason:
     assert any(reason in item.reason for item in coverage.unreached)
 
 
+def test_the_store_of_a_retriever_is_guarded_where_it_is_searched() -> None:
+    store = InMemoryVectorStore(HashEmbeddings())
+    store.add_documents(TWICE)
+    found = store.as_retriever()
+    guarded = guard(
+        RunnableLambda(lambda q: len(found.vectorstore.similarity_search(str(q)))) | str
+    )
+    assert guarded.invoke("q") == "1"
+
+    def twice(question: str) -> list[int]:
+        searched = found.vectorstore.search(question, "mmr")
+        return [len(found.invoke(question)), len(searched)]
+
+    both = guard(RunnableLambda(twice))
+    assert both.invoke("q") == [1, 1]
+    assert [len(ledger.steps) for ledger in handle(both).ledgers] == [2]
+
+
 def test_a_function_that_searches_a_known_store_is_not_reported() -> None:
     guarded = guard(RunnableLambda(lambda q: STORE.similarity_search(str(q))))
     assert handle(guarded).coverage.complete
@@ -546,6 +565,45 @@ def test_a_root_that_cannot_be_copied_is_refused() -> None:
 
     with pytest.raises(UnsupportedObjectError, match="no subclass without a label"):
         guard(Fixed())
+
+
+def test_a_part_that_cannot_be_copied_is_reported() -> None:
+    class Fixed(FixedRetriever):
+        def __init_subclass__(cls, **kwargs: Any) -> None:
+            raise TypeError("no subclasses")
+
+    coverage = reported(Fixed() | len)
+    assert coverage.reached == ()
+    assert [(item.path, item.type) for item in coverage.unreached] == [("steps[0]", "Fixed")]
+
+
+def test_a_method_of_an_object_that_cannot_be_copied_is_reported() -> None:
+    class Closed:
+        __slots__ = ()
+
+        def find(self, question: str) -> int:
+            return len(RETRIEVER.invoke(question))
+
+        def __del__(self) -> None:
+            pass
+
+    with pytest.warns(CoverageWarning, match="finaliser"):
+        guarded = guard(RunnableLambda(Closed().find))
+    assert len(handle(guarded).coverage.reached) == 1
+    assert guarded.invoke("q") == 1  # the method is made anew, its object is not
+
+
+class Service:
+    def __init__(self) -> None:
+        self.retriever = RETRIEVER
+
+    def find(self, question: str) -> int:
+        return len(self.retriever.invoke(question))
+
+
+def test_a_class_that_makes_its_own_use_of_a_retriever_is_reported() -> None:
+    coverage = reported(RunnableLambda(lambda q: Service().find(str(q))))
+    assert "belongs to a class" in coverage.unreached[0].reason
 
 
 class Bypassing(ScriptedChatModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
@@ -280,6 +281,18 @@ def test_an_objects_state_is_shared_with_its_user() -> None:
     guarded.invoke(ASK)
     assert application.answered == 2
     assert "thirty days" not in str(application.model.seen[-1])
+
+
+def test_guarding_an_agent_takes_milliseconds() -> None:
+    plain = agent(system_prompt="Answer.")
+    guard(plain)  # the first time, modules are imported and classes made
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        guard(plain)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(10)) < 0.05
 
 
 # -- checkpoints and control flow ---------------------------------------------------------------

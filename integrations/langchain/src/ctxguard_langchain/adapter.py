@@ -1,4 +1,16 @@
-"""The adapter that `guard()` finds for LangChain and LangGraph objects."""
+"""The adapter that `guard()` finds for LangChain and LangGraph objects.
+
+`walk` finds what retrieves or asks a model, `rebuild` copies what holds it, `hooks` are what the
+copies do differently, `scope` opens a run for each call. What is not guarded, and not all of it can
+be reported, because it is not there yet when guard() looks:
+
+- what is put into an attribute, a global or a container afterwards (lists and dicts are copied);
+- what other packages make when they run, and what arrives in a state or a config;
+- retrieval and models behind a server (`RemoteGraph`) or in another process.
+
+A batch of a guarded chain runs item by item, each with a run of its own; a completion model inside
+of it is asked once per item then, not once for all.
+"""
 
 from __future__ import annotations
 

@@ -141,8 +141,8 @@ _KINDS: tuple[tuple[Kind, Any], ...] = (
     (Kind.CACHED, _CACHED),
     (Kind.MAPPING, dict),
     (Kind.SEQUENCE, (list, deque)),
-    (Kind.TUPLE, tuple),
-    (Kind.SET, (set, frozenset)),
+    (Kind.TUPLE, (tuple, frozenset)),
+    (Kind.SET, set),
     (Kind.MODULE, types.ModuleType),
     (Kind.CLASS, type),
 )

@@ -182,7 +182,7 @@ def _object(obj: Dynamic) -> Iterator[Edge]:
         for name, value in state.items():
             yield Edge(Place.ATTRIBUTE, name, f".{name}", value)
     yield from _slots(obj)
-    yield from _class_parts(kind, state)
+    yield from _class_parts(kind, state, without=_CONSTRUCTORS)  # it is made already
 
 
 def _state(obj: Dynamic) -> dict[str, Any]:
@@ -222,14 +222,16 @@ def _slots(obj: Dynamic) -> Iterator[Edge]:
             yield Edge(Place.SLOT, name, f".{name}", value)
 
 
-def _class_parts(kind: type[Any], state: Mapping[str, Any]) -> Iterator[Edge]:
+def _class_parts(
+    kind: type[Any], state: Mapping[str, Any], *, without: frozenset[str] = frozenset()
+) -> Iterator[Edge]:
     """What a user's class holds for its instances: methods, and attributes that they may shadow."""
-    seen: set[str] = set(state)
+    seen: set[str] = {*state, *without}
     for base in kind.__mro__:
         if is_dynamic(base) or not is_user_module(base.__module__):
             continue
         for name, value in list(vars(base).items()):
-            if name in seen or name in _CONSTRUCTORS:  # of an object that is made already
+            if name in seen:
                 continue
             seen.add(name)
             function = _underlying(value)

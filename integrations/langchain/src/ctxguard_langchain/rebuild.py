@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from ctxguard.handle import Handle
@@ -71,11 +71,11 @@ class Rebuild:
                 self._new[node] = self._function(node)
         for node in nodes:
             if node.kind is not Kind.FUNCTION and node.kind not in _IMMUTABLE:
-                self._new[node] = self._attempt(node)
+                self._new[node] = self._attempt(node, self._copy)
         self._make_immutables([node for node in nodes if node.kind in _IMMUTABLE])
         for node in nodes:
             if node.kind not in _IMMUTABLE:
-                self._fill(node)
+                self._attempt(node, self._fill)
         root = self._survey.root
         return self._new[root] if root in self._new else self._bare_root(root.obj)
 
@@ -89,9 +89,9 @@ class Rebuild:
 
     # -- copies as they are ----------------------------------------------------------------------
 
-    def _attempt(self, node: Node) -> Dynamic:
+    def _attempt(self, node: Node, step: Callable[[Node], Any]) -> Dynamic:
         try:
-            return self._copy(node)
+            return step(node)
         except Exception as error:
             raise CannotCopyError(node, f"it cannot be copied ({error})") from error
 
@@ -183,10 +183,11 @@ class Rebuild:
     def _immutable(self, node: Node) -> Dynamic:
         parts = {(edge.place, edge.name): self._get(child) for edge, child in node.edges}
         if node.kind is Kind.TUPLE:
-            items = list(cast("tuple[Any, ...]", node.obj))
+            items = list(cast("Iterable[Any]", node.obj))
             for (_, index), value in parts.items():
                 items[index] = value
-            return _Tuple.__new__(class_of(node.obj), items)
+            kind = class_of(node.obj)
+            return kind(items) if extends(kind, frozenset) else _Tuple.__new__(kind, items)
         if node.kind is Kind.CACHED:
             return _cached_like(node.obj, parts[Place.CALLEE, None])
         return _bind(node.obj, parts.get((Place.SELF, None)), parts.get((Place.CALLEE, None)))
@@ -258,11 +259,12 @@ def _cached_like(declared: Dynamic, function: Callable[..., Any]) -> Callable[..
 
 def _bind(method: types.MethodType, owner: Dynamic, function: Dynamic) -> Dynamic:
     """The method of a new owner: what its class has under that name, if the old class had this."""
-    new_owner = method.__self__ if owner is None else owner
+    old = method.__self__
+    if owner is None or owner is old:
+        return types.MethodType(function, old)
     name = getattr(method.__func__, "__name__", "")
-    if getattr(class_of(method.__self__), name, None) is method.__func__:
-        return getattr(new_owner, name)
-    return types.MethodType(function, new_owner)
+    found = getattr(class_of(old), name, None) is method.__func__
+    return getattr(owner, name) if found else types.MethodType(function, owner)
 
 
 # -- writers ------------------------------------------------------------------------------------

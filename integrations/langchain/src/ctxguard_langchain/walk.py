@@ -179,6 +179,9 @@ class Survey:
         object searches itself is guarded, too.
         """
         searched = set(self._from(self.root, through=(Kind.RETRIEVER,)))
+        for node in self._searching:  # it may ask the store of a retriever: `r.vectorstore`
+            if node in self.reach:
+                searched.update(self._from(node))
         return [
             node
             for node in self.reach
@@ -229,7 +232,9 @@ class Survey:
             behind = [
                 child for child in _behind(node) if child.kind in _LEAVES and not child.guarded
             ]
-            if behind:
+            if node.kind in _LEAVES:
+                self._report(node, node.refusal)
+            elif behind:
                 names = ", ".join(dict.fromkeys(child.type for child in behind))
                 self._report(node, f"it uses {names}, but {node.refusal}")
 
