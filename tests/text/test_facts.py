@@ -136,7 +136,8 @@ def test_spellings_of_the_same(expected: tuple[FactKind, str], text: str) -> Non
 
 
 IDENTIFIERS = [
-    "john.smith@example.com", "https://example.com/a(b)?c=d#e", "www.example.com/x", "https://en.example.org/wiki/A_(b)", "COVID-19",
+    "john.smith@example.com", "https://example.com/a(b)?c=d#e", "www.example.com/x",
+    "https://en.example.org/wiki/A_(b)", "COVID-19",
     "3f2a-11bc-90ff", "d44454c9ebb0bf51", "550e8400-e29b-41d4-a716-446655440000", "10.0.0.1",
     "H2O", "GPT-4", "foo_bar", "camelCase", "os.path.join", "config.yaml", "src/lib/main.c",
     "/etc/hosts/x", "--no-flag", "10b-5", "4WD", "x86_64", "T1000", "doi:10.1000/182", "__init__",
@@ -245,7 +246,7 @@ def test_modality(text: str, expected: list[str]) -> None:
                                           ("number", "dreißig")]),
         ("no clause", [("negation", "no")]),
         ("2/3 km, three halves", [("quantity", "2000/3 m"), ("number", "3/2")]),
-        ("May 45", [("date", "--05"), ("number", "45")]),
+        ("in May 45", [("date", "--05"), ("number", "45")]),
     ],
 )  # fmt: skip
 def test_edges(text: str, expected: list[tuple[str, str]]) -> None:

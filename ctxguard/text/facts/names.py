@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from ctxguard.text.facts.vocabulary import COMMON, MODALS, NEGATIONS, REFERENCE_HEADS
 from ctxguard.text.sentences import Span
@@ -55,6 +56,7 @@ _DOTTED = frozenset(
 _POSSESSIVE = re.compile(r"['’][sS]?$")
 _ABSTRACT = re.compile(r"(?!clement)\w{3,}(?:tion|sion|ment|ability|ibility)s?")
 """Nouns that are nobody's name: "Termination", "Payments"."""
+_LETTERS = re.compile(r"[^\W\d_]+")
 _STARTS_AFTER = frozenset(".!?:;…。！？|#>")
 _MARKERS = frozenset("-–—*+•◦▪‣●")
 _SKIPPED = frozenset(" \t\u00a0\"'“”‘’«»([{_`") | _MARKERS
@@ -70,7 +72,6 @@ class NameReader:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._lower: frozenset[str] | None = None
 
     def read(self, start: int, end: int) -> tuple[tuple[Name, ...], int]:
         """The names in the run of capitalised words that begins with the word `start` to `end`.
@@ -132,15 +133,16 @@ class NameReader:
 
     def _is_ordinary(self, word: _Word, *, first: bool) -> bool:
         """Whether a word owes its capital to its place, and stands in lower case elsewhere."""
+        lower = _bare(word.text).lower()
+        if lower not in self._lower_words and _ABSTRACT.fullmatch(lower) is None:
+            return False
         if self.is_acronym(word.start, word.end):
             return False
-        by_place = (
+        return (
             (first and self.starts_sentence(word.start))
             or (word.text.isupper() and self._among_capitals(word.start, word.end))
             or self._is_heading(word.start)
         )
-        lower = _bare(word.text).lower()
-        return by_place and (_ABSTRACT.fullmatch(lower) is not None or lower in self._lower_words())
 
     def is_acronym(self, start: int, end: int) -> bool:
         """Whether a word of capitals is no ordinary word in a text of capitals: "US", not "us"."""
@@ -171,10 +173,10 @@ class NameReader:
             return False
         return all(word[0].isupper() or len(word) < 4 for word in line.split() if word[0].isalpha())
 
+    @cached_property
     def _lower_words(self) -> frozenset[str]:
-        if self._lower is None:
-            self._lower = frozenset(re.findall(r"[^\W\d_]+", self._text))
-        return self._lower
+        """The words of the text; a capitalised word is never equal to one of them in lower case."""
+        return frozenset(_LETTERS.findall(self._text))
 
 
 def _continues(word: str) -> bool:
@@ -193,7 +195,7 @@ def _continues(word: str) -> bool:
 
 
 def _bare(word: str) -> str:
-    return _POSSESSIVE.sub("", word).replace(".", "")
+    return word if word.isalpha() else _POSSESSIVE.sub("", word).replace(".", "")
 
 
 def _name(words: list[_Word]) -> Name:

@@ -47,7 +47,7 @@ _BOUND_SIGNS = {
 
 
 _GLUED = re.compile(r"[@:.\-/\\%+](?=\S)|[$€£]|-\s")
-_NON = re.compile(r"non-\s?([^\W\d_]{3,})", re.IGNORECASE)
+_NON = re.compile(r"non-\s{0,20}([^\W\d_]{3,})", re.IGNORECASE)
 
 _Reading: TypeAlias = tuple[Sequence[Found], int]
 """Facts, and where to go on: behind what was read, fact or not."""
