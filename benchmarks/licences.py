@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+import ctxguard
 from ctxguard.demo.chains import ANSWER_TOKENS, Setup, builder_for
 from ctxguard.demo.corpus import Corpus, read_licences
 from ctxguard.demo.measures import DEFINITIONS
@@ -100,7 +101,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "top_k": options.top_k,
             "seed": options.seed,
             "python": platform.python_version(),
-            "versions": {name: metadata.version(name) for name in _packages(options.framework)},
+            "versions": _versions(options.framework),
         },
         "corpus": {
             "files": len(corpus.licences),
@@ -116,9 +117,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _packages(framework: str) -> tuple[str, ...]:
+def _versions(framework: str) -> dict[str, str]:
     core = {"langchain": "langchain-core", "llama-index": "llama-index-core"}[framework]
-    return ("numpy", core)
+    return {"ctxguard": ctxguard.__version__, core: metadata.version(core)}
 
 
 def intervals(results: Sequence[Comparison], *, seed: int) -> dict[str, dict[str, float] | None]:

@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def _distinct(passages: Sequence[str]) -> list[str]:
     seen: set[tuple[str, str]] = set()
     for passage in passages:
         words = passage.split()
-        pairs = set(zip(words, words[1:], strict=False))
+        pairs = set(pairwise(words))
         if pairs and len(pairs & seen) <= len(pairs) / 3:
             kept.append(passage)
             seen |= pairs

@@ -6,31 +6,20 @@ which changes one fact. What a kind cannot change in a clause is left out of tha
 
 from __future__ import annotations
 
+import calendar
 import random
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 __all__ = ["COPIES", "EDITS", "Passage", "Pool", "pool_of"]
 
 Change = Callable[[str, random.Random], str | None]
 
-NUMBER_WORDS = {
-    "two": 2,
-    "three": 3,
-    "five": 5,
-    "ten": 10,
-    "fifteen": 15,
-    "twenty": 20,
-    "thirty": 30,
-    "sixty": 60,
-    "ninety": 90,
-}
-MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
+MONTHS = "|".join(calendar.month_name[1:])
 STATES = ("New York", "Delaware", "California", "Texas", "Ohio", "Florida", "Illinois", "Nevada")
 
 
@@ -66,7 +55,8 @@ def rewrapped(text: str, rng: random.Random) -> str | None:
 
 def typography(text: str, _: random.Random) -> str | None:
     """Curly quotes, en dashes, no-break spaces."""
-    text = re.sub(r'"([^"]*)"', r"“\1”", text).replace("'", "’").replace(" - ", " – ")
+    text = re.sub(r'"([^"]*)"', "\u201c\\1\u201d", text).replace("'", "\u2019")
+    text = text.replace(" - ", " \u2013 ")
     return text.replace(" of ", " of\u00a0", 1)
 
 
@@ -143,7 +133,7 @@ def percent(text: str, rng: random.Random) -> str | None:
 
 def date(text: str, rng: random.Random) -> str | None:
     """Another year in a date."""
-    found = _pick(rf"(?:{'|'.join(MONTHS)}) \d{{1,2}}, (?:19|20)\d\d", text, rng)
+    found = _pick(rf"(?:{MONTHS}) \d{{1,2}}, (?:19|20)\d\d", text, rng)
     if found is None:
         return None
     return _replaced(text, found, found.group()[:-4] + str(int(found.group()[-4:]) + 1))
@@ -190,7 +180,7 @@ def law(text: str, rng: random.Random) -> str | None:
 def roles(text: str, _: random.Random) -> str | None:
     """Two parties change places: the same words in another order."""
     names = list(dict.fromkeys(re.findall(r"(?<=[a-z,] )[A-Z][a-z]{3,}\b", text)))
-    for left, right in zip(names, names[1:], strict=False):
+    for left, right in pairwise(names):
         swapped = re.sub(
             rf"\b(?:{left}|{right})\b", lambda m, a=left, b=right: b if m.group() == a else a, text
         )

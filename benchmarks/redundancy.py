@@ -4,7 +4,7 @@
 
 Pools: clauses of contracts (CUAD, CC BY 4.0, The Atticus Project) with copies and one-fact edits
 made here (`pools.py`). Data is read from `--data`, else CTXGUARD_DATA, else ../shared/data;
-`redundancy/cuad_clauses.jsonl.gz` holds one contract per row: contract, clauses {category: [clause]}.
+`redundancy/cuad_clauses.jsonl.gz` holds a contract per row: contract, clauses {category: [clause]}.
 """
 
 from __future__ import annotations

@@ -53,9 +53,9 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     """
     if worse.words.joints or better.words.joints:
         worse, better = worse.against(better), better.against(worse)
-    kind = _redundant(worse, better, kin)
+    kind = _redundant(worse, better)
     if kind is None and (worse.bare is not worse or better.bare is not better):
-        kind = _redundant(worse.bare, better.bare, kin)
+        kind = _redundant(worse.bare, better.bare)
     if kind is not None:
         return Relation(kind=kind)
     if kin != "other" and (window := neighbours(worse, better)):
@@ -63,12 +63,12 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     return _longer(worse, better) or Relation(kind="other")
 
 
-def _redundant(worse: TextView, better: TextView, kin: Kin) -> Literal["copy", "part"] | None:
+def _redundant(worse: TextView, better: TextView) -> Literal["copy", "part"] | None:
     if not len(worse.words) or not len(better.words):
         return None  # Nothing but punctuation: equal ones are exact duplicates.
     if worse.code == better.code and _says_the_same(worse, 0, better, 0, len(worse.words)):
         return "copy"
-    return "part" if _is_part(worse, better, kin) else None
+    return "part" if _is_part(worse, better) else None
 
 
 def _longer(worse: TextView, better: TextView) -> Relation | None:
@@ -83,12 +83,8 @@ def _longer(worse: TextView, better: TextView) -> Relation | None:
 # -- a part of the other ------------------------------------------------------------------------
 
 
-def _is_part(worse: TextView, better: TextView, kin: Kin) -> bool:
-    if len(worse.words) > len(better.words):
-        return False
-    if kin == "same" and len(worse.words) >= CUTTING and worse.spaced in better.spaced:
-        return True  # Character for character in the same document: a smaller window of it.
-    return bool(_places(worse, better))
+def _is_part(worse: TextView, better: TextView) -> bool:
+    return len(worse.words) <= len(better.words) and bool(_places(worse, better))
 
 
 def _places(part: TextView, whole: TextView) -> list[Span]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, cast
 
 from ctxguard.stages._differences import Differences
 from ctxguard.stages._pool import Entry
@@ -14,12 +15,14 @@ __all__ = [
     "STAGE",
     "Redundant",
     "Repeated",
+    "also_in",
     "dropped",
     "emptied",
     "flagged",
     "is_noted",
     "name_of",
     "note_for",
+    "passed_on",
     "trimmed",
 ]
 
@@ -96,9 +99,9 @@ def dropped(
     reason = _WHY_DROPPED[code].format(twin=name_of(twin.chunk))
     details: dict[str, JsonValue] = {}
     if entry.trims:
-        others = [trim.twin for trim in entry.trims]
-        reason += f"; the rest of it stands in {', '.join(map(str, others))}"
-        details["also"] = [other for other in others if other]
+        others = list(dict.fromkeys(trim.twin for trim in entry.trims if trim.twin))
+        reason += f"; the rest of it stands in {', '.join(others)}"
+        details["also"] = list[JsonValue](others)
     return Decision(
         stage=STAGE,
         action="drop",
@@ -112,6 +115,24 @@ def dropped(
         tokens_after=0,
         details=details,
     )
+
+
+def passed_on(decision: Decision, root: Entry, also: Sequence[str]) -> Decision:
+    """A decision whose twin was left out itself, in favour of others that are still there."""
+    others = list(dict.fromkeys([*also_in(decision), *also]))
+    stands_in = " and ".join([name_of(root.chunk), *also])
+    details = {**decision.details, "also": list[JsonValue](others)} if others else decision.details
+    return replace(
+        decision,
+        twin=root.chunk.id,
+        reason=f"{decision.reason}, which stands in {stands_in}",
+        details=details,
+    )
+
+
+def also_in(decision: Decision) -> list[str]:
+    """Ids of further chunks that hold parts of what was left out."""
+    return cast("list[str]", decision.details.get("also", []))
 
 
 def trimmed(

@@ -14,11 +14,13 @@ from ctxguard.stages._differences import Differences, differences_of
 from ctxguard.stages._explain import (
     Redundant,
     Repeated,
+    also_in,
     dropped,
     emptied,
     flagged,
     is_noted,
     note_for,
+    passed_on,
     trimmed,
 )
 from ctxguard.stages._pool import Entry, cut
@@ -272,7 +274,12 @@ class Sifter:
         """The decision with a twin that is still there."""
         if decision.twin is None:
             return decision
-        return replace(decision, twin=self._root(self._by_id[decision.twin]).chunk.id)
+        twin = self._by_id[decision.twin]
+        root, also = self._root(twin), list[str]()
+        while twin is not root and twin.dropped is not None and twin.dropped.twin is not None:
+            also += also_in(twin.dropped)
+            twin = self._by_id[twin.dropped.twin]
+        return passed_on(decision, root, also) if root.chunk.id != decision.twin else decision
 
 
 def _rank(match: _Match) -> int:

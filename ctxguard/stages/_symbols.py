@@ -63,7 +63,7 @@ _PUNCTUATION_THAT_CARRIES = frozenset(
     "?\uff1f\u061f%\uff05\u066a\u2030\u2031\u00a7&@/\\\u2032\u2033_"
 )
 _OPENER = re.compile(r"(?:^|(?<=[\s(\[]))(?:[\"'\u201c\u2018]|\*+)(?=\S)", re.MULTILINE)
-_NEAR = 300
+_NEAR = 160
 """Characters on one line in which the mark is looked for that opened what another one closes."""
 
 

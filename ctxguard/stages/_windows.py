@@ -22,6 +22,7 @@ _CONTEXT_WORDS = 8
 """Words that stay on the seam when a sentence has to be cut: a fact is shorter than that, so
 whatever straddled the seam is still whole in what remains."""
 _WORD = re.compile(r"\S+")
+_IN_NUMBER = re.compile(r"\d[.,:/]?\|[.,:/]?\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,22 @@ def neighbours(worse: TextView, better: TextView) -> Window | None:
     """
     length = _overlap(better.spaced, worse.spaced)
     if length:
-        return Window(_from_start(worse, better, length))
+        start = len(better.spaced) - length
+        whole = _is_seam(better.spaced, start, may_cut_words=worse.is_cut_before)
+        return Window(_from_start(worse, better, length)) if whole else None
     length = _overlap(worse.spaced, better.spaced)
-    return Window(_from_end(worse, better, length)) if length else None
+    if length:
+        whole = _is_seam(better.spaced, length, may_cut_words=worse.may_be_cut_after)
+        return Window(_from_end(worse, better, length)) if whole else None
+    return None
+
+
+def _is_seam(text: str, place: int, *, may_cut_words: bool) -> bool:
+    """Whether a splitter may have cut here: never take '0 days' for a piece of '30 days'."""
+    around = text[max(0, place - 2) : place], text[place : place + 2]
+    if _IN_NUMBER.search("|".join(around)):
+        return False
+    return may_cut_words or not (around[0][-1:].isalnum() and around[1][:1].isalnum())
 
 
 def _overlap(first: str, second: str) -> int:

@@ -54,6 +54,7 @@ def test_tiny_and_huge_budgets(limit: int) -> None:
         stage(context)
 
 
+@pytest.mark.slow
 def test_a_chunk_of_ten_megabytes() -> None:
     text = "".join(f"Sentence {n} of a very long text goes here. " for n in range(225_000))
     assert len(text) > 10_000_000
@@ -65,6 +66,7 @@ def test_a_chunk_of_ten_megabytes() -> None:
     assert 900 < context.analyzer.count(kept.text) <= 1_000
 
 
+@pytest.mark.slow
 def test_versions_of_a_very_long_text() -> None:
     text = " ".join(f"Sentence {n} of a very long text goes here." for n in range(15_000))
     other = text.replace("Sentence 1000 ", "Sentence 1001 ")
@@ -83,6 +85,7 @@ def test_metadata_of_any_kind() -> None:
     assert len(Layout(order="source")(Context(chunks=chunks)).context.chunks) == len(chunks)
 
 
+@pytest.mark.slow
 def test_two_thousand_chunks_take_seconds() -> None:
     letterhead = " ".join(AROUND)
     texts = [f"{letterhead} Case {n} is about topic {n % 900} of it." for n in range(2_000)]
