@@ -138,6 +138,7 @@ def test_an_adapter_does_not_import_the_other_framework(package: str, other: str
 def test_the_three_distributions_share_one_version() -> None:
     versions = {name: project(name)["version"] for name in PROJECTS}
     assert len(set(versions.values())) == 1, versions
+    assert {package.__version__ for package in PACKAGES} == set(versions.values())
     installed = {name: importlib.metadata.version(name) for name in PROJECTS}
     assert installed == versions, "run `make install`"
 

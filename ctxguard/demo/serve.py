@@ -1,7 +1,7 @@
 """The child process that serves the small model; `server.py` starts and ends it.
 
-It ends by itself when its standard input closes, so it cannot outlive the process that started it,
-whatever that process died of.
+It ends by itself, and takes its folder along, when its standard input closes: it cannot outlive
+the process that started it, whatever that process died of.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -18,10 +19,10 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve until standard input closes; write the server's address to `--address` first."""
+    """Serve until standard input closes; write the server's URL to the folder's `address` first."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True, help="a GGUF file")
-    parser.add_argument("--address", required=True, type=Path, help="file for the server's URL")
+    parser.add_argument("--folder", required=True, type=Path, help="a folder of its own")
     parser.add_argument("--window", required=True, type=int, help="tokens")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent acts
@@ -43,10 +44,11 @@ def main(arguments: list[str] | None = None) -> None:
     parameters.cache_prompt = False
     parameters.cache_ram_mib = 0
     server = xllamacpp.Server(parameters)  # returns when the model is loaded
-    unfinished = options.address.with_suffix(".part")
+    unfinished = options.folder / "address.part"
     unfinished.write_text(server.listening_address, encoding="utf-8")
-    unfinished.replace(options.address)
+    unfinished.replace(options.folder / "address")
     sys.stdin.buffer.read()
+    shutil.rmtree(options.folder, ignore_errors=True)
     os._exit(0)  # at once: an answer in progress has no reader any more
 
 

@@ -143,7 +143,7 @@ def _start(weights: Path, folder: Path, log: int, window: int) -> subprocess.Pop
     # By its path, not as a module: the child needs nothing of ctxguard, and starts a second sooner.
     script = Path(__file__).with_name("serve.py")
     command = [sys.executable, "-P", str(script), "--model", str(weights)]
-    command += ["--address", str(folder / "address"), "--window", str(window)]
+    command += ["--folder", str(folder), "--window", str(window)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)  # noqa: S603 -- our own module, with our own arguments
 
 

@@ -41,6 +41,8 @@ class Relation:
     """Characters of the worse-ranked text that the other has word for word."""
     window: bool = False
     """Whether the repeat is the overlap of two neighbouring windows of one text."""
+    unnumbered: bool = False
+    """Whether it holds only when the numbers of lists and pages are left aside."""
 
 
 def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
@@ -54,10 +56,12 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     if worse.words.joints or better.words.joints:
         worse, better = worse.against(better), better.against(worse)
     kind = _redundant(worse, better)
-    if kind is None and (worse.bare is not worse or better.bare is not better):
-        kind = _redundant(worse.bare, better.bare)
     if kind is not None:
         return Relation(kind=kind)
+    if worse.bare is not worse or better.bare is not better:
+        kind = _redundant(worse.bare, better.bare)
+        if kind is not None:
+            return Relation(kind=kind, unnumbered=True)
     if kin != "other" and (window := neighbours(worse, better)):
         return Relation(kind="repeat", removed=window.removed, window=True)
     return _longer(worse, better) or Relation(kind="other")
@@ -76,8 +80,7 @@ def _longer(worse: TextView, better: TextView) -> Relation | None:
     places = _places(better, worse)
     if not places:
         return None
-    removed = _repeated_whole(worse, places)
-    return Relation(kind="repeat", removed=removed)
+    return Relation(kind="repeat", removed=_repeated_whole(worse, places))
 
 
 # -- a part of the other ------------------------------------------------------------------------

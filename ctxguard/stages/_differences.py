@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import TypeVar
 
 from ctxguard.stages._case import case_matters, is_restyled
@@ -75,7 +76,7 @@ def differences_of(worse: TextView, better: TextView) -> Differences:
     worse, better = worse.against(better), better.against(worse)
     worse, better = worse.split_like(better), better.split_like(worse)
     places: list[Difference] = []
-    shared: list[Span] = []
+    said: list[int] = []  # sentences of the worse text that the better one has too
     inner: tuple[list[Span], list[Span]] = ([], [])
     reordered = Counter(worse.range_keys) == Counter(better.range_keys)
     blocks = list(_blocks(worse.range_keys, better.range_keys))
@@ -83,24 +84,23 @@ def differences_of(worse: TextView, better: TextView) -> Differences:
     for number, block in enumerate(blocks):
         ours, theirs = range(*block.worse), range(*block.better)
         if block.equal:
-            first = ours.start
             for i, j in zip(ours, theirs, strict=True):
                 cased = list(_cased(worse, i, better, j))
-                if cased:
-                    places += cased
-                    shared += _cuttable(worse, first, i)
-                    first = i + 1
-            shared += _cuttable(worse, first, ours.stop)
+                places += cased
+                said += [] if cased else [i]
             continue
         pairs = [] if reordered else _versions(worse, ours, better, theirs)
         for i, j in pairs:
-            places += _aligned(worse, i, better, j)
+            found = list(_aligned(worse, i, better, j))
+            places += found
+            if not found and _is_beginning(worse, i, better, j):
+                said.append(i)
         if 0 < number < len(blocks) - 1:
             inner[0].extend(_alone(worse, ours, {i for i, _ in pairs}))
             inner[1].extend(_alone(better, theirs, {j for _, j in pairs}))
     return Differences(
         places=tuple(places),
-        shared=tuple(shared),
+        shared=tuple(span for run in _runs(said) for span in _cuttable(worse, *run)),
         extra_worse=tuple(inner[0]),
         extra_better=tuple(inner[1]),
         reordered=reordered and not in_order,
@@ -180,6 +180,24 @@ def _versions(
         if max(bags[0][i].total(), bags[1][j].total()) <= _CELL:
             pairs.append((i, j))  # One item, cell or heading in the place of another.
     return sorted(pairs)
+
+
+def _runs(indexes: Sequence[int]) -> Iterator[Span]:
+    """Ascending indexes as ranges of neighbours: `(first, past the last)`."""
+    for _, run in groupby(enumerate(indexes), key=lambda pair: pair[1] - pair[0]):
+        found = [index for _, index in run]
+        yield found[0], found[-1] + 1
+
+
+def _is_beginning(worse: TextView, i: int, better: TextView, j: int) -> bool:
+    """Whether a sentence of the worse text, cut off at its end, goes on in the better one."""
+    if i != len(worse.ranges) - 1 or not worse.is_cut_after:
+        return False
+    ours = worse.words.keys[slice(*worse.ranges[i])]
+    theirs = better.words.keys[slice(*better.ranges[j])]
+    same = _common(ours, theirs)
+    last = ours[same:]
+    return not last or (len(last) == 1 and same < len(theirs) and theirs[same].startswith(last[0]))
 
 
 def _cuttable(view: TextView, start: int, end: int) -> Iterator[Span]:

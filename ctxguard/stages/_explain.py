@@ -41,9 +41,7 @@ _FIRST_WORDS = 6
 _NOTE = "[Otherwise the same as the text"
 _WHY_DROPPED: dict[Redundant, str] = {
     "exact-duplicate": "the same text as {twin}",
-    "near-duplicate": (
-        "word for word {twin}; only case, spacing, punctuation, markup, list or page numbers differ"
-    ),
+    "near-duplicate": "word for word {twin}; only case, spacing, punctuation or markup differ",
     "subset": "all of it stands in {twin}, word for word",
 }
 _WHY_TRIMMED: dict[Repeated, str] = {
@@ -91,12 +89,23 @@ def dropped(
     twin: Entry,
     code: Redundant,
     *,
-    score: float,
-    threshold: float | None = None,
+    measured: tuple[float, float],
     tokens: int,
+    unnumbered: bool = False,
 ) -> Decision:
-    """The drop of a chunk that its twin makes redundant; earlier trims of it become part of it."""
+    """The drop of a chunk that its twin makes redundant; earlier trims of it become part of it.
+
+    Args:
+        entry: what is dropped.
+        twin: what says the same.
+        code: how it does.
+        measured: the score, and the threshold that made the two candidates.
+        tokens: of the chunk as it came in.
+        unnumbered: the two differ in the numbers of lists or pages.
+    """
     reason = _WHY_DROPPED[code].format(twin=name_of(twin.chunk))
+    if unnumbered:
+        reason += " (but for numbers of lists or pages)"
     details: dict[str, JsonValue] = {}
     if entry.trims:
         others = list(dict.fromkeys(trim.twin for trim in entry.trims if trim.twin))
@@ -109,8 +118,8 @@ def dropped(
         code=code,
         reason=reason,
         twin=twin.chunk.id,
-        score=score,
-        threshold=threshold,
+        score=measured[0],
+        threshold=measured[1],
         tokens_before=tokens,
         tokens_after=0,
         details=details,

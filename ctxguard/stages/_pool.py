@@ -13,7 +13,7 @@ from ctxguard.types import Chunk, Decision, Span
 
 __all__ = ["GLUE", "Entry", "cut"]
 
-GLUE = " […] "
+GLUE = "\n[…]\n"
 """Stands where something was taken out of the middle of a text."""
 
 

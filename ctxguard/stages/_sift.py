@@ -169,9 +169,9 @@ class Sifter:
             entry,
             twin,
             _drop_code(entry, match),
-            score=match.score,
-            threshold=self.settings.near_duplicate,
+            measured=(match.score, self.settings.near_duplicate),
             tokens=self._tokens(entry.came_in),
+            unnumbered=match.relation.unnumbered,
         )
         gone, stays = entry.chunk, twin.chunk
         sources = dict.fromkeys((*stays.also_in, gone.source or gone.id, *gone.also_in))
@@ -200,12 +200,12 @@ class Sifter:
     def _share(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """With `share_boilerplate`: leave only what differs from the best-ranked version."""
         text = entry.chunk.text
-        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk) or is_noted(text):
+        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk):
             return False
         before = self._tokens(text)
         for match, found in self._versions(entry, matches):
-            if not found.in_place or is_noted(match.twin.chunk.text):
-                continue  # It would lose an order, or refer to what stands in a third chunk.
+            if not found.in_place:
+                continue  # It would lose the order of sentences.
             note, kept = note_for(match.twin.chunk), _complement(found.shared, text)
             shared = sum(self._tokens(text[slice(*span)]) for span in found.shared)
             saved = shared - self._tokens(note)
@@ -235,8 +235,17 @@ class Sifter:
     def _versions(
         self, entry: Entry, matches: Sequence[_Match]
     ) -> Iterator[tuple[_Match, Differences]]:
-        """The entries of which this one is another version, best-ranked first."""
-        near = [match for match in matches if match.relation.kind == "other"]
+        """The entries of which this one is another version, best-ranked first.
+
+        Not those whose shared text was taken out: a note stands there that no source ever said.
+        """
+        if is_noted(entry.chunk.text):
+            return
+        near = [
+            match
+            for match in matches
+            if match.relation.kind == "other" and not is_noted(match.twin.chunk.text)
+        ]
         for match in sorted(near, key=_rank)[:_VERSIONS]:
             found = differences_of(entry.view, match.twin.view)
             if found.versions:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -30,18 +29,25 @@ def test_serves_on_one_thread_without_a_cache_until_its_input_closes(
     fake = ModuleType("xllamacpp")
     fake.__dict__.update(CommonParams=parameters, Server=server)
     monkeypatch.setitem(sys.modules, "xllamacpp", fake)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    addresses: list[str] = []
+
+    def read() -> None:
+        addresses.append((folder / "address").read_text())
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=read)))
     monkeypatch.setattr(os, "_exit", sys.exit)
     handler = signal.getsignal(signal.SIGINT)
-    address = tmp_path / "address"
     try:
         with pytest.raises(SystemExit) as caught:
-            main(["--model", "m.gguf", "--address", str(address), "--window", "512"])
+            main(["--model", "m.gguf", "--folder", str(folder), "--window", "512"])
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, handler)
     assert caught.value.code == 0
-    assert address.read_text() == "http://127.0.0.1:1"
+    assert addresses == ["http://127.0.0.1:1"]
+    assert not folder.exists()
     (used,) = started
     assert (used.model.path, used.n_ctx, used.port) == ("m.gguf", 512, 0)
     assert (used.cpuparams.n_threads, used.cpuparams_batch.n_threads) == (1, 1)

@@ -106,6 +106,14 @@ def test_a_blank_chunk_goes(blank: str) -> None:
     assert (drop.code, drop.twin) == ("empty", None)
 
 
+def test_the_reason_says_that_a_page_number_went() -> None:
+    [drop] = Deduplicate()(context_of(COPY, f"{COPY}\n\nPage 3 of 12")).decisions
+    assert drop.reason == (
+        "word for word s0.pdf (0); only case, spacing, punctuation or markup differ "
+        "(but for numbers of lists or pages)"
+    )
+
+
 def test_a_hundred_copies_of_each_of_two_versions() -> None:
     other = COPY.replace("thirty (30)", "sixty (60)")
     texts = [text.replace(" ", " " * (1 + n % 3)) for n in range(100) for text in (COPY, other)]
