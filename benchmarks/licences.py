@@ -18,7 +18,7 @@ import argparse
 import dataclasses
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from random import Random
@@ -27,13 +27,11 @@ from typing import Any
 import numpy as np
 
 import ctxguard
-from ctxguard.demo.chains import ANSWER_TOKENS, Setup, builder_for
+from ctxguard.demo.chains import Setup, builder_for
 from ctxguard.demo.corpus import Corpus, read_licences
 from ctxguard.demo.measures import DEFINITIONS
 from ctxguard.demo.questions import GENERAL, copyright_question, named_holders
-from ctxguard.demo.run import Comparison, compare, open_model, summarise
-from ctxguard.policy import Policy
-from ctxguard.types import Budget
+from ctxguard.demo.run import Comparison, compare, open_model, policy_for, summarise
 
 RESULTS = Path(__file__).parent / "results" / "licences.json"
 TOPICS = (
@@ -70,20 +68,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """One configuration, measured."""
     corpus = read_licences()
     asked = many_questions(corpus, seed=options.seed)[: options.questions]
-    preset: dict[str, Callable[[], Policy]] = {"balanced": Policy.balanced, "lean": Policy.lean}
     build = builder_for(options.framework)
     with open_model(llm=options.llm) as model:
-        base = preset[options.policy]()
-        window = dataclasses.replace(
-            Budget.of(base.budget), window=model.endpoint.window, reserve_output=ANSWER_TOKENS
-        )
-        policy = dataclasses.replace(base, tokenizer=model.tokenizer, budget=window)
         pair = build(
             Setup(
                 corpus=corpus,
                 encoder=options.embeddings,
                 endpoint=model.endpoint,
-                policy=policy,
+                policy=policy_for(options.policy, model),
                 top_k=options.top_k,
             )
         )

@@ -80,8 +80,15 @@ def _parser() -> argparse.ArgumentParser:
         help="how chunks are found: lsa by word statistics, minilm by all-MiniLM-L6-v2 "
         "(default: %(default)s)",
     )
+    add(
+        "--policy",
+        choices=("lean", "balanced"),
+        default="lean",
+        help="the guard's preset: balanced leaves copies out; lean also shortens other versions "
+        "of a text to what differs (default: %(default)s)",
+    )
     add("--questions", type=int, default=8, metavar="N", help="ask the first N (default: all 8)")
-    add("--top-k", type=int, default=10, metavar="K", help="chunks per question (default: 10)")
+    add("--top-k", type=int, default=8, metavar="K", help="chunks per question (default: 8)")
     add("--path", type=Path, metavar="DIR", help="read the distributions in this folder instead")
     add("--json", action="store_true", help="one JSON document on standard output, nothing else")
     return parser
@@ -105,6 +112,7 @@ def _demo(options: argparse.Namespace) -> None:
             llm=options.llm,
             embeddings=options.embeddings,
             questions=options.questions,
+            policy=options.policy,
             top_k=options.top_k,
             path=options.path,
             json=options.json,

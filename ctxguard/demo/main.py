@@ -11,14 +11,20 @@ from typing import Literal
 from rich.console import Console
 
 from ctxguard.demo import show
-from ctxguard.demo.chains import ANSWER_TOKENS, Framework, Pair, Setup, builder_for
+from ctxguard.demo.chains import Framework, Pair, Setup, builder_for
 from ctxguard.demo.corpus import Corpus, read_licences
 from ctxguard.demo.document import to_json
 from ctxguard.demo.questions import questions
-from ctxguard.demo.run import Comparison, Model, compare, open_model, summarise
+from ctxguard.demo.run import (
+    Comparison,
+    Model,
+    PolicyName,
+    compare,
+    open_model,
+    policy_for,
+    summarise,
+)
 from ctxguard.errors import InputError
-from ctxguard.policy import Policy
-from ctxguard.types import Budget
 
 __all__ = ["Options", "demo"]
 
@@ -31,7 +37,8 @@ class Options:
     llm: Literal["smollm2", "none"] = "smollm2"
     embeddings: Literal["lsa", "minilm"] = "lsa"
     questions: int = 8
-    top_k: int = 10
+    policy: PolicyName = "lean"
+    top_k: int = 8
     path: Path | None = None
     """A folder of installed distributions; None: this environment."""
     json: bool = False
@@ -91,10 +98,7 @@ def _setup(options: Options, corpus: Corpus, model: Model) -> Setup:
         corpus=corpus,
         encoder=options.embeddings,
         endpoint=model.endpoint,
-        policy=Policy(
-            tokenizer=model.tokenizer,
-            budget=Budget(window=model.endpoint.window, reserve_output=ANSWER_TOKENS),
-        ),
+        policy=policy_for(options.policy, model),
         top_k=options.top_k,
     )
 
@@ -102,7 +106,14 @@ def _setup(options: Options, corpus: Corpus, model: Model) -> Setup:
 def _introduction(
     options: Options, corpus: Corpus, pair: Pair, model: Model
 ) -> show.RenderableType:
-    return show.introduction(corpus, pair, model, framework=options.framework, top_k=options.top_k)
+    return show.introduction(
+        corpus,
+        pair,
+        model,
+        framework=options.framework,
+        policy=options.policy,
+        top_k=options.top_k,
+    )
 
 
 def _ask(

@@ -5,31 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal, TypeAlias
 
 import httpx
 
-from ctxguard.demo.chains import Chain, Endpoint, Pair, Passage
+from ctxguard.demo.chains import ANSWER_TOKENS, Chain, Endpoint, Pair, Passage
 from ctxguard.demo.measures import Retained, retained, words
 from ctxguard.demo.server import model_server
 from ctxguard.demo.wire import NoModel, Wire
 from ctxguard.ledger import Ledger
+from ctxguard.policy import Policy
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 
 __all__ = [
     "Answer",
     "Comparison",
     "Model",
+    "PolicyName",
     "Side",
     "Summary",
     "Watch",
     "compare",
     "open_model",
+    "policy_for",
     "summarise",
 ]
 
+PolicyName: TypeAlias = Literal["lean", "balanced"]
 Side: TypeAlias = Literal["plain", "guarded"]
 Watch: TypeAlias = Callable[[Side, str], None]
 """Told which side is asked and what it has answered so far."""
@@ -44,6 +48,13 @@ class Model:
     tokenizer: Tokenizer
     answers: bool
     """False: there is no model; prompts are counted and not read."""
+
+
+def policy_for(name: PolicyName, model: Model) -> Policy:
+    """A preset for this model: its tokenizer, its window, room for a short answer."""
+    base = {"lean": Policy.lean, "balanced": Policy.balanced}[name]()
+    budget = replace(base.limits, window=model.endpoint.window, reserve_output=ANSWER_TOKENS)
+    return replace(base, tokenizer=model.tokenizer, budget=budget)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

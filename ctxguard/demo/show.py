@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.text import Text
 from ctxguard.demo.chains import ANSWER_TOKENS, Pair
 from ctxguard.demo.corpus import Corpus
 from ctxguard.demo.measures import DEFINITIONS
-from ctxguard.demo.run import Answer, Comparison, Model, Side, Summary, Watch
+from ctxguard.demo.run import Answer, Comparison, Model, PolicyName, Side, Summary, Watch
 from ctxguard.ledger import Ledger
 from ctxguard.types import Decision
 
@@ -40,11 +40,17 @@ print(chain.ctxguard.last)      # after a question: what was left out, and why
 """
 
 
+POLICIES: Mapping[PolicyName, str] = {
+    "lean": "lean: copies are left out, other versions of a text shortened to what differs",
+    "balanced": "balanced, the default: copies are left out",
+}
+
+
 # -- the beginning ------------------------------------------------------------------------------
 
 
 def introduction(
-    corpus: Corpus, pair: Pair, model: Model, *, framework: str, top_k: int
+    corpus: Corpus, pair: Pair, model: Model, *, framework: str, policy: PolicyName, top_k: int
 ) -> RenderableType:
     """What is asked, of what, by which chain, and how it is counted."""
     name = "LangChain chain" if framework == "langchain" else "LlamaIndex query engine"
@@ -59,7 +65,7 @@ def introduction(
         made = "chain = make_engine(index, llm, k)"
     return Group(
         head,
-        _below(_grid(_facts_of_the_run(corpus, pair, model, top_k))),
+        _below(_grid(_facts_of_the_run(corpus, pair, model, policy=policy, top_k=top_k))),
         _below(_python(pair.code)),
         _below(_python(f"{made}\nchain = guard(chain, policy)    # the one line")),
         _below(Text("What is counted, without ctxguard's own code:", style="dim")),
@@ -69,7 +75,7 @@ def introduction(
 
 
 def _facts_of_the_run(
-    corpus: Corpus, pair: Pair, model: Model, top_k: int
+    corpus: Corpus, pair: Pair, model: Model, *, policy: PolicyName, top_k: int
 ) -> list[tuple[str, Text]]:
     read = Text(
         f"{len(corpus.licences):,} licence files of {corpus.distributions:,} distributions, "
@@ -90,11 +96,11 @@ def _facts_of_the_run(
         )
     else:
         asked = Text("none: prompts are counted and not answered")
-    policy = Text(
-        f"the default; tokens counted by {model.tokenizer.name}, "
+    chosen = Text(
+        f"{POLICIES[policy]}; tokens counted by {model.tokenizer.name}, "
         f"in a window of {model.endpoint.window:,}"
     )
-    return [("corpus", read), ("index", index), ("model", asked), ("policy", policy)]
+    return [("corpus", read), ("index", index), ("model", asked), ("policy", chosen)]
 
 
 # -- one question -------------------------------------------------------------------------------
