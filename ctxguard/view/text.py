@@ -32,6 +32,8 @@ _NARROW = 112
 """Columns under which a decision is stacked instead of set in a table."""
 _SIDE_BY_SIDE = 56
 """Columns from which the two versions of a conflict stand side by side."""
+_CONFLICTS = 5
+"""Conflicts that are shown whole."""
 _LEGEND = 36
 """Columns of one entry of the legend."""
 _LEAST = 24
@@ -91,8 +93,7 @@ def renderables(ledger: Ledger, *, width: int | None = None) -> Iterator[Rendera
     if not (ledger.steps or ledger.segments or ledger.decisions or ledger.children):
         yield Text("Nothing was recorded: no retrieval, no model call.", style="dim")
     yield from _sums(ledger, columns)
-    for conflict in conflicts(ledger):
-        yield _spaced(_conflict(conflict, columns))
+    yield from _conflicts(ledger, columns)
     yield from _decisions(ledger, columns)
     yield from _nested(ledger, columns)
     spent = timings(ledger)
@@ -224,6 +225,16 @@ def _entry(kind: str, tokens: int, total: int) -> tuple[Text, Text, Text, Text, 
 
 
 # -- conflicts ------------------------------------------------------------------------------------
+
+
+def _conflicts(ledger: Ledger, width: int) -> Iterator[RenderableType]:
+    """The first conflicts side by side; a screen full of them hides what else was decided."""
+    found = conflicts(ledger)
+    for conflict in found[:_CONFLICTS]:
+        yield _spaced(_conflict(conflict, width))
+    if len(found) > _CONFLICTS:
+        left_out = num(len(found) - _CONFLICTS, "more conflict")
+        yield Text(f"and {left_out}: ledger.conflicts", style="dim")
 
 
 def _conflict(conflict: Conflict, width: int) -> RenderableType:

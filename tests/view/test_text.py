@@ -506,3 +506,10 @@ kept     wiki/offboarding.md #c3                                             184
 
 time  dedupe 4.1 ms · select 0.6 ms · layout <0.1 ms\
 """)
+
+
+def test_many_conflicts_are_counted_and_not_all_spread_out() -> None:
+    many = replace(samples.retrieval(), decisions=(samples.conflict(),) * 8)
+    shown = to_text(many, width=100)
+    assert shown.count("! conflict") == 5
+    assert "and 3 more conflicts: ledger.conflicts" in shown
