@@ -509,7 +509,8 @@ time  dedupe 4.1 ms · select 0.6 ms · layout <0.1 ms\
 
 
 def test_many_conflicts_are_counted_and_not_all_spread_out() -> None:
-    many = replace(samples.retrieval(), decisions=(samples.conflict(),) * 8)
+    found = [replace(samples.conflict(), reason=f"reason {number}") for number in range(8)]
+    many = replace(samples.retrieval(), decisions=tuple(found))
     shown = to_text(many, width=100)
     assert shown.count("! conflict") == 5
     assert "and 3 more conflicts: ledger.conflicts" in shown
