@@ -1,7 +1,7 @@
 """Every benchmark, one after the other; what each measures stands in its own file.
 
     make bench                          all of them, about ten minutes
-    python benchmarks/run.py --quick    those that need no model
+    python benchmarks/run.py --quick    those that need neither a model nor data
 
 Results go to benchmarks/results/, as JSON. Times are ratios within one run; quality figures carry
 95 % bootstrap intervals and name their data.
@@ -17,21 +17,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-QUICK = (
-    ("overhead.py",),
-    ("licences.py", "--llm", "none", "--framework", "langchain"),
-    ("licences.py", "--llm", "none", "--framework", "llama-index"),
+LICENCES = tuple(
+    ("licences.py", "--framework", framework, "--policy", policy)
+    for framework in ("langchain", "llama-index")
+    for policy in ("balanced", "lean")
 )
-WITH_MODEL = (("licences.py", "--llm", "smollm2", "--framework", "langchain"),)
+QUICK = (("overhead.py",), *LICENCES)
+NEEDS_DATA = (("redundancy.py",),)
+NEEDS_MODEL = (("licences.py", "--policy", "lean", "--llm", "smollm2", "--questions", "12"),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run them; the exit code is the number of benchmarks that failed."""
     parser = argparse.ArgumentParser(description="Run the benchmarks.")
-    parser.add_argument("--quick", action="store_true", help="only those that need no model")
+    parser.add_argument(
+        "--quick", action="store_true", help="only those that need neither a model nor data"
+    )
     options = parser.parse_args(arguments)
     failed = 0
-    for script, *rest in QUICK if options.quick else QUICK + WITH_MODEL:
+    chosen = QUICK if options.quick else QUICK + NEEDS_DATA + NEEDS_MODEL
+    for script, *rest in chosen:
         print(f"== {script} {' '.join(rest)}", flush=True)
         started = time.monotonic()
         done = subprocess.run([sys.executable, str(HERE / script), *rest], check=False)  # noqa: S603 -- our own scripts

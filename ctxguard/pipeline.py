@@ -105,7 +105,7 @@ class Pipeline:
     def _count(
         self, given: Sequence[Chunk], kept: Sequence[Chunk]
     ) -> tuple[int, tuple[Segment, ...]]:
-        before = sum(self.analyzer.count(chunk.text) for chunk in given)
+        before = sum(self.analyzer.count(chunk.rendered or chunk.text) for chunk in given)
         return before, tuple(_segment(chunk, self.analyzer) for chunk in kept)
 
     @property
@@ -117,7 +117,7 @@ def _segment(chunk: Chunk, analyzer: Analyzer) -> Segment:
     return Segment(
         kind="evidence",
         label=chunk.source or chunk.id,
-        tokens=analyzer.count(chunk.text),
+        tokens=analyzer.count(chunk.rendered or chunk.text),
         subject=chunk.id,
         text=chunk.text,
     )

@@ -40,8 +40,9 @@ class Policy:
     """Leave out copies, keep versions that differ in a fact; None: off."""
     select: Select | None = field(default_factory=Select)
     """Keep what fits the budget, best-ranked first; None: off."""
-    layout: Layout | None = field(default_factory=Layout)
-    """Order the evidence; None: as retrieved."""
+    layout: Layout | None = field(default_factory=lambda: Layout(order="rank"))
+    """Order the evidence; by default as ranked, because code behind a retriever may take the first
+    few. `Layout()` puts the best at both edges; None: off."""
     window: bool = True
     """Make messages fit the model's context window; False: count them only."""
     tokenizer: Tokenizer | str | None = None

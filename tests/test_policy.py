@@ -124,7 +124,7 @@ def test_presets_and_stages() -> None:
     assert Policy.off().stages == ()
     assert Policy.lean().limits.context_tokens == 2000
     assert Policy.strict().on_error == "raise"
-    assert Policy(layout=Layout()) == Policy()
+    assert Policy().layout == Layout(order="rank"), "code behind a retriever may take the first"
 
 
 def test_fingerprints_tell_policies_apart() -> None:

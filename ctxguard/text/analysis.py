@@ -200,9 +200,12 @@ def _restore(tokenizer: Tokenizer, max_bytes: int) -> Analyzer:
 def _as_ids(encoded: object) -> NDArray[np.int64]:
     """Ids as a read-only array of shape `(tokens,)`, from whatever a tokenizer returns.
 
-    A list, an array, a tensor with a batch dimension of one, or an `Encoding` of Hugging Face
-    tokenizers (its `ids`).
+    A list, bytes, an array, a tensor with a batch dimension of one, or an `Encoding` of Hugging
+    Face tokenizers (its `ids`).
     """
-    ids = np.array(getattr(encoded, "ids", encoded), dtype=np.int64).reshape(-1)
+    found = getattr(encoded, "ids", encoded)
+    if isinstance(found, bytes | bytearray):
+        found = list(found)  # numpy would read them as one string
+    ids = np.array(found, dtype=np.int64).reshape(-1)
     ids.flags.writeable = False
     return ids

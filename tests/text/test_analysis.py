@@ -243,3 +243,14 @@ def test_a_tokenizer_that_cannot_be_copied_is_shared() -> None:
 def test_the_default_is_shared_and_exact_where_tables_are() -> None:
     assert default_analyzer() is default_analyzer()
     assert default_analyzer().tokenizer == tokenizer_for("o200k_base")
+
+
+def test_a_tokenizer_may_return_bytes() -> None:
+    class Bytes:
+        name = "bytes"
+        exact = True
+
+        def encode(self, text: str) -> bytes:
+            return text.encode()
+
+    assert Analyzer(Bytes()).count("four") == 4
