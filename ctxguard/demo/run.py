@@ -18,6 +18,7 @@ from ctxguard.demo.wire import NoModel, Wire
 from ctxguard.ledger import Ledger
 from ctxguard.policy import Policy
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
+from ctxguard.types import Budget
 
 __all__ = [
     "Answer",
@@ -51,9 +52,12 @@ class Model:
 
 
 def policy_for(name: PolicyName, model: Model) -> Policy:
-    """A preset for this model: its tokenizer, its window, room for a short answer."""
+    """A preset for this model: its tokenizer, its window, room for a short answer.
+
+    Without the preset's own token limit: what is shown here leaves nothing out for want of room.
+    """
     base = {"lean": Policy.lean, "balanced": Policy.balanced}[name]()
-    budget = replace(base.limits, window=model.endpoint.window, reserve_output=ANSWER_TOKENS)
+    budget = Budget(window=model.endpoint.window, reserve_output=ANSWER_TOKENS)
     return replace(base, tokenizer=model.tokenizer, budget=budget)
 
 

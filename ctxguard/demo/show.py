@@ -41,7 +41,8 @@ print(chain.ctxguard.last)      # after a question: what was left out, and why
 
 
 POLICIES: Mapping[PolicyName, str] = {
-    "lean": "lean: copies are left out, other versions of a text shortened to what differs",
+    "lean": "lean, without its token limit: copies are left out, other versions of a text "
+    "shortened to what differs",
     "balanced": "balanced, the default: copies are left out",
 }
 
