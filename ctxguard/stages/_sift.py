@@ -247,7 +247,7 @@ class Sifter:
             if match.relation.kind == "other" and not is_noted(match.twin.chunk.text)
         ]
         for match in sorted(near, key=_rank)[:_VERSIONS]:
-            found = differences_of(entry.view, match.twin.view)
+            found = differences_of(*_numbered_alike(entry.view, match.twin.view))
             if found.versions:
                 yield match, found
 
@@ -301,6 +301,13 @@ def _drop_code(entry: Entry, match: _Match) -> Redundant:
     one, other = entry.view, match.twin.view
     same = one.spaced == other.spaced or one.analysis.normalised == other.analysis.normalised
     return "exact-duplicate" if same else "near-duplicate"
+
+
+def _numbered_alike(one: TextView, other: TextView) -> tuple[TextView, TextView]:
+    """Both views without list and page numbers when only one of them has any: no difference."""
+    if (one.bare is one) != (other.bare is other):
+        return one.bare, other.bare
+    return one, other
 
 
 def _kin(one: Chunk, other: Chunk) -> Kin:
