@@ -106,7 +106,7 @@ class Guard:
 
         Raises:
             InputError: naming the field, for input that is not text.
-            BudgetExceededError: only with `on_error="raise"`; see `Policy.on_error`.
+            Exception: what a stage raised, only with `on_error="raise"`.
         """
         limits = self.card.fill(self.policy.limits if budget is None else Budget.of(budget))
         if not isinstance(question, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers

@@ -42,6 +42,7 @@ class Pipeline:
         for stage in self.policy.stages:
             context = self._step(stage, context)
         self.decisions.extend(self._unexplained(context))
+        self.decisions.extend(self._incomplete(context))
         return context
 
     def _step(self, stage: Stage, context: Context) -> Context:
@@ -69,6 +70,21 @@ class Pipeline:
                     subject=chunk.id,
                     code="kept",
                     reason="nothing asked for it to be left out",
+                )
+
+    def _incomplete(self, context: Context) -> Iterator[Decision]:
+        """A flag for each trimmed survivor whose twin, which holds the rest, was left out later."""
+        kept = {chunk.id for chunk in context.chunks}
+        trims = [d for d in self.decisions if d.action == "trim" and d.twin and d.subject in kept]
+        for subject, twin in dict.fromkeys((d.subject, d.twin) for d in trims):
+            if twin not in kept:
+                yield Decision(
+                    stage="guard",
+                    action="flag",
+                    subject=subject,
+                    code="twin-left-out",
+                    reason=f"what was trimmed from it stands in {twin}, which was left out later",
+                    twin=twin,
                 )
 
     def record(

@@ -19,6 +19,7 @@ from ctxguard import (
     Message,
     Policy,
     PolicyError,
+    Prepared,
     UnsupportedObjectError,
     guard,
 )
@@ -213,6 +214,27 @@ def test_a_tokenizer_that_hangs_is_left_behind() -> None:
     assert "deadline" in prepared.ledger.errors[0].reason
     assert fitted.messages[0].text == "q"
     assert fitted.decisions[0].action == "error"
+
+
+def test_a_chunk_whose_twin_the_budget_left_out_is_flagged() -> None:
+    shared = " ".join(f"The supplier shall keep item {n} ready." for n in range(12))
+    chunks = [
+        Chunk(id="best", text="An unrelated passage about fees, which ranks first."),
+        Chunk(id="twin", text=f"Notice is given within 30 days. {shared}"),
+        Chunk(id="version", text=f"Notice is given within 60 days. {shared}"),
+    ]
+    policy = Policy(
+        tokenizer=WordTokenizer(), dedupe=Deduplicate(share_boilerplate=True), layout=None
+    )
+    assert not _codes(Guard(policy).prepare("q", chunks), "twin-left-out")
+    tight = Guard(policy).prepare("q", chunks, budget=70)
+    assert {chunk.id for chunk in tight.chunks} == {"best", "version"}
+    assert _codes(tight, "twin-left-out") == {("version", "twin")}
+    assert tight.ledger.chunk("version").text == chunks[2].text
+
+
+def _codes(prepared: Prepared, code: str) -> set[tuple[str, str | None]]:
+    return {(d.subject, d.twin) for d in prepared.decisions if d.code == code}
 
 
 def test_fit_knows_the_evidence_of_its_run() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import warnings
@@ -63,16 +62,6 @@ def _settings(llm: ScriptedLLM) -> Iterator[None]:
     Settings._llm, Settings._embed_model = llm, HashEmbedding()
     yield
     Settings._llm, Settings._embed_model = None, None
-
-
-@pytest.fixture(autouse=True)
-def _event_loop() -> Iterator[None]:
-    """A loop that is closed: LlamaIndex makes one where there is none, and leaves it open."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 @pytest.fixture
