@@ -23,6 +23,7 @@ __all__ = [
     "Decision",
     "JsonValue",
     "Message",
+    "Piece",
     "Quote",
     "Role",
     "Segment",
@@ -63,6 +64,25 @@ Action: TypeAlias = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a chunk that is kept or left out as one: a sentence, a table's row, a code block.
+
+    The pieces of a chunk are in the order of its text, do not overlap and leave out whitespace
+    only.
+    """
+
+    span: Span
+    """Characters of the chunk's text."""
+    tokens: int
+    """Of its text where it stands, the whitespace after it included."""
+    relevance: float | None = None
+    """P(it helps to answer the question), 0 to 1; None: not judged."""
+    needs: tuple[int, ...] = ()
+    """Indexes of pieces of the same chunk without which it would not be understood: its heading,
+    a list's lead-in, a table's header, the sentence that its pronoun points to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """A retrieved passage, the unit that is kept, trimmed or dropped."""
 
@@ -84,6 +104,14 @@ class Chunk:
     """Sources (ids where a source is blank) of copies that were dropped in favour of this one."""
     rank: int | None = None
     """Place among the kept chunks (0 is best) before Layout moved them; None: the position."""
+    relevance: float | None = None
+    """P(it helps to answer the question), 0 to 1, as Rank estimates it; None: not judged."""
+    pieces: tuple[Piece, ...] = ()
+    """What Select may keep on its own, as Compress divides it; blank: all or nothing."""
+    conflicts: tuple[str, ...] = ()
+    """Ids of kept chunks that say the same with other facts, as Deduplicate found them."""
+    leans_on: tuple[str, ...] = ()
+    """Ids of kept chunks that hold what was taken out of this one."""
 
     def __post_init__(self) -> None:
         """Check what the type checker cannot: frameworks hand in anything."""
