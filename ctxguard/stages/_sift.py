@@ -24,9 +24,9 @@ from ctxguard.stages._explain import (
     trimmed,
 )
 from ctxguard.stages._pool import Entry, cut
-from ctxguard.stages._shingles import candidates, containment
+from ctxguard.stages._shingles import Candidate, candidates, containment
 from ctxguard.stages._view import Shared, TextView
-from ctxguard.stages._windows import neighbours
+from ctxguard.stages._windows import may_be_neighbours, neighbours
 from ctxguard.text.analysis import Analyzer
 from ctxguard.types import Chunk, Decision, Span
 
@@ -67,9 +67,10 @@ class Sifter:
             Entry(rank=rank, chunk=chunk, view=TextView(chunk.text, shared), came_in=chunk.text)
             for rank, chunk in enumerate(chunks)
         ]
+        self._analyzer = analyzer
         self._tokens = analyzer.count
         self._by_id = {entry.chunk.id: entry for entry in self.entries}
-        self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
+        self._known: dict[tuple[TextView, TextView], tuple[Relation, float] | None] = {}
         self._matched: dict[Entry, list[_Match]] = {}
         self._flags: dict[Entry, Decision] = {}
 
@@ -100,14 +101,35 @@ class Sifter:
         return [entry for entry in self.entries if entry.dropped is None]
 
     def _pass(self) -> bool:
-        """One pass over the entries that are left; whether anything was taken out."""
-        before = len(self._alive())
+        """One pass over the entries that are left; whether the next one may find more.
+
+        It may where a text or the candidates of one changed; exact copies are no candidates.
+        """
         left = self._without_exact()
-        near = candidates([entry.view.shingles for entry in left])
-        changed = len(left) < before
-        for entry, twins in zip(left, near, strict=True):
-            changed |= self._settle(entry, [left[twin] for twin in twins])
+        views = [entry.view for entry in left]
+        self._hash(views)
+        near = candidates([view.hashes for view in views], self.settings.shingle, most=2 * _TWINS)
+        changed = False
+        for place, (entry, twins) in enumerate(zip(left, near, strict=True)):
+            for index, at_most in twins:
+                if at_most < self.settings.near_duplicate:
+                    # Of what was hashed: the twin may have been trimmed since.
+                    self._note_if_far((entry, left[index]), (views[place], views[index]))
+            changed |= self._settle(entry, [left[twin.index] for twin in twins])
         return changed
+
+    def _hash(self, views: Sequence[TextView]) -> None:
+        """Read the words of all texts at once."""
+        new = [view for view in views if not view.is_hashed]
+        words = self._analyzer.words_of([view.text for view in new])
+        for view, found in zip(new, words, strict=True):
+            view.hashes = found.hashes
+
+    def _note_if_far(self, pair: tuple[Entry, Entry], views: tuple[TextView, TextView]) -> None:
+        """Note that two texts which cannot be near-duplicates are no neighbouring windows either."""
+        apart = _kin(pair[0].chunk, pair[1].chunk) == "other" or not may_be_neighbours(*views)
+        if apart:
+            self._known.setdefault(views, None)
 
     def _without_exact(self) -> list[Entry]:
         """Drop the blank ones and, of those with the same text, all but the best-ranked."""
@@ -140,17 +162,17 @@ class Sifter:
 
     def _roots(self, twins: Sequence[Entry]) -> list[Entry]:
         """The twins, or what stands for them, those first that share most; not all of many."""
-        return list(dict.fromkeys(map(self._root, twins[: 2 * _TWINS])))[:_TWINS]
+        return list(dict.fromkeys(map(self._root, twins)))[:_TWINS]
 
     def _match(self, entry: Entry, twin: Entry) -> _Match | None:
         """What a better-ranked entry means for this one, None if they have too little in common."""
         key = entry.view, twin.view
         if key not in self._known:
             score = containment(entry.view.shingles, twin.view.shingles)
-            kin = _kin(entry.chunk, twin.chunk)
-            self._known[key] = self._relation(*key, kin, score=score), score
-        relation, score = self._known[key]
-        return _Match(twin, relation, score) if relation.kind != "none" else None
+            relation = self._relation(*key, _kin(entry.chunk, twin.chunk), score=score)
+            self._known[key] = (relation, score) if relation.kind != "none" else None
+        known = self._known[key]
+        return _Match(twin, *known) if known else None
 
     def _relation(self, worse: TextView, better: TextView, kin: Kin, *, score: float) -> Relation:
         if score >= self.settings.near_duplicate:

@@ -14,11 +14,13 @@ from ctxguard.stages._words import Words, split_joints, without_asides, words_of
 from ctxguard.text.analysis import Analysis, Analyzer
 from ctxguard.types import Span
 
-__all__ = ["CUTTING", "Shared", "TextView"]
+__all__ = ["CUTTING", "PROBE", "Shared", "TextView"]
 
 CUTTING = 12
 """Words from which on a text may pass for a cutting of a longer one: 'Notice: 30 days' may be a
 version of its own of 'Notice: 30 days for tenants'."""
+PROBE = 32
+"""Characters that have to agree before the overlap of two windows is measured."""
 _LONG_SENTENCE = 25
 """Words of a sentence that nobody leaves without a full stop. Labels and offers are shorter."""
 _GOES_ON = ("...", "\u2026", ",")
@@ -75,8 +77,23 @@ class TextView:
 
     @cached_property
     def shingles(self) -> Shingles:
-        """What candidates are found by."""
-        return shingles_of(self.text, self.shared.shingle)
+        """What tells how much of it another text has."""
+        return shingles_of(self.hashes, self.shared.shingle)
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of each plain word, which candidates are found by; shape `(plain words,)`."""
+        return self.shared.analyzer.words_of([self.text])[0].hashes
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether `hashes` is known."""
+        return "hashes" in self.__dict__
+
+    @cached_property
+    def head(self) -> str:
+        """The first characters of `spaced`."""
+        return self.spaced[:PROBE]
 
     @cached_property
     def words(self) -> Words:

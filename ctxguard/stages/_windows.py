@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ctxguard.stages._view import TextView
+from ctxguard.stages._view import PROBE, TextView
 from ctxguard.types import Span
 
-__all__ = ["Window", "neighbours"]
+__all__ = ["Window", "may_be_neighbours", "neighbours"]
 
-_PROBE = 32
-"""Characters that have to agree before an overlap is measured."""
 _TRIES = 32
 """Places that are tried when a text repeats itself."""
 _CONTEXT_WORDS = 8
@@ -33,18 +31,23 @@ class Window:
     """What the worse-ranked one can do without; None when cutting it would lose a sentence."""
 
 
+def may_be_neighbours(one: TextView, other: TextView) -> bool:
+    """Whether one text has the other's first characters, as neighbouring windows do."""
+    return one.head in other.spaced or other.head in one.spaced
+
+
 def neighbours(worse: TextView, better: TextView) -> Window | None:
     """What two neighbouring windows of one text repeat at their seam; None if they are none.
 
     What remains of the worse-ranked one starts or ends with a sentence; it starts or ends inside
     one, at a space, only where the splitter had already cut that sentence.
     """
-    length = _overlap(better.spaced, worse.spaced)
+    length = _overlap(better, worse)
     if length:
         start = len(better.spaced) - length
         whole = _is_seam(better.spaced, start, may_cut_words=worse.is_cut_before)
         return Window(_from_start(worse, better, length)) if whole else None
-    length = _overlap(worse.spaced, better.spaced)
+    length = _overlap(worse, better)
     if length:
         whole = _is_seam(better.spaced, length, may_cut_words=worse.may_be_cut_after)
         return Window(_from_end(worse, better, length)) if whole else None
@@ -59,12 +62,12 @@ def _is_seam(text: str, place: int, *, may_cut_words: bool) -> bool:
     return may_cut_words or not (around[0][-1:].isalnum() and around[1][:1].isalnum())
 
 
-def _overlap(first: str, second: str) -> int:
-    """Length of the longest end of `first` that is the start of `second`, but not all of either."""
-    probe = second[:_PROBE]
-    if len(probe) < _PROBE:
-        return 0
+def _overlap(one: TextView, other: TextView) -> int:
+    """Length of the longest end of `one` that is the start of `other`, but not all of either."""
+    first, second, probe = one.spaced, other.spaced, other.head
     place = first.find(probe, 1)
+    if place < 0 or len(probe) < PROBE:
+        return 0
     for _ in range(_TRIES):
         if place < 0:
             break
