@@ -11,7 +11,7 @@ from ctxguard.ledger import Step
 from ctxguard.models import ModelCard
 from ctxguard.policy import Policy
 from ctxguard.run import Record
-from ctxguard.text.analysis import Analyzer
+from ctxguard.text.analysis import Analysis, Analyzer
 from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer, Tokenizer
 from ctxguard.types import Budget, Chunk, Context, Decision, Segment, Stage
 
@@ -29,6 +29,7 @@ class Pipeline:
         self.decisions: list[Decision] = []
         self.timings: dict[str, float] = {}
         self.budget = Budget()
+        self._held: list[Analysis] = []
 
     def run(
         self, question: str, chunks: Sequence[Chunk], budget: Budget, decisions: Sequence[Decision]
@@ -36,6 +37,7 @@ class Pipeline:
         """The context after every stage; a stage that fails hands its input on."""
         self.decisions.extend(decisions)
         self.budget = budget
+        self._held = self._read(chunks)
         context = Context(
             question=question, chunks=tuple(chunks), budget=budget, analyzer=self.analyzer
         )
@@ -44,6 +46,15 @@ class Pipeline:
         self.decisions.extend(self._unexplained(context))
         self.decisions.extend(self._incomplete(context))
         return context
+
+    def _read(self, chunks: Sequence[Chunk]) -> list[Analysis]:
+        """Tokenise every chunk once; who holds the result spares every stage to do it again.
+
+        Not with a foreign tokenizer, which may hang or fail: each stage has its own deadline.
+        """
+        if not isinstance(self._tokenizer, TiktokenTokenizer | EstimateTokenizer):
+            return []
+        return self.analyzer.analyse_all([chunk.rendered or chunk.text for chunk in chunks])
 
     def _step(self, stage: Stage, context: Context) -> Context:
         started = time.perf_counter()

@@ -70,7 +70,8 @@ class Sifter:
         self._analyzer = analyzer
         self._tokens = analyzer.count
         self._by_id = {entry.chunk.id: entry for entry in self.entries}
-        self._known: dict[tuple[TextView, TextView], tuple[Relation, float] | None] = {}
+        self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
+        self._far: set[tuple[TextView, TextView]] = set()
         self._matched: dict[Entry, list[_Match]] = {}
         self._flags: dict[Entry, Decision] = {}
 
@@ -106,30 +107,42 @@ class Sifter:
         It may where a text or the candidates of one changed; exact copies are no candidates.
         """
         left = self._without_exact()
-        views = [entry.view for entry in left]
-        self._hash(views)
-        near = candidates([view.hashes for view in views], self.settings.shingle, most=2 * _TWINS)
+        self._hash(left)
+        words = [entry.view.hashes for entry in left]
+        found = candidates(words, self.settings.shingle, most=2 * _TWINS)
+        near = [self._near(left, entry, found[place]) for place, entry in enumerate(left)]
         changed = False
-        for place, (entry, twins) in enumerate(zip(left, near, strict=True)):
-            for index, at_most in twins:
-                if at_most < self.settings.near_duplicate:
-                    # Of what was hashed: the twin may have been trimmed since.
-                    self._note_if_far((entry, left[index]), (views[place], views[index]))
-            changed |= self._settle(entry, [left[twin.index] for twin in twins])
+        for entry, twins in zip(left, near, strict=True):
+            if twins:
+                changed |= self._settle(entry, twins)
+            else:
+                self._matched[entry] = []
         return changed
 
-    def _hash(self, views: Sequence[TextView]) -> None:
+    def _hash(self, entries: Sequence[Entry]) -> None:
         """Read the words of all texts at once."""
-        new = [view for view in views if not view.is_hashed]
+        new = [entry.view for entry in entries if not entry.view.is_hashed]
         words = self._analyzer.words_of([view.text for view in new])
         for view, found in zip(new, words, strict=True):
             view.hashes = found.hashes
 
-    def _note_if_far(self, pair: tuple[Entry, Entry], views: tuple[TextView, TextView]) -> None:
-        """Note that two texts which cannot be near-duplicates are no neighbouring windows either."""
-        apart = _kin(pair[0].chunk, pair[1].chunk) == "other" or not may_be_neighbours(*views)
-        if apart:
-            self._known.setdefault(views, None)
+    def _near(
+        self, left: Sequence[Entry], entry: Entry, found: Sequence[Candidate]
+    ) -> list[Entry]:
+        """The candidates but for those that share too little, and are no neighbouring windows."""
+        near: list[Entry] = []
+        for index, at_most in found:
+            twin = left[index]
+            if at_most < self.settings.near_duplicate:
+                pair = entry.view, twin.view
+                if pair in self._far:
+                    continue
+                kin = _kin(entry.chunk, twin.chunk)
+                if kin == "other" or not may_be_neighbours(*pair):
+                    self._far.add(pair)
+                    continue
+            near.append(twin)
+        return near
 
     def _without_exact(self) -> list[Entry]:
         """Drop the blank ones and, of those with the same text, all but the best-ranked."""
@@ -169,10 +182,10 @@ class Sifter:
         key = entry.view, twin.view
         if key not in self._known:
             score = containment(entry.view.shingles, twin.view.shingles)
-            relation = self._relation(*key, _kin(entry.chunk, twin.chunk), score=score)
-            self._known[key] = (relation, score) if relation.kind != "none" else None
-        known = self._known[key]
-        return _Match(twin, *known) if known else None
+            kin = _kin(entry.chunk, twin.chunk)
+            self._known[key] = self._relation(*key, kin, score=score), score
+        relation, score = self._known[key]
+        return _Match(twin, relation, score) if relation.kind != "none" else None
 
     def _relation(self, worse: TextView, better: TextView, kin: Kin, *, score: float) -> Relation:
         if score >= self.settings.near_duplicate:
