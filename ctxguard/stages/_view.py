@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +46,19 @@ class Shared:
     def __init__(self, analyzer: Analyzer, shingle: int) -> None:
         self.analyzer = analyzer
         self.shingle = shingle
-        self._ids: dict[str, int] = {}
+        self._ids: defaultdict[str, int] = defaultdict(count().__next__)
+        self._marks: dict[str, tuple[int, ...]] = {}
 
     def ids(self, keys: list[str]) -> NDArray[np.int32]:
         """An id for each word, equal for equal words; shape `(words,)`."""
-        ids = self._ids
-        return np.array([ids.setdefault(key, len(ids)) for key in keys], dtype=np.int32)
+        return np.fromiter(map(self._ids.__getitem__, keys), dtype=np.int32, count=len(keys))
+
+    def marks(self, text: str) -> tuple[int, ...]:
+        """See `TextView.marks`; the same for all views of a text."""
+        if text not in self._marks:
+            sentences = (start for start, _ in self.analyzer.analyse(text).sentences)
+            self._marks[text] = tuple(sorted({0, *sentences, *_meant_lines(text)}))
+        return self._marks[text]
 
 
 class TextView:
@@ -123,8 +132,7 @@ class TextView:
     @cached_property
     def marks(self) -> tuple[int, ...]:
         """Characters at which a sentence or a line that was meant as one starts, ascending."""
-        sentences = (start for start, _ in self.analysis.sentences)
-        return tuple(sorted({0, *sentences, *_meant_lines(self.text)}))
+        return self.shared.marks(self.text)
 
     @cached_property
     def cuts(self) -> tuple[int, ...]:
