@@ -233,8 +233,8 @@ def truncated(text: str, rng: random.Random) -> str | None:
 
 def cut_in_a_word(text: str, rng: random.Random) -> str | None:
     """The end is missing from the middle of a word on."""
-    found = list(re.finditer(r"(?<=[a-z]{3})(?=[a-z]{3})", text))[-40:]
-    return text[: rng.choice(found).start()] if found else None
+    found = list(re.finditer(r"(?<=[a-z]{3})(?=[a-z]{3})", text[len(text) // 2 :]))
+    return text[: len(text) // 2 + rng.choice(found).start()] if found else None
 
 
 def cut_in_front(text: str, rng: random.Random) -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from ctxguard.stages._spelling import is_figure
 from ctxguard.stages._words import Words
 
-__all__ = ["case_matters", "is_restyled"]
+__all__ = ["cased"]
 
 _LONG = 4
 """From this many letters on, a word's case is style. Shorter ones may be acronyms: US, IT, WHO."""
@@ -20,36 +22,76 @@ _WORDS_OF_ONE_LETTER = frozenset(
     "aeioy\u0430\u0432\u0438\u043a\u043e\u0441\u0443\u044f\u00e0\u00e9\u00e8\u00f3"
 )
 """Articles, pronouns, prepositions and conjunctions of one letter, Latin and Cyrillic."""
+_FUNCTION_WORDS = frozenset(
+    "the and for not of to by on is be as at an if any all are was has its nor but our this "
+    "that with from".split()
+)
+"""Short words that are no acronym."""
+_POSSESSIVE = re.compile(r"['\u2019][sS]?$")
 _GLUE = frozenset("/\\_@#=&$")
 """Characters that bind words to a path, an address or a name in a program."""
 _WINDOW = 60
 """Characters around a word that tell a line in capitals from an acronym."""
 
 
-def case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
-    """Whether two words with equal keys say different things because of their case.
+def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
+    """For each of two runs of equal words whether they say different things because of their case.
 
     Args:
-        left: one text's words, `i` the word's index in it.
+        left: one text's words; the run starts at `i`.
         i: see `left`.
-        right: the other text's words, `j` the word's index in it.
+        right: the other text's words; the run starts at `j`.
         j: see `right`.
-        restyled: all words changed case, see `is_restyled`.
+        count: words of the runs.
     """
+    restyled = _is_restyled(left, i, right, j, count)
+    differs = [
+        _case_matters(left, i + place, right, j + place, restyled=restyled)
+        for place in range(count)
+    ]
+    if not any(differs):
+        return differs
+    shouted = set(_shouted_runs(left, i, right, j, count))
+    return [differ and place not in shouted for place, differ in enumerate(differs)]
+
+
+def _case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
+    """Whether two words with equal keys say different things because of their case."""
     one, other = left.raw(i), right.raw(j)
-    if one == other or (one.lower() != other.lower() and one.isupper() == other.isupper()):
-        return False  # equal, or different in typography: a ligature, wide digits
+    if one == other or is_figure(left.keys[i]):
+        return False
+    if one.lower() != other.lower() and one.isupper() == other.isupper():
+        return False  # different in typography: a ligature, wide digits
     letters = "".join(character for character in one if character.isalpha())
     has_digits = any(character.isdigit() for character in one)
     if (has_digits or _follows_number(left, i)) and _is_unit(letters):
         return True
     if restyled or _shouted(left, i) or _shouted(right, j):
         return False
+    one, other = _POSSESSIVE.sub("", one), _POSSESSIVE.sub("", other)
     if has_digits or not (_is_plain(one) and _is_plain(other)):
         return True  # a code: aB12
     if len(letters) >= _LONG:
         return _in_code(left, i) or _in_code(right, j)
     return _short_case_matters(left, i, one, other)
+
+
+def _shouted_runs(left: Words, i: int, right: Words, j: int, count: int) -> Iterator[int]:
+    """Places in runs of capitals that the other text does not have, as in "THE TERM OF this".
+
+    A run is a matter of style when a word of it is no acronym: a long one, or a function word.
+    """
+    run: list[int] = []
+    for place in range(count + 1):
+        one = left.raw(i + place) if place < count else ""
+        other = right.raw(j + place) if place < count else ""
+        if one.isupper() != other.isupper() and one.upper() == other.upper():
+            run.append(place)
+            continue
+        keys = [left.keys[i + found] for found in run]
+        if any(key in _FUNCTION_WORDS or (len(key) >= _LONG and key.isalpha()) for key in keys):
+            yield from run
+        run = []
 
 
 def _short_case_matters(words: Words, index: int, one: str, other: str) -> bool:
@@ -66,7 +108,7 @@ def _is_unit(letters: str) -> bool:
     return _UNIT.fullmatch(unit) is not None and unit not in _NO_UNIT
 
 
-def is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
+def _is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
     """Whether one of two runs of words is the other in lower case or in title case.
 
     Args:

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ctxguard.stages._case import case_matters, is_restyled
+from ctxguard.stages._case import cased
+from ctxguard.stages._spelling import is_figure, is_respellable
 from ctxguard.stages._view import CUTTING, TextView
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span
 
-__all__ = ["Kin", "Relation", "compare"]
+__all__ = ["Kin", "Relation", "alike", "compare"]
 
 Kin: TypeAlias = Literal["same", "unknown", "other"]
 """Whether two chunks come from one source; 'unknown' when both sources are blank."""
@@ -42,7 +43,9 @@ class Relation:
     window: bool = False
     """Whether the repeat is the overlap of two neighbouring windows of one text."""
     unnumbered: bool = False
-    """Whether it holds only when the numbers of lists and pages are left aside."""
+    """Whether it holds only when the numbers of lists, sections and pages are left aside."""
+    respelled: bool = False
+    """Whether it holds only when figures are compared by value: 30 days, thirty days."""
 
 
 def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
@@ -58,13 +61,42 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     kind = _redundant(worse, better)
     if kind is not None:
         return Relation(kind=kind)
-    if worse.bare is not worse or better.bare is not better:
-        kind = _redundant(worse.bare, better.bare)
-        if kind is not None:
-            return Relation(kind=kind, unnumbered=True)
+    bare, other = alike(worse, better, aside=True)
+    if (bare is not worse or other is not better) and (kind := _redundant(bare, other)):
+        return Relation(kind=kind, unnumbered=bool(bare.words.asides or other.words.asides))
+    meant, said = bare, other
+    if _may_be_part(bare, other) or _may_be_part(other, bare):
+        meant, said = bare.meant, other.meant
+    respelled = meant is not bare or said is not other
+    if respelled and (kind := _redundant(meant, said)):
+        unnumbered = bool(meant.words.asides or said.words.asides)
+        return Relation(kind=kind, unnumbered=unnumbered, respelled=True)
     if kin != "other" and (window := neighbours(worse, better)):
         return Relation(kind="repeat", removed=window.removed, window=True)
-    return _longer(worse, better) or Relation(kind="other")
+    longer = _longer(worse, better) or (_longer(meant, said) if respelled else None)
+    return longer or Relation(kind="other")
+
+
+def alike(worse: TextView, better: TextView, *, aside: bool = False) -> tuple[TextView, TextView]:
+    """Both views without what only one of them has and what says nothing: HTML, numbers of pages.
+
+    Args:
+        worse: one of the views.
+        better: the other.
+        aside: leave numbers of lists, sections and pages aside even where both have some.
+    """
+    if (worse.shown is worse) != (better.shown is better):
+        worse, better = worse.shown, better.shown
+    if aside or (worse.bare is worse) != (better.bare is better):
+        worse, better = worse.bare, better.bare
+    return worse, better
+
+
+def _may_be_part(part: TextView, whole: TextView) -> bool:
+    """Whether all words of a text but those at its ends are the other's, or may be spelled so."""
+    rest = part.known - whole.known
+    ends = {*part.words.keys[:1], *part.words.keys[-1:]}
+    return all(key in ends or is_respellable(key) for key in rest)
 
 
 def _redundant(worse: TextView, better: TextView) -> Literal["copy", "part"] | None:
@@ -151,7 +183,21 @@ def _starts_fairly(part: TextView, whole: TextView, place: int) -> bool:
     number = place and whole.words.keys[place - 1]
     if number and number[0].isdigit() and whole.is_break(place - 1):
         return whole.text[whole.words.spans[place - 1][1]] in ".):"
-    return part.is_cut_before
+    return part.is_cut_before or _is_cut_in_a_phrase(part, whole, place)
+
+
+def _is_cut_in_a_phrase(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a long part starts with a capital that it owes to no sentence of its own.
+
+    `Licensee shall pay` out of `the royalty that Licensee shall pay`: who meant to leave out a
+    condition starts behind a comma, where this proves nothing.
+    """
+    before, after = whole.words.span(place, place)
+    return (
+        len(part.words) >= CUTTING
+        and whole.text[before:after] in (" ", "\n", "\r\n")
+        and part.words.raw(0) == whole.words.raw(place)
+    )
 
 
 def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
@@ -175,7 +221,7 @@ def _splits_list(view: TextView, place: int) -> bool:
 
 
 def _says_the_same(one: TextView, start: int, other: TextView, place: int, count: int) -> bool:
-    """Whether equal words also agree in case where it matters, and in list and page numbers.
+    """Whether equal words also agree in case where it matters, and in numbers of lists and pages.
 
     A number that only one of them has is no difference; 3. and 4. are one.
     """
@@ -188,11 +234,7 @@ def _says_the_same(one: TextView, start: int, other: TextView, place: int, count
     ours, theirs = left.span(start, start + count), right.span(place, place + count)
     if one.text[slice(*ours)] == other.text[slice(*theirs)]:
         return True
-    restyled = is_restyled(left, start, right, place, count)
-    return not any(
-        case_matters(left, start + offset, right, place + offset, restyled=restyled)
-        for offset in range(count)
-    )
+    return not any(cased(left, start, right, place, count))
 
 
 # -- the better one as a part -------------------------------------------------------------------

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import TypeVar
 
-from ctxguard.stages._case import case_matters, is_restyled
+from ctxguard.stages._case import cased
 from ctxguard.stages._facts import facts_near, paired, reach, touching
 from ctxguard.stages._view import TextView
 from ctxguard.text.facts import FactDifference
@@ -304,7 +304,8 @@ def _cased(worse: TextView, i: int, better: TextView, j: int) -> Iterator[Differ
         == better.text[slice(*better.words.span(*theirs))]
     ):
         return
-    restyled = is_restyled(worse.words, ours[0], better.words, theirs[0], ours[1] - ours[0])
-    for one, other in zip(range(*ours), range(*theirs), strict=True):
-        if case_matters(worse.words, one, better.words, other, restyled=restyled):
+    words = worse.words, ours[0], better.words, theirs[0], ours[1] - ours[0]
+    for offset, differs in enumerate(cased(*words)):
+        if differs:
+            one, other = ours[0] + offset, theirs[0] + offset
             yield _difference(worse, (one, one + 1), better, (other, other + 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ctxguard.stages._compare import Kin, Relation, compare
+from ctxguard.stages._compare import Kin, Relation, alike, compare
 from ctxguard.stages._differences import Differences, differences_of
 from ctxguard.stages._explain import (
     Redundant,
@@ -247,7 +247,7 @@ class Sifter:
             if match.relation.kind == "other" and not is_noted(match.twin.chunk.text)
         ]
         for match in sorted(near, key=_rank)[:_VERSIONS]:
-            found = differences_of(*_numbered_alike(entry.view, match.twin.view))
+            found = differences_of(*_read_alike(entry.view, match.twin.view))
             if found.versions:
                 yield match, found
 
@@ -303,11 +303,10 @@ def _drop_code(entry: Entry, match: _Match) -> Redundant:
     return "exact-duplicate" if same else "near-duplicate"
 
 
-def _numbered_alike(one: TextView, other: TextView) -> tuple[TextView, TextView]:
-    """Both views without list and page numbers when only one of them has any: no difference."""
-    if (one.bare is one) != (other.bare is other):
-        return one.bare, other.bare
-    return one, other
+def _read_alike(one: TextView, other: TextView) -> tuple[TextView, TextView]:
+    """Both views without what says nothing, and with one spelling for every figure."""
+    one, other = alike(one, other)
+    return one.meant, other.meant
 
 
 def _kin(one: Chunk, other: Chunk) -> Kin:

@@ -9,7 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxguard.stages._markup import without_markup
 from ctxguard.stages._shingles import Shingles, shingles_of
+from ctxguard.stages._spelling import respelled
 from ctxguard.stages._words import Words, split_joints, without_asides, words_of
 from ctxguard.text.analysis import Analysis, Analyzer
 from ctxguard.types import Span
@@ -174,18 +176,25 @@ class TextView:
 
     def against(self, other: TextView) -> TextView:
         """This view with words hyphenated at a line's end read as the other text has them."""
-        words = split_joints(self.words, other.known)
-        if words is self.words:
-            return self
-        return TextView(self.text, self.shared, words=words)
+        return self._with(split_joints(self.words, other.known))
 
     @cached_property
     def bare(self) -> TextView:
-        """This view without the numbers of lists and pages; itself where there are none."""
-        words = without_asides(self.words)
-        if words is self.words:
-            return self
-        return TextView(self.text, self.shared, words=words)
+        """This view without the numbers of lists, sections and pages; itself where there are none."""
+        return self._with(without_asides(self.words))
+
+    @cached_property
+    def shown(self) -> TextView:
+        """This view without HTML; itself where there is none."""
+        return self._with(without_markup(self.words))
+
+    @cached_property
+    def meant(self) -> TextView:
+        """This view with one spelling for what has several; itself where nothing has."""
+        return self._with(respelled(self.words))
+
+    def _with(self, words: Words) -> TextView:
+        return self if words is self.words else TextView(self.text, self.shared, words=words)
 
     def split_like(self, other: TextView) -> TextView:
         """This view with a sentence's start wherever the other has one between the same words.

@@ -71,14 +71,35 @@ _BEFORE_ITEM = re.compile(
 days" nothing of the kind does."""
 _LINE = 200
 """Characters before a number that are looked at."""
-_PAGE_NUMBER = re.compile(
-    r"""^[ \t]* [\[|(]? [ \t]*
-    (?: (?:page|seite|página|pagina|pagine|стр\.?|страница|p\.) [ \t]* \d{1,4}
+_PAGE = r"""(?: (?:page|seite|página|pagina|pagine|стр\.?|страница|p\.) [ \t]* \d{1,4}
         (?: [ \t]* (?:of|von|de|di|из|/) [ \t]* \d{1,4} )?
-      | [-\u2013\u2014] [ \t] \d{1,4} [ \t] [-\u2013\u2014] )
-    [ \t]* [\])|]? [ \t]*$""",
+      | [-\u2013\u2014] [ \t] \d{1,4} [ \t] [-\u2013\u2014] )"""
+_SECRET = r"(?: (?:(?:strictly|highly|private[ ](?:and|&))[ ])? confidential )"
+_PAGE_LINE = re.compile(
+    rf"""^[ \t]* [\[|(*]* [ \t]*
+    (?: {_PAGE} (?: [ \t]* [-|\u2013\u2014\u00b7]? [ \t]* {_SECRET} )?
+      | {_SECRET} [.!]? (?: [ \t]* [-|\u2013\u2014\u00b7]? [ \t]* {_PAGE} )? )
+    [ \t]* [\])|*]* [ \t]*$""",
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
+"""What a page's header or footer says on a line of its own, not what the text says."""
+_LABEL = re.compile(
+    r"""\A [\s*_\#>\u2022-]*
+    (?: (?i:section|sec\.|article|art\.|clause|paragraph|§+) [ \t]*
+        (?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}\b) (?:\([a-z0-9]{1,4}\))*
+      | \d{1,3} (?:\.\d{1,3})+ )
+    (?: [.):]? (?= [\s*_]+ ["'\u201c(*_]* [A-Z][a-z ] ) | (?: [.):] | [ \t]*\n ) (?= [\s*_]*["'\u201c(*_]* [A-Z] ) )
+    (?P<title> [\s*_]+ [A-Z][\w'-]* (?:[ \t]+ (?:of|and|or|the|to|for|in|by|&|[A-Z][\w'-]*) ){0,6}
+        [*_]* (?: [.:] (?=[\s*_]) | [ \t]* (?=\n) | [ \t]+ [\u2013\u2014-] (?=\s) ) )?""",
+    re.VERBOSE,
+)
+"""The number, and the title, of the section that a text begins."""
+_MULTIPLE = re.compile(
+    r"\W*(?:hundred|thousand|[mb]illion|trillion|percent|per\s?cent)\b", re.IGNORECASE
+)
+"""What makes a number of what looks like one of a section: 12.3 Million."""
+_LABELLED = 60
+"""Characters that a text has below its title; a label over a line or two says what they are of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +112,8 @@ class Words:
     spans: list[Span]
     """Where each word stands, in characters of the text."""
     asides: Mapping[int, str] = field(default_factory=dict[int, str])
-    """List and page numbers that `without_asides` took out, by the index of the word after them."""
+    """List, section and page numbers that `without_asides` took out, by the index of the word
+    after them."""
     joints: Mapping[int, Span] = field(default_factory=dict[int, Span])
     """Words hyphenated at a line's end: where the first part ends and the second starts."""
 
@@ -198,9 +220,14 @@ def _join_lines(text: str, keys: Sequence[str], spans: Sequence[Span]) -> Words:
 
 
 def _asides(text: str) -> Iterator[Span]:
-    """Page numbers, and numbers of lists: in brackets or two in a row (1. 2.), no lone 5. May."""
-    for match in _PAGE_NUMBER.finditer(text):
+    """Lines of pages, the number of the section, and numbers of lists: in brackets or two in a row
+    (1. 2.), no lone 5. May."""
+    for match in _PAGE_LINE.finditer(text):
         yield match.span()
+    label = _LABEL.match(text)
+    if label and not _MULTIPLE.match(text, label.end()):
+        titled = label["title"] and len(text) - label.end() >= _LABELLED
+        yield label.start(), label.end() if titled or not label["title"] else label.start("title")
     numbers: list[tuple[int, Span]] = []
     for match in _NUMBERING.finditer(text):
         if match[1] is not None:
