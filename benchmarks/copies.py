@@ -22,7 +22,8 @@ _ONES = (
     "sixteen seventeen eighteen nineteen"
 ).split()
 _TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SPELLED = r"\b[A-Za-z]+(?:-[a-z]+)? \((\d+)\)(?= [a-z])"
+_NUMBER = "|".join((*_ONES, *_TENS[2:], "hundred", "thousand"))
+_SPELLED = rf"(?i:\b(?:(?:{_NUMBER})[ -](?:and )?)*(?:{_NUMBER}) \((\d+)\))(?= [a-z])"
 _UNITS = r"(?:business |calendar |consecutive )?(?:days|months|years|weeks|hours)\b"
 
 
@@ -135,7 +136,7 @@ def number_style(text: str, _: random.Random) -> str | None:
 
 def spelled_out(text: str, _: random.Random) -> str | None:
     """'30 days' as 'thirty (30) days', 'thirty (30) days' as 'thirty days'."""
-    plain = re.sub(r"\b([A-Za-z]+(?:-[a-z]+)?) \(\d+\)(?= [a-z])", r"\1", text)
+    plain = re.sub(_SPELLED, lambda found: found.group().partition(" (")[0], text)
     return re.sub(
         rf"(?<![\d.,(-])\b(\d{{1,3}}) (?={_UNITS})",
         lambda found: f"{_spelled(int(found[1]))} ({found[1]}) ",

@@ -83,11 +83,13 @@ def _shouted_runs(left: Words, i: int, right: Words, j: int, count: int) -> Iter
     """
     run: list[int] = []
     for place in range(count + 1):
-        one = left.raw(i + place) if place < count else ""
-        other = right.raw(j + place) if place < count else ""
+        one = left.raw(i + place) if place < count else "end"
+        other = right.raw(j + place) if place < count else "end"
         if one.isupper() != other.isupper() and one.upper() == other.upper():
             run.append(place)
             continue
+        if run and one.upper() == one and other.upper() == other:
+            continue  # FSL AND AFSL MAY: what was in capitals before, and figures
         keys = [left.keys[i + found] for found in run]
         if any(key in _FUNCTION_WORDS or (len(key) >= _LONG and key.isalpha()) for key in keys):
             yield from run

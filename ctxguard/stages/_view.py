@@ -170,9 +170,19 @@ class TextView:
 
     @cached_property
     def is_list(self) -> bool:
-        """Whether its sentences or lines mostly have no full stop, so that none is missing."""
+        """Whether its sentences or lines mostly have no full stop, so that none is missing.
+
+        Lines as long as sentences are prose that a page's end or a blank line divides.
+        """
         ends = [self.is_closed(index) for index in self.breaks[1:-1]]
-        return bool(ends) and 2 * sum(ends) <= len(ends)
+        if not ends or 2 * sum(ends) > len(ends):
+            return False
+        unclosed = [
+            end - start
+            for (start, end), closed in zip(self.ranges, ends, strict=False)
+            if not closed
+        ]
+        return sum(unclosed) < CUTTING * len(unclosed)
 
     def against(self, other: TextView) -> TextView:
         """This view with words hyphenated at a line's end read as the other text has them."""

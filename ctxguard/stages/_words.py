@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ctxguard.stages._symbols import DASHES, INVISIBLE, SYMBOL, material_symbol
+from ctxguard.text.facts import figures_at
 from ctxguard.types import Span
 
 __all__ = ["UNSPACED", "Words", "split_joints", "without_asides", "words_of"]
@@ -60,7 +61,7 @@ _EMPHASIS = re.compile(r"[*_]+(?=['\u2019])")
 
 # A list's numbers, and page numbers on a line of their own. "v. Smith" and "J. Smith" are neither.
 _NUMBERING = re.compile(
-    r"^[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-z]|[ivx]{1,5})\))(?=[ \t]+\S)", re.MULTILINE
+    r"^[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\))(?=[ \t]+\S)", re.MULTILINE
 )
 _BEFORE_ITEM = re.compile(
     r"""(?: \A | \n[ \t]*\r?\n | [.;:,!?\u3002\uff1b][ \t]*\r?\n | \b(?:and|or)[ \t]*\r?\n
@@ -85,19 +86,15 @@ _PAGE_LINE = re.compile(
 """What a page's header or footer says on a line of its own, not what the text says."""
 _LABEL = re.compile(
     r"""\A [\s*_\#>\u2022-]*
-    (?: (?i:section|sec\.|article|art\.|clause|paragraph|§+) [ \t]*
+    (?: (?:(?i:section|sec\.|article|art\.|clause|paragraph)(?<![A-Z]{3})|§+) [ \t]*
         (?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}\b) (?:\([a-z0-9]{1,4}\))*
-      | \d{1,3} (?:\.\d{1,3})+ )
-    (?: [.):]? (?= [\s*_]+ ["'\u201c(*_]* [A-Z][a-z ] ) | (?: [.):] | [ \t]*\n ) (?= [\s*_]*["'\u201c(*_]* [A-Z] ) )
+      | (?P<number> \d{1,3}(?:\.\d{1,3})+ ) )
+    [.):]? (?= [\s*_]+ ["'\u201c(*_]* [A-Z] )
     (?P<title> [\s*_]+ [A-Z][\w'-]* (?:[ \t]+ (?:of|and|or|the|to|for|in|by|&|[A-Z][\w'-]*) ){0,6}
         [*_]* (?: [.:] (?=[\s*_]) | [ \t]* (?=\n) | [ \t]+ [\u2013\u2014-] (?=\s) ) )?""",
     re.VERBOSE,
 )
 """The number, and the title, of the section that a text begins."""
-_MULTIPLE = re.compile(
-    r"\W*(?:hundred|thousand|[mb]illion|trillion|percent|per\s?cent)\b", re.IGNORECASE
-)
-"""What makes a number of what looks like one of a section: 12.3 Million."""
 _LABELLED = 60
 """Characters that a text has below its title; a label over a line or two says what they are of."""
 
@@ -224,10 +221,7 @@ def _asides(text: str) -> Iterator[Span]:
     (1. 2.), no lone 5. May."""
     for match in _PAGE_LINE.finditer(text):
         yield match.span()
-    label = _LABEL.match(text)
-    if label and not _MULTIPLE.match(text, label.end()):
-        titled = label["title"] and len(text) - label.end() >= _LABELLED
-        yield label.start(), label.end() if titled or not label["title"] else label.start("title")
+    yield from _section_label(text)
     numbers: list[tuple[int, Span]] = []
     for match in _NUMBERING.finditer(text):
         if match[1] is not None:
@@ -239,6 +233,19 @@ def _asides(text: str) -> Iterator[Span]:
         after = [other for other, _ in numbers[place + 1 : place + 2]]
         if before == [number - 1] or after == [number + 1]:
             yield span
+
+
+def _section_label(text: str) -> Iterator[Span]:
+    """The number before the first sentence, `12.3` or `Section 12.3`, with its title."""
+    label = _LABEL.match(text)
+    if label is None:
+        return
+    if label["number"]:
+        measured = next(figures_at(text, [label.span("number")]), None)
+        if measured and measured.end > label.end("number"):
+            return  # 12.3 Million
+    titled = label["title"] and len(text) - label.end() >= _LABELLED
+    yield label.start(), label.end() if titled or not label["title"] else label.start("title")
 
 
 def _without(asides: Sequence[Span], words: Words) -> Words:
