@@ -221,7 +221,7 @@ def page_lines(text: str, rng: random.Random) -> str | None:
 
 def labelled(text: str, rng: random.Random) -> str | None:
     """The number of its section, or its number and title, before the clause."""
-    if re.match(r"\W*(?:section|article)?\W*\d", text, re.IGNORECASE):
+    if not re.match(r"[A-Z][a-z]+ (?!\W?\d)", text):
         return None
     return rng.choice(("Section 12.3 ", "12.3 ", "12.3. Termination. ", "(c) ", "§ 12.3 ")) + text
 

@@ -120,15 +120,12 @@ def _is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
         j: see `right`.
         count: words of the runs.
     """
-    if not count:
-        return False
-    first, other = left.raw(0)[:1], right.raw(0)[:1]
-    if first.islower() != other.islower():
-        lowered = (left if first.islower() else right).text
-        if lowered == lowered.lower():
-            return True
     pairs = [(left.raw(i + place), right.raw(j + place)) for place in range(count)]
     long = [one == other for one, other in pairs if len(one) >= _LONG and one.isalpha()]
+    changed = len(long) - sum(long)
+    if changed and (left.raw(0)[:1].islower() != right.raw(0)[:1].islower() or changed >= _LONG):
+        if left.text == left.text.lower() or right.text == right.text.lower():
+            return True
     return len(long) >= _LONG and 2 * sum(long) <= len(long)
 
 

@@ -183,7 +183,8 @@ def _starts_fairly(part: TextView, whole: TextView, place: int) -> bool:
     number = place and whole.words.keys[place - 1]
     if number and number[0].isdigit() and whole.is_break(place - 1):
         return whole.text[whole.words.spans[place - 1][1]] in ".):"
-    return part.is_cut_before or _is_cut_in_a_phrase(part, whole, place)
+    # What a splitter cut at its end it may have cut at its start, before whatever word.
+    return part.is_cut_before or part.is_cut_after or _is_cut_in_a_phrase(part, whole, place)
 
 
 def _is_cut_in_a_phrase(part: TextView, whole: TextView, place: int) -> bool:
@@ -206,7 +207,14 @@ def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
         return not _splits_list(whole, place)
     # Where the whole has its full stop, a copy that was not cut would have it too.
     stops = part.may_be_cut_after and whole.is_closed_after(place - 1)
-    return stops or part.is_cut_after
+    return stops or part.is_cut_after or _ends_alike(part, whole, place)
+
+
+def _ends_alike(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a long part ends with a mark after which the whole's sentence goes on: `LL.B.`."""
+    mark = part.text[part.words.spans[-1][1] :].strip()
+    after = whole.text[whole.words.spans[place - 1][1] :][: len(mark)]
+    return len(part.words) >= CUTTING and bool(mark) and mark == after
 
 
 def _splits_list(view: TextView, place: int) -> bool:

@@ -253,7 +253,7 @@ class TextView:
     def is_closed(self, index: int) -> bool:
         """Whether a full stop (or its like) stands before the word."""
         before, after = self.words.span(index, index)
-        return any(mark in _TERMINATORS for mark in self.text[before:after])
+        return any(mark in _TERMINATORS for mark in self.text[max(0, before - 1) : after])
 
     def is_closed_after(self, index: int) -> bool:
         """Whether the sentence or line that starts with this word ends with a full stop."""
