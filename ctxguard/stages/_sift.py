@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, cast
 
 from ctxguard.stages._compare import Kin, Relation, alike, compare
 from ctxguard.stages._differences import Differences, differences_of
@@ -15,22 +16,30 @@ from ctxguard.stages._explain import (
     Redundant,
     Repeated,
     also_in,
+    contained,
     dropped,
     emptied,
     flagged,
     is_noted,
+    label_for,
+    labelled,
     note_for,
     passed_on,
+    superseded,
     trimmed,
 )
 from ctxguard.stages._pool import Entry, cut
+from ctxguard.stages._recency import Newer, newer
 from ctxguard.stages._shingles import candidates, containment
 from ctxguard.stages._view import Shared, TextView
 from ctxguard.stages._windows import neighbours
 from ctxguard.text.analysis import Analyzer
 from ctxguard.types import Chunk, Decision, Span
 
-__all__ = ["Settings", "Sifter"]
+__all__ = ["Settings", "Sifter", "Versions"]
+
+Versions: TypeAlias = Literal["keep", "latest", "label"]
+"""What is done with versions that conflict."""
 
 _TWINS = 8
 """Better-ranked chunks that one is compared with, those that share most first."""
@@ -46,6 +55,8 @@ class Settings:
     near_duplicate: float
     min_overlap: int
     share_boilerplate: bool
+    versions: Versions = "keep"
+    version_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +83,49 @@ class Sifter:
         self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
         self._matched: dict[Entry, list[_Match]] = {}
         self._flags: dict[Entry, Decision] = {}
+        self._conflicts: dict[Entry, Entry] = {}
+        self._labels: dict[Entry, Decision] = {}
+        self._found: dict[tuple[TextView, TextView], Differences] = {}
+        self._cuts = settings.versions != "latest"
 
     def run(self) -> None:
         """Sift until nothing is left to take out, then flag the versions that stay."""
-        while self._pass():
+        while self._pass() or self._supersede() or self._start_cutting():
             pass
         for entry in self._alive():
             if entry not in self._flags:
                 self._flag(entry, self._matched[entry])
+        if self.settings.versions == "label":
+            self._label()
 
     def kept(self) -> tuple[Chunk, ...]:
-        """The chunks that stay, as they are now."""
-        return tuple(entry.chunk for entry in self._alive())
+        """The chunks that stay, as they are now, with the ids of those that they are tied to."""
+        alive = self._alive()
+        places = {entry.chunk.id: entry.rank for entry in alive}
+        tied: dict[str, set[str]] = {name: set() for name in places}
+        pairs = [(one.chunk.id, self._root(twin).chunk.id) for one, twin in self._conflicts.items()]
+        pairs += [(own.chunk.id, other) for own in alive for other in own.chunk.conflicts]
+        for one, other in pairs:
+            if one in places and other in places and one != other:
+                tied[one].add(other)
+                tied[other].add(one)
+        return tuple(
+            replace(
+                entry.chunk,
+                conflicts=tuple(sorted(tied[entry.chunk.id], key=places.__getitem__)),
+                leans_on=tuple(sorted(self._leans_on(entry), key=places.__getitem__)),
+            )
+            for entry in alive
+        )
 
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided, by the rank of its subject."""
         out: list[Decision] = []
         for entry in self.entries:
             flag = self._flags.get(entry)
-            made = [entry.dropped] if entry.dropped else [*entry.trims, *([flag] if flag else [])]
+            label = self._labels.get(entry)
+            made = [entry.dropped] if entry.dropped else [*entry.trims, flag, label]
+            made = [decision for decision in made if decision is not None]
             out += [self._redirected(decision) for decision in made]
         return tuple(out)
 
@@ -133,7 +168,8 @@ class Sifter:
             if redundant:
                 self._drop(entry, min(redundant, key=_rank))
                 return True
-            if not (self._trim(entry, matches) or self._share(entry, matches)):
+            cut = self._cuts and (self._trim(entry, matches) or self._share(entry, matches))
+            if not cut:
                 self._matched[entry] = matches
                 return changed
             changed = True
@@ -247,7 +283,10 @@ class Sifter:
             if match.relation.kind == "other" and not is_noted(match.twin.chunk.text)
         ]
         for match in sorted(near, key=_rank)[:_VERSIONS]:
-            found = differences_of(*_read_alike(entry.view, match.twin.view))
+            key = entry.view, match.twin.view
+            if key not in self._found:
+                self._found[key] = differences_of(*_read_alike(*key))
+            found = self._found[key]
             if found.versions:
                 yield match, found
 
@@ -259,9 +298,12 @@ class Sifter:
             if found.conflict:
                 break
         if not versions:
+            self._flag_contained(entry, matches)
             return
         best, found = versions[-1] if versions[-1][1].conflict else versions[0]
         also = [match.twin.chunk.id for match, _ in versions if match is not best]
+        if found.conflict:
+            self._conflicts[entry] = best.twin
         self._flags[entry] = flagged(
             entry,
             best.twin,
@@ -269,7 +311,68 @@ class Sifter:
             score=best.score,
             threshold=self.settings.near_duplicate,
             also=also,
+            ageless=self.settings.versions == "latest" and self._age(entry, best.twin) is None,
         )
+
+    def _flag_contained(self, entry: Entry, matches: Sequence[_Match]) -> None:
+        """Flag a chunk that says all of a better-ranked one where it cannot be cut."""
+        whole = [match for match in matches if match.relation.kind == "repeat"]
+        whole = [match for match in whole if not match.relation.window]
+        if whole and not entry.trims:
+            best = min(whole, key=_rank)
+            self._flags[entry] = contained(entry, best.twin, score=best.score)
+
+    # -- versions -------------------------------------------------------------------------------
+
+    def _start_cutting(self) -> bool:
+        """Let texts be cut once the older versions are gone: nothing may lean on what goes."""
+        started, self._cuts = not self._cuts, True
+        return started
+
+    def _supersede(self) -> bool:
+        """In mode 'latest' leave out the older of two versions that conflict; whether any went."""
+        if self.settings.versions != "latest":
+            return False
+        before = len(self._alive())
+        held = {name for entry in self._alive() for name in self._leans_on(entry)}
+        for entry in self._alive():
+            for match, found in list(self._versions(entry, self._matched[entry])):
+                age = self._age(entry, match.twin) if found.conflict else None
+                if age is None or entry.dropped or match.twin.dropped:
+                    continue
+                old, new = (match.twin, entry) if age.first else (entry, match.twin)
+                # A text of over twice the length says other things too.
+                if old.chunk.id not in held and len(old.view.words) <= 2 * len(new.view.words):
+                    tokens = self._tokens(old.came_in)
+                    old.dropped = superseded(
+                        old, new, found, age, score=match.score, tokens=tokens
+                    )
+        return len(self._alive()) < before
+
+    def _age(self, entry: Entry, twin: Entry) -> Newer | None:
+        return newer(entry.chunk, twin.chunk, self.settings.version_key)
+
+    def _label(self) -> None:
+        """In mode 'label' put a line before each version that names the other one."""
+        for entry, twin in self._conflicts.items():
+            differs = cast("list[list[str]]", self._flags[entry].details["differs"])
+            self._label_one(entry, self._root(twin), differs)
+            self._label_one(self._root(twin), entry, [pair[::-1] for pair in differs])
+
+    def _label_one(self, entry: Entry, twin: Entry, differs: Sequence[Sequence[str]]) -> None:
+        text = entry.chunk.text
+        if is_noted(text) or not _can_be_cut(entry.chunk):
+            return
+        before = self._tokens(text)
+        cut(entry, [(0, len(text))], note=label_for(twin, differs))
+        tokens = before, self._tokens(entry.chunk.text)
+        self._labels[entry] = labelled(entry, twin, tokens=tokens)
+
+    def _leans_on(self, entry: Entry) -> set[str]:
+        """Ids of the kept chunks that hold what was taken out of an entry."""
+        names = [*entry.chunk.leans_on, *(trim.twin for trim in entry.trims)]
+        roots = {self._root(self._by_id[name]) for name in names if name in self._by_id}
+        return {root.chunk.id for root in roots if root is not entry and root.dropped is None}
 
     # -- twins ----------------------------------------------------------------------------------
 
@@ -284,11 +387,14 @@ class Sifter:
         if decision.twin is None:
             return decision
         twin = self._by_id[decision.twin]
-        root, also = self._root(twin), list[str]()
+        root, also, older = self._root(twin), list[str](), False
         while twin is not root and twin.dropped is not None and twin.dropped.twin is not None:
             also += also_in(twin.dropped)
+            older |= twin.dropped.code == "superseded"
             twin = self._by_id[twin.dropped.twin]
-        return passed_on(decision, root, also) if root.chunk.id != decision.twin else decision
+        if root.chunk.id == decision.twin:
+            return decision
+        return passed_on(decision, root, also, newer=older)
 
 
 def _rank(match: _Match) -> int:
