@@ -17,11 +17,29 @@ __all__ = ["COPIES", "CORE", "MONTHS", "Change"]
 
 Change = Callable[[str, random.Random], str | None]
 MONTHS = "|".join(calendar.month_name[1:])
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _NUMBER = "|".join((*_ONES, *_TENS[2:], "hundred", "thousand"))
 _SPELLED = rf"(?i:\b(?:(?:{_NUMBER})[ -](?:and )?)*(?:{_NUMBER}) \((\d+)\))(?= [a-z])"
 _UNITS = r"(?:business |calendar |consecutive )?(?:days|months|years|weeks|hours)\b"
@@ -155,7 +173,9 @@ def percent_style(text: str, _: random.Random) -> str | None:
     if words != text:
         return words
     return re.sub(
-        r"(?<![\w.,(])(\d{1,2})%", lambda found: f"{_spelled(int(found[1]))} percent ({found[1]}%)", text
+        r"(?<![\w.,(])(\d{1,2})%",
+        lambda found: f"{_spelled(int(found[1]))} percent ({found[1]}%)",
+        text,
     )
 
 

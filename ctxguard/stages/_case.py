@@ -23,8 +23,35 @@ _WORDS_OF_ONE_LETTER = frozenset(
 )
 """Articles, pronouns, prepositions and conjunctions of one letter, Latin and Cyrillic."""
 _FUNCTION_WORDS = frozenset(
-    "the and for not of to by on is be as at an if any all are was has its nor but our this "
-    "that with from".split()
+    [
+        "the",
+        "and",
+        "for",
+        "not",
+        "of",
+        "to",
+        "by",
+        "on",
+        "is",
+        "be",
+        "as",
+        "at",
+        "an",
+        "if",
+        "any",
+        "all",
+        "are",
+        "was",
+        "has",
+        "its",
+        "nor",
+        "but",
+        "our",
+        "this",
+        "that",
+        "with",
+        "from",
+    ]
 )
 """Short words that are no acronym."""
 _POSSESSIVE = re.compile(r"['\u2019][sS]?$")
@@ -58,16 +85,23 @@ def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
 def _case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
     """Whether two words with equal keys say different things because of their case."""
     one, other = left.raw(i), right.raw(j)
-    if one == other or is_figure(left.keys[i]):
-        return False
-    if one.lower() != other.lower() and one.isupper() == other.isupper():
-        return False  # different in typography: a ligature, wide digits
+    typographic = one.lower() != other.lower() and one.isupper() == other.isupper()
+    if one == other or is_figure(left.keys[i]) or typographic:
+        return False  # typographic: a ligature, wide digits
     letters = "".join(character for character in one if character.isalpha())
     has_digits = any(character.isdigit() for character in one)
     if (has_digits or _follows_number(left, i)) and _is_unit(letters):
         return True
     if restyled or _shouted(left, i) or _shouted(right, j):
         return False
+    return _word_case_matters(left, i, right, j)
+
+
+def _word_case_matters(left: Words, i: int, right: Words, j: int) -> bool:
+    """Whether the case of two words with equal keys matters where nothing around explains it."""
+    one, other = left.raw(i), right.raw(j)
+    letters = "".join(character for character in one if character.isalpha())
+    has_digits = any(character.isdigit() for character in one)
     one, other = _POSSESSIVE.sub("", one), _POSSESSIVE.sub("", other)
     if has_digits or not (_is_plain(one) and _is_plain(other)):
         return True  # a code: aB12
@@ -123,9 +157,10 @@ def _is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
     pairs = [(left.raw(i + place), right.raw(j + place)) for place in range(count)]
     long = [one == other for one, other in pairs if len(one) >= _LONG and one.isalpha()]
     changed = len(long) - sum(long)
-    if changed and (left.raw(0)[:1].islower() != right.raw(0)[:1].islower() or changed >= _LONG):
-        if left.text == left.text.lower() or right.text == right.text.lower():
-            return True
+    starts = left.raw(0)[:1].islower() != right.raw(0)[:1].islower()
+    lowered = left.text == left.text.lower() or right.text == right.text.lower()
+    if changed and lowered and (starts or changed >= _LONG):
+        return True
     return len(long) >= _LONG and 2 * sum(long) <= len(long)
 
 

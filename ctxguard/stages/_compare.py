@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ctxguard.stages._case import cased
-from ctxguard.stages._spelling import is_figure, is_respellable
+from ctxguard.stages._spelling import is_respellable
 from ctxguard.stages._view import CUTTING, TextView
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span

@@ -273,7 +273,8 @@ def _exchanged(
             gone.update(said[last][0])
             come.update(said[last][1])
             words = tuple(
-                (one[0], other[1]) for one, other in zip(segments[first], segments[last], strict=True)
+                (one[0], other[1])
+                for one, other in zip(segments[first], segments[last], strict=True)
             )
             if gone == come and max(end - start for start, end in words) <= _READING:
                 return (first, last), (words[0], words[1])

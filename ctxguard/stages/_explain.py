@@ -190,8 +190,7 @@ def flagged(
     twin: Entry,
     found: Differences,
     *,
-    score: float,
-    threshold: float,
+    measured: tuple[float, float],
     also: Sequence[str],
     ageless: bool = False,
 ) -> Decision:
@@ -201,8 +200,7 @@ def flagged(
         entry: the worse-ranked one.
         twin: the better-ranked one.
         found: how they differ.
-        score: of the two as candidates.
-        threshold: that made them candidates.
+        measured: the score, and the threshold that made the two candidates.
         also: ids of further versions.
         ageless: the newer one was asked for, and nothing tells which it is.
     """
@@ -234,8 +232,8 @@ def flagged(
         code="conflict" if facts else "different-wording",
         reason=f"{shown}: two versions of one text, both stay{why}",
         twin=twin.chunk.id,
-        score=score,
-        threshold=threshold,
+        score=measured[0],
+        threshold=measured[1],
         evidence=tuple(_quotes(entry, twin, facts)),
         details=details,
     )
@@ -254,7 +252,9 @@ def superseded(
         score: of the two as candidates.
         tokens: of the chunk as it came in.
     """
-    pairs = [(left.text if left else "", right.text if right else "") for left, right in _facts(found)]
+    pairs = [
+        (left.text if left else "", right.text if right else "") for left, right in _facts(found)
+    ]
     if older.rank < twin.rank:
         pairs = [(right, left) for left, right in pairs]
     where = name_of(twin.chunk)
@@ -294,7 +294,7 @@ def contained(entry: Entry, twin: Entry, *, score: float) -> Decision:
 
 
 def label_for(twin: Entry, differs: Sequence[Sequence[str]]) -> str:
-    """The line before a version that names the other one and the facts that differ, its own first."""
+    """The line before a version: the other one, and the facts that differ, its own first."""
     of = f" ({_short(twin.chunk.source)})" if twin.chunk.source else ""
     start = " ".join(twin.came_in.split()[:_FIRST_WORDS])
     facts = "; ".join(

@@ -14,15 +14,37 @@ from ctxguard.types import Chunk, JsonValue
 
 __all__ = ["Newer", "newer"]
 
-_KEYS = (
-    "version version_number revision effective_date effective valid_from date document_date "
-    "published published_at publication_date updated updated_at last_updated modified modified_at "
-    "last_modified last_modified_date timestamp created created_at creation_date year"
-).split()
+_KEYS = [
+    "version",
+    "version_number",
+    "revision",
+    "effective_date",
+    "effective",
+    "valid_from",
+    "date",
+    "document_date",
+    "published",
+    "published_at",
+    "publication_date",
+    "updated",
+    "updated_at",
+    "last_updated",
+    "modified",
+    "modified_at",
+    "last_modified",
+    "last_modified_date",
+    "timestamp",
+    "created",
+    "created_at",
+    "creation_date",
+    "year",
+]
 """Names that frameworks and people give it, those that speak of the content first."""
 _LONG = 200
 """Characters of a value that are read."""
-_VERSION = re.compile(r"(?:v|ver\.?|version|rev\.?|revision)?\s*(\d{1,9}(?:\.\d{1,9})*)", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(?:v|ver\.?|version|rev\.?|revision)?\s*(\d{1,9}(?:\.\d{1,9})*)", re.IGNORECASE
+)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}\S*")
 
 _When: TypeAlias = tuple[str, tuple[float, ...]]

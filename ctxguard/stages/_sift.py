@@ -6,66 +6,32 @@ run of the stage on its own output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast
+from collections.abc import Sequence
+from dataclasses import replace
 
-from ctxguard.stages._compare import Kin, Relation, alike, compare
-from ctxguard.stages._differences import Differences, differences_of
+from ctxguard.stages._compare import Kin, Relation, compare
 from ctxguard.stages._explain import (
     Redundant,
     Repeated,
     also_in,
-    contained,
     dropped,
     emptied,
-    flagged,
-    is_noted,
-    label_for,
-    labelled,
     note_for,
     passed_on,
-    superseded,
     trimmed,
 )
 from ctxguard.stages._pool import Entry, cut
-from ctxguard.stages._recency import Newer, newer
 from ctxguard.stages._shingles import candidates, containment
+from ctxguard.stages._versions import Match as _Match, Settings, Versions, can_be_cut, rank_of
 from ctxguard.stages._view import Shared, TextView
 from ctxguard.stages._windows import neighbours
 from ctxguard.text.analysis import Analyzer
 from ctxguard.types import Chunk, Decision, Span
 
-__all__ = ["Settings", "Sifter", "Versions"]
-
-Versions: TypeAlias = Literal["keep", "latest", "label"]
-"""What is done with versions that conflict."""
+__all__ = ["Sifter"]
 
 _TWINS = 8
 """Better-ranked chunks that one is compared with, those that share most first."""
-_VERSIONS = 3
-"""Better-ranked versions of a chunk that are looked at for what differs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The fields of Deduplicate."""
-
-    shingle: int
-    near_duplicate: float
-    min_overlap: int
-    share_boilerplate: bool
-    versions: Versions = "keep"
-    version_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A better-ranked entry and what it means for the one under judgement."""
-
-    twin: Entry
-    relation: Relation
-    score: float
 
 
 class Sifter:
@@ -82,10 +48,7 @@ class Sifter:
         self._by_id = {entry.chunk.id: entry for entry in self.entries}
         self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
         self._matched: dict[Entry, list[_Match]] = {}
-        self._flags: dict[Entry, Decision] = {}
-        self._conflicts: dict[Entry, Entry] = {}
-        self._labels: dict[Entry, Decision] = {}
-        self._found: dict[tuple[TextView, TextView], Differences] = {}
+        self._versions = Versions(settings, self._tokens, self._root)
         self._cuts = settings.versions != "latest"
 
     def run(self) -> None:
@@ -93,40 +56,22 @@ class Sifter:
         while self._pass() or self._supersede() or self._start_cutting():
             pass
         for entry in self._alive():
-            if entry not in self._flags:
-                self._flag(entry, self._matched[entry])
+            if entry not in self._versions.flags:
+                self._versions.flag(entry, self._matched[entry])
         if self.settings.versions == "label":
-            self._label()
+            self._versions.label()
 
     def kept(self) -> tuple[Chunk, ...]:
         """The chunks that stay, as they are now, with the ids of those that they are tied to."""
-        alive = self._alive()
-        places = {entry.chunk.id: entry.rank for entry in alive}
-        tied: dict[str, set[str]] = {name: set() for name in places}
-        pairs = [(one.chunk.id, self._root(twin).chunk.id) for one, twin in self._conflicts.items()]
-        pairs += [(own.chunk.id, other) for own in alive for other in own.chunk.conflicts]
-        for one, other in pairs:
-            if one in places and other in places and one != other:
-                tied[one].add(other)
-                tied[other].add(one)
-        return tuple(
-            replace(
-                entry.chunk,
-                conflicts=tuple(sorted(tied[entry.chunk.id], key=places.__getitem__)),
-                leans_on=tuple(sorted(self._leans_on(entry), key=places.__getitem__)),
-            )
-            for entry in alive
-        )
+        return tuple(self._versions.tied(self._alive(), self._leans_on))
 
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided, by the rank of its subject."""
         out: list[Decision] = []
         for entry in self.entries:
-            flag = self._flags.get(entry)
-            label = self._labels.get(entry)
-            made = [entry.dropped] if entry.dropped else [*entry.trims, flag, label]
-            made = [decision for decision in made if decision is not None]
-            out += [self._redirected(decision) for decision in made]
+            about = self._versions.flags.get(entry), self._versions.labels.get(entry)
+            made = [entry.dropped] if entry.dropped else [*entry.trims, *about]
+            out += [self._redirected(decision) for decision in made if decision is not None]
         return tuple(out)
 
     # -- a pass ---------------------------------------------------------------------------------
@@ -166,7 +111,7 @@ class Sifter:
             matches = [match for twin in self._roots(twins) if (match := self._match(entry, twin))]
             redundant = [match for match in matches if match.relation.kind in ("copy", "part")]
             if redundant:
-                self._drop(entry, min(redundant, key=_rank))
+                self._drop(entry, min(redundant, key=rank_of))
                 return True
             cut = self._cuts and (self._trim(entry, matches) or self._share(entry, matches))
             if not cut:
@@ -217,9 +162,9 @@ class Sifter:
     def _trim(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """Take out what the best-ranked twin that is repeated has too; whether it was worth it."""
         text = entry.chunk.text
-        if not _can_be_cut(entry.chunk):
+        if not can_be_cut(entry.chunk):
             return False
-        for match in sorted(matches, key=_rank):
+        for match in sorted(matches, key=rank_of):
             removed = match.relation.removed
             if removed is None or not self._is_worthwhile(text[slice(*removed)]):
                 continue
@@ -236,17 +181,17 @@ class Sifter:
     def _share(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """With `share_boilerplate`: leave only what differs from the best-ranked version."""
         text = entry.chunk.text
-        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk):
+        if not self.settings.share_boilerplate or not can_be_cut(entry.chunk):
             return False
         before = self._tokens(text)
-        for match, found in self._versions(entry, matches):
+        for match, found in self._versions.of(entry, matches):
             if not found.in_place:
                 continue  # It would lose the order of sentences.
             note, kept = note_for(match.twin.chunk), _complement(found.shared, text)
             shared = sum(self._tokens(text[slice(*span)]) for span in found.shared)
             saved = shared - self._tokens(note)
             if kept and saved >= self.settings.min_overlap and 2 * shared >= before:
-                self._flag(entry, matches)
+                self._versions.flag(entry, matches)
                 self._cut(entry, kept, match, "shared-text", note=note)
                 return True
         return False
@@ -268,111 +213,26 @@ class Sifter:
             trimmed(entry, match.twin, code, removed=removed, score=match.score, tokens=tokens)
         )
 
-    def _versions(
-        self, entry: Entry, matches: Sequence[_Match]
-    ) -> Iterator[tuple[_Match, Differences]]:
-        """The entries of which this one is another version, best-ranked first.
-
-        Not those whose shared text was taken out: a note stands there that no source ever said.
-        """
-        if is_noted(entry.chunk.text):
-            return
-        near = [
-            match
-            for match in matches
-            if match.relation.kind == "other" and not is_noted(match.twin.chunk.text)
-        ]
-        for match in sorted(near, key=_rank)[:_VERSIONS]:
-            key = entry.view, match.twin.view
-            if key not in self._found:
-                self._found[key] = differences_of(*_read_alike(*key))
-            found = self._found[key]
-            if found.versions:
-                yield match, found
-
-    def _flag(self, entry: Entry, matches: Sequence[_Match]) -> None:
-        """Flag the best-ranked version that conflicts, else the best-ranked with other words."""
-        versions: list[tuple[_Match, Differences]] = []
-        for match, found in self._versions(entry, matches):
-            versions.append((match, found))
-            if found.conflict:
-                break
-        if not versions:
-            self._flag_contained(entry, matches)
-            return
-        best, found = versions[-1] if versions[-1][1].conflict else versions[0]
-        also = [match.twin.chunk.id for match, _ in versions if match is not best]
-        if found.conflict:
-            self._conflicts[entry] = best.twin
-        self._flags[entry] = flagged(
-            entry,
-            best.twin,
-            found,
-            score=best.score,
-            threshold=self.settings.near_duplicate,
-            also=also,
-            ageless=self.settings.versions == "latest" and self._age(entry, best.twin) is None,
-        )
-
-    def _flag_contained(self, entry: Entry, matches: Sequence[_Match]) -> None:
-        """Flag a chunk that says all of a better-ranked one where it cannot be cut."""
-        whole = [match for match in matches if match.relation.kind == "repeat"]
-        whole = [match for match in whole if not match.relation.window]
-        if whole and not entry.trims:
-            best = min(whole, key=_rank)
-            self._flags[entry] = contained(entry, best.twin, score=best.score)
-
     # -- versions -------------------------------------------------------------------------------
+
+    def _supersede(self) -> bool:
+        """In mode 'latest' leave out older versions; whether any went."""
+        if self.settings.versions != "latest":
+            return False
+        alive = self._alive()
+        held = {root for entry in alive for root in self._leans_on(entry)}
+        return self._versions.supersede(alive, self._matched, held)
 
     def _start_cutting(self) -> bool:
         """Let texts be cut once the older versions are gone: nothing may lean on what goes."""
         started, self._cuts = not self._cuts, True
         return started
 
-    def _supersede(self) -> bool:
-        """In mode 'latest' leave out the older of two versions that conflict; whether any went."""
-        if self.settings.versions != "latest":
-            return False
-        before = len(self._alive())
-        held = {name for entry in self._alive() for name in self._leans_on(entry)}
-        for entry in self._alive():
-            for match, found in list(self._versions(entry, self._matched[entry])):
-                age = self._age(entry, match.twin) if found.conflict else None
-                if age is None or entry.dropped or match.twin.dropped:
-                    continue
-                old, new = (match.twin, entry) if age.first else (entry, match.twin)
-                # A text of over twice the length says other things too.
-                if old.chunk.id not in held and len(old.view.words) <= 2 * len(new.view.words):
-                    tokens = self._tokens(old.came_in)
-                    old.dropped = superseded(
-                        old, new, found, age, score=match.score, tokens=tokens
-                    )
-        return len(self._alive()) < before
-
-    def _age(self, entry: Entry, twin: Entry) -> Newer | None:
-        return newer(entry.chunk, twin.chunk, self.settings.version_key)
-
-    def _label(self) -> None:
-        """In mode 'label' put a line before each version that names the other one."""
-        for entry, twin in self._conflicts.items():
-            differs = cast("list[list[str]]", self._flags[entry].details["differs"])
-            self._label_one(entry, self._root(twin), differs)
-            self._label_one(self._root(twin), entry, [pair[::-1] for pair in differs])
-
-    def _label_one(self, entry: Entry, twin: Entry, differs: Sequence[Sequence[str]]) -> None:
-        text = entry.chunk.text
-        if is_noted(text) or not _can_be_cut(entry.chunk):
-            return
-        before = self._tokens(text)
-        cut(entry, [(0, len(text))], note=label_for(twin, differs))
-        tokens = before, self._tokens(entry.chunk.text)
-        self._labels[entry] = labelled(entry, twin, tokens=tokens)
-
-    def _leans_on(self, entry: Entry) -> set[str]:
-        """Ids of the kept chunks that hold what was taken out of an entry."""
+    def _leans_on(self, entry: Entry) -> set[Entry]:
+        """The entries that hold what was taken out of one."""
         names = [*entry.chunk.leans_on, *(trim.twin for trim in entry.trims)]
         roots = {self._root(self._by_id[name]) for name in names if name in self._by_id}
-        return {root.chunk.id for root in roots if root is not entry and root.dropped is None}
+        return {root for root in roots if root is not entry and root.dropped is None}
 
     # -- twins ----------------------------------------------------------------------------------
 
@@ -397,10 +257,6 @@ class Sifter:
         return passed_on(decision, root, also, newer=older)
 
 
-def _rank(match: _Match) -> int:
-    return match.twin.rank
-
-
 def _drop_code(entry: Entry, match: _Match) -> Redundant:
     if match.relation.kind == "part":
         return "subset"
@@ -409,21 +265,10 @@ def _drop_code(entry: Entry, match: _Match) -> Redundant:
     return "exact-duplicate" if same else "near-duplicate"
 
 
-def _read_alike(one: TextView, other: TextView) -> tuple[TextView, TextView]:
-    """Both views without what says nothing, and with one spelling for every figure."""
-    one, other = alike(one, other)
-    return one.meant, other.meant
-
-
 def _kin(one: Chunk, other: Chunk) -> Kin:
     if one.source != other.source:
         return "other"
     return "same" if one.source else "unknown"
-
-
-def _can_be_cut(chunk: Chunk) -> bool:
-    """Whether the framework's form of the chunk holds its text, so that both are cut alike."""
-    return not chunk.rendered or chunk.text in chunk.rendered
 
 
 def _rest(removed: Span, text: str) -> Span | None:

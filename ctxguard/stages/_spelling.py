@@ -30,9 +30,53 @@ _APART = re.compile(r"\d\s+\d")
 """Digits with a space between: `1 000` may be one number or two."""
 _WRITTEN = frozenset({"number", "quantity", "duration", "amount", "percentage"})
 _OTHER = frozenset(
-    "percent per cent pct dollars dollar cents euros euro pounds million billion thousand hundred "
-    "and the of day days month months year years week weeks hour hours calendar not us u s usd "
-    "basis points point am pm a p m is are have will".split()
+    [
+        "percent",
+        "per",
+        "cent",
+        "pct",
+        "dollars",
+        "dollar",
+        "cents",
+        "euros",
+        "euro",
+        "pounds",
+        "million",
+        "billion",
+        "thousand",
+        "hundred",
+        "and",
+        "the",
+        "of",
+        "day",
+        "days",
+        "month",
+        "months",
+        "year",
+        "years",
+        "week",
+        "weeks",
+        "hour",
+        "hours",
+        "calendar",
+        "not",
+        "us",
+        "u",
+        "s",
+        "usd",
+        "basis",
+        "points",
+        "point",
+        "am",
+        "pm",
+        "a",
+        "p",
+        "m",
+        "is",
+        "are",
+        "have",
+        "will",
+    ]
 )
 """Words inside a figure or a contraction that begin none."""
 

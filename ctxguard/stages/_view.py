@@ -190,7 +190,7 @@ class TextView:
 
     @cached_property
     def bare(self) -> TextView:
-        """This view without the numbers of lists, sections and pages; itself where there are none."""
+        """This view without the numbers of lists, sections and pages; itself without any."""
         return self._with(without_asides(self.words))
 
     @cached_property

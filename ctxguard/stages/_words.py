@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ctxguard.stages._asides import asides_of
 from ctxguard.stages._symbols import DASHES, INVISIBLE, SYMBOL, material_symbol
-from ctxguard.text.facts import figures_at
 from ctxguard.types import Span
 
 __all__ = ["UNSPACED", "Words", "split_joints", "without_asides", "words_of"]
@@ -58,45 +58,6 @@ _KEY = str.maketrans(
 )
 _JOINT = re.compile(r"[-\u2010][ \t]*\r?\n[ \t]*")
 _EMPHASIS = re.compile(r"[*_]+(?=['\u2019])")
-
-# A list's numbers, and page numbers on a line of their own. "v. Smith" and "J. Smith" are neither.
-_NUMBERING = re.compile(
-    r"^[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\))(?=[ \t]+\S)", re.MULTILINE
-)
-_BEFORE_ITEM = re.compile(
-    r"""(?: \A | \n[ \t]*\r?\n | [.;:,!?\u3002\uff1b][ \t]*\r?\n | \b(?:and|or)[ \t]*\r?\n
-    | (?:\A|\n)[ \t]*\(?\w{1,5}\)[^\n]*\n ) \Z""",
-    re.VERBOSE,
-)
-"""What stands before an item's line: nothing, a blank line, an end, another item. In "thirty⏎(30)
-days" nothing of the kind does."""
-_LINE = 200
-"""Characters before a number that are looked at."""
-_PAGE = r"""(?: (?:page|seite|página|pagina|pagine|стр\.?|страница|p\.) [ \t]* \d{1,4}
-        (?: [ \t]* (?:of|von|de|di|из|/) [ \t]* \d{1,4} )?
-      | [-\u2013\u2014] [ \t] \d{1,4} [ \t] [-\u2013\u2014] )"""
-_SECRET = r"(?: (?:(?:strictly|highly|private[ ](?:and|&))[ ])? confidential )"
-_PAGE_LINE = re.compile(
-    rf"""^[ \t]* [\[|(*]* [ \t]*
-    (?: {_PAGE} (?: [ \t]* [-|\u2013\u2014\u00b7]? [ \t]* {_SECRET} )?
-      | {_SECRET} [.!]? (?: [ \t]* [-|\u2013\u2014\u00b7]? [ \t]* {_PAGE} )? )
-    [ \t]* [\])|*]* [ \t]*$""",
-    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
-)
-"""What a page's header or footer says on a line of its own, not what the text says."""
-_LABEL = re.compile(
-    r"""\A [\s*_\#>\u2022-]*
-    (?: (?:(?i:section|sec\.|article|art\.|clause|paragraph)(?<![A-Z]{3})|§+) [ \t]*
-        (?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}\b) (?:\([a-z0-9]{1,4}\))*
-      | (?P<number> \d{1,3}(?:\.\d{1,3})+ ) )
-    [.):]? (?= [\s*_]+ ["'\u201c(*_]* [A-Z] )
-    (?P<title> [\s*_]+ [A-Z][\w'-]* (?:[ \t]+ (?:of|and|or|the|to|for|in|by|&|[A-Z][\w'-]*) ){0,6}
-        [*_]* (?: [.:] (?=[\s*_]) | [ \t]* (?=\n) | [ \t]+ [\u2013\u2014-] (?=\s) ) )?""",
-    re.VERBOSE,
-)
-"""The number, and the title, of the section that a text begins."""
-_LABELLED = 60
-"""Characters that a text has below its title; a label over a line or two says what they are of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +120,8 @@ def words_of(text: str) -> Words:
 
 
 def without_asides(words: Words) -> Words:
-    """Words without the numbers of lists and pages, which are kept as `asides`."""
-    places = sorted(_asides(words.text))
+    """Words without the numbers of lists, sections and pages, which are kept as `asides`."""
+    places = asides_of(words.text)
     return _without(places, words) if places else words
 
 
@@ -214,38 +175,6 @@ def _join_lines(text: str, keys: Sequence[str], spans: Sequence[Span]) -> Words:
             new_keys += [_key(text[start : match.start()]), _key(text[match.end() : end])]
             new_spans += [(start, match.start()), (match.end(), end)]
     return Words(text=text, keys=new_keys, spans=new_spans, joints=joints)
-
-
-def _asides(text: str) -> Iterator[Span]:
-    """Lines of pages, the number of the section, and numbers of lists: in brackets or two in a row
-    (1. 2.), no lone 5. May."""
-    for match in _PAGE_LINE.finditer(text):
-        yield match.span()
-    yield from _section_label(text)
-    numbers: list[tuple[int, Span]] = []
-    for match in _NUMBERING.finditer(text):
-        if match[1] is not None:
-            numbers.append((int(match[1]), match.span()))
-        elif _BEFORE_ITEM.search(text[max(0, match.start() - _LINE) : match.start()]):
-            yield match.span()
-    for place, (number, span) in enumerate(numbers):
-        before = [other for other, _ in numbers[max(0, place - 1) : place]]
-        after = [other for other, _ in numbers[place + 1 : place + 2]]
-        if before == [number - 1] or after == [number + 1]:
-            yield span
-
-
-def _section_label(text: str) -> Iterator[Span]:
-    """The number before the first sentence, `12.3` or `Section 12.3`, with its title."""
-    label = _LABEL.match(text)
-    if label is None:
-        return
-    if label["number"]:
-        measured = next(figures_at(text, [label.span("number")]), None)
-        if measured and measured.end > label.end("number"):
-            return  # 12.3 Million
-    titled = label["title"] and len(text) - label.end() >= _LABELLED
-    yield label.start(), label.end() if titled or not label["title"] else label.start("title")
 
 
 def _without(asides: Sequence[Span], words: Words) -> Words:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages._sift import Settings, Sifter, Versions
+from ctxguard.stages._sift import Sifter
+from ctxguard.stages._versions import Mode, Settings
 from ctxguard.types import Context, StageResult
 
 __all__ = ["Deduplicate"]
@@ -39,7 +40,7 @@ class Deduplicate:
     chunk that holds the rest. Saves most where long clauses differ in one sentence; a reader of
     the trimmed chunk alone then misses the rest."""
 
-    versions: Versions = "keep"
+    versions: Mode = "keep"
     """What is done with versions that conflict in a fact:
 
     - 'keep': all stay, and are flagged.
@@ -67,7 +68,7 @@ class Deduplicate:
                 "Deduplicate.share_boilerplate: expected True or False, "
                 f"got {self.share_boilerplate!r}"
             )
-        if self.versions not in get_args(Versions):
+        if self.versions not in get_args(Mode):
             raise PolicyError(
                 f"Deduplicate.versions: expected 'keep', 'latest' or 'label', got {self.versions!r}"
             )

@@ -26,7 +26,7 @@ _RESTATED: frozenset[FactKind] = frozenset(
 )
 _LITERAL: frozenset[FactKind] = frozenset({"identifier", "version"})
 _CODES = frozenset(map(str.lower, CURRENCY_CODES))
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
 def begins_figure(key: str) -> bool:
