@@ -115,19 +115,22 @@ def _shouted_runs(left: Words, i: int, right: Words, j: int, count: int) -> Iter
 
     A run is a matter of style when a word of it is no acronym: a long one, or a function word.
     """
-    run: list[int] = []
-    for place in range(count + 1):
-        one = left.raw(i + place) if place < count else "end"
-        other = right.raw(j + place) if place < count else "end"
-        if one.isupper() != other.isupper() and one.upper() == other.upper():
-            run.append(place)
-            continue
-        if run and one.upper() == one and other.upper() == other:
-            continue  # FSL AND AFSL MAY: what was in capitals before, and figures
-        keys = [left.keys[i + found] for found in run]
-        if any(key in _FUNCTION_WORDS or (len(key) >= _LONG and key.isalpha()) for key in keys):
-            yield from run
-        run = []
+    for loud, first, quiet, other in ((left, i, right, j), (right, j, left, i)):
+        run: list[int] = []
+        for place in range(count + 1):
+            word = loud.raw(first + place) if place < count else "end"
+            twin = quiet.raw(other + place) if place < count else "end"
+            if word.isupper() and not twin.isupper() and word == twin.upper():
+                run.append(place)
+            elif not (run and word.upper() == word == twin):  # FSL AND AFSL MAY, SECTION 3.5 OF
+                keys = [loud.keys[first + found] for found in run]
+                if any(map(_is_no_acronym, keys)):
+                    yield from run
+                run = []
+
+
+def _is_no_acronym(key: str) -> bool:
+    return key in _FUNCTION_WORDS or (len(key) >= _LONG and key.isalpha())
 
 
 def _short_case_matters(words: Words, index: int, one: str, other: str) -> bool:

@@ -99,9 +99,9 @@ def _money(passage: Passage, start: int, _end: int) -> Found | None:
 
 
 def _reference(passage: Passage, start: int, end: int) -> Found | None:
-    """A reference to a numbered part; to a lettered one it is written in one way only."""
+    """A reference to a numbered part. That to a lettered one is read by its letter case."""
     found = read_reference(passage.text, start, end)
-    return found if found and any(map(str.isdigit, found.value)) else None
+    return found if found and found.value.partition(" ")[2][:1].isdigit() else None
 
 
 def _month(passage: Passage, start: int, _end: int) -> Found | None:
