@@ -155,7 +155,10 @@ VERSIONS: dict[str, tuple[str, str]] = {
     "amount in words": ("It costs one million dollars.", "It costs two million dollars."),
     "ambiguous date": ("It starts on 05/08/2014 at noon.", "It starts on 08/05/2014 at noon."),
     "date of unknown order": ("It starts on May 8, 2014.", "It starts on 05/08/2014."),
-    "spelled date": ("It starts on the 8th day of May 2014.", "It starts on the 18th day of May 2014."),
+    "spelled date": (
+        "It starts on the 8th day of May 2014.",
+        "It starts on the 18th day of May 2014.",
+    ),
     "month of a date": ("It starts on May 8, 2014.", "It starts on 8 June 2014."),
     "sign of a section": ("See § 4.2 for this.", "See Section 4.3 for this."),
     "paragraph of a section": ("See Section 4.2(a) for this.", "See Sec. 4.2(b) for this."),
