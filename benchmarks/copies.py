@@ -219,7 +219,7 @@ def and_sign(text: str, _: random.Random) -> str | None:
 def contractions(text: str, _: random.Random) -> str | None:
     """'does not' as "doesn't", 'cannot' as "can't"."""
     text = re.sub(r"\b(does|do|is|are|has|have|was|were|would|should) not\b", r"\1n't", text)
-    return text.replace("cannot", "can't").replace("will not", "won't")
+    return text.replace("cannot", "can't").replace("will not ", "won't ")
 
 
 # -- around and cut -------------------------------------------------------------------------------

@@ -85,9 +85,12 @@ def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
 def _case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
     """Whether two words with equal keys say different things because of their case."""
     one, other = left.raw(i), right.raw(j)
-    typographic = one.lower() != other.lower() and one.isupper() == other.isupper()
-    if one == other or is_figure(left.keys[i]) or typographic:
-        return False  # typographic: a ligature, wide digits
+    if one == other or is_figure(left.keys[i]):
+        return False
+    # Other letters for the same word: a ligature, wide digits, "Sec." for "Section".
+    plain = one.isascii() and other.isascii()
+    if one.lower() != other.lower() and (plain or one.isupper() == other.isupper()):
+        return False
     letters = "".join(character for character in one if character.isalpha())
     has_digits = any(character.isdigit() for character in one)
     if (has_digits or _follows_number(left, i)) and _is_unit(letters):
@@ -162,7 +165,7 @@ def _is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
     changed = len(long) - sum(long)
     starts = left.raw(0)[:1].islower() != right.raw(0)[:1].islower()
     lowered = left.text == left.text.lower() or right.text == right.text.lower()
-    if changed and lowered and (starts or changed >= _LONG):
+    if lowered and (starts or changed >= _LONG):
         return True
     return len(long) >= _LONG and 2 * sum(long) <= len(long)
 

@@ -7,6 +7,7 @@ invoiced.`, and `Gold plan: 6 dollars` is none of `Gold plan: 5 dollars. Silver 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -22,6 +23,10 @@ __all__ = ["Kin", "Relation", "alike", "compare"]
 Kin: TypeAlias = Literal["same", "unknown", "other"]
 """Whether two chunks come from one source; 'unknown' when both sources are blank."""
 
+_ENDINGS = frozenset(
+    ["s", "es", "d", "ed", "ing", "ly", "r", "er", "or", "e", "ee", "y", "al", "n", "en"]
+)
+"""Letters without which a word is one of its own: Product, License."""
 _TRIES = 8
 """Places that are tried when a text stands in another more than once."""
 
@@ -44,8 +49,6 @@ class Relation:
     """Whether the repeat is the overlap of two neighbouring windows of one text."""
     unnumbered: bool = False
     """Whether it holds only when the numbers of lists, sections and pages are left aside."""
-    respelled: bool = False
-    """Whether it holds only when figures are compared by value: 30 days, thirty days."""
 
 
 def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
@@ -61,20 +64,31 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     kind = _redundant(worse, better)
     if kind is not None:
         return Relation(kind=kind)
-    bare, other = alike(worse, better, aside=True)
-    if (bare is not worse or other is not better) and (kind := _redundant(bare, other)):
-        return Relation(kind=kind, unnumbered=bool(bare.words.asides or other.words.asides))
-    meant, said = bare, other
-    if _may_be_part(bare, other) or _may_be_part(other, bare):
-        meant, said = bare.meant, other.meant
-    respelled = meant is not bare or said is not other
-    if respelled and (kind := _redundant(meant, said)):
-        unnumbered = bool(meant.words.asides or said.words.asides)
-        return Relation(kind=kind, unnumbered=unnumbered, respelled=True)
+    for one, other in _readings(worse, better):
+        if kind := _redundant(one, other):
+            unnumbered = bool(one.words.asides or other.words.asides)
+            return Relation(kind=kind, unnumbered=unnumbered)
     if kin != "other" and (window := neighbours(worse, better)):
         return Relation(kind="repeat", removed=window.removed, window=True)
-    longer = _longer(worse, better) or (_longer(meant, said) if respelled else None)
-    return longer or Relation(kind="other")
+    for one, other in ((worse, better), *_readings(worse, better)):
+        if longer := _longer(one, other):
+            return longer
+    return Relation(kind="other")
+
+
+def _readings(worse: TextView, better: TextView) -> Iterator[tuple[TextView, TextView]]:
+    """Both texts without what stands beside them, and with one spelling for every figure."""
+    shown = alike(worse, better)
+    bare = alike(worse, better, aside=True)
+    changed = bare[0] is not worse or bare[1] is not better
+    if changed:
+        yield bare
+    if not (_may_be_part(*bare) or _may_be_part(bare[1], bare[0])):
+        return
+    # Numbers of a list that one text has on lines of their own may stand in a line in the other.
+    for one, other in dict.fromkeys((shown, bare)):
+        if one.meant is not one or other.meant is not other:
+            yield one.meant, other.meant
 
 
 def alike(worse: TextView, better: TextView, *, aside: bool = False) -> tuple[TextView, TextView]:
@@ -159,6 +173,8 @@ def _occurrences(needle: bytes, hay: bytes) -> Iterator[int]:
 def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, last: bool) -> bool:
     """Whether the part's first or last word is a piece of the whole's at the same place."""
     keys, others = part.words.keys, whole.words.keys
+    if last and not _is_cut_off(part, whole, place + len(keys) - first - last):
+        return False
     if first:
         whole_word = others[place - 1] if place else ""
         if not (_is_piece(keys[0], whole_word) and whole_word.endswith(keys[0])):
@@ -168,7 +184,27 @@ def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, la
         whole_word = others[end] if end < len(others) else ""
         if not (_is_piece(keys[-1], whole_word) and whole_word.startswith(keys[-1])):
             return False
-    return (not first or part.is_cut_before) and (not last or part.may_be_cut_after)
+    return not first or part.is_cut_before
+
+
+def _is_cut_off(part: TextView, whole: TextView, end: int) -> bool:
+    """Whether the part may end inside the whole's word at a place.
+
+    Where the whole's sentence ends with that word too, `Product` may be no piece of `Products`.
+    """
+    if part.text[part.words.spans[-1][1] :].strip(" \t\r\n.\u2026-"):
+        return False
+    word = whole.words.keys[end] if end < len(whole.words) else ""
+    goes_on = end + 1 < len(whole.words) and not whole.is_break(end + 1)
+    if not goes_on and word.removeprefix(part.words.keys[-1]) in _ENDINGS:
+        return False
+    return part.may_be_cut_after or _loses_more(part, whole, end)
+
+
+def _loses_more(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a long part lacks an end mark, and whole sentences or lines after this place."""
+    end = whole.breaks[min(bisect_right(whole.breaks, place), len(whole.breaks) - 1)]
+    return len(part.words) >= CUTTING and part.is_open and end < len(whole.words)
 
 
 def _is_piece(piece: str, word: str) -> bool:
@@ -207,7 +243,9 @@ def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
         return not _splits_list(whole, place)
     # Where the whole has its full stop, a copy that was not cut would have it too.
     stops = part.may_be_cut_after and whole.is_closed_after(place - 1)
-    return stops or part.is_cut_after or _ends_alike(part, whole, place)
+    if stops or part.is_cut_after or _loses_more(part, whole, place):
+        return True
+    return _ends_alike(part, whole, place)
 
 
 def _ends_alike(part: TextView, whole: TextView, place: int) -> bool:

@@ -143,7 +143,8 @@ def _figures(words: Words) -> Iterator[tuple[int, tuple[str, int]]]:
         if kind == "date" and _ORDINAL_DAY.match(written) and first > done:
             first -= words.keys[first - 1] == "the"  # "on the 8th of May", "on May 8"
         # A year is a number of its own kind only because nothing else is known of it.
-        yield first, (f"{'number' if kind == 'year' else kind} {value}", past)
+        name = "number" if kind == "year" else kind
+        yield first, (value if kind == "reference" else f"{name} {value}", past)
         done = past
 
 

@@ -195,6 +195,14 @@ VERSIONS: dict[str, tuple[str, str]] = {
     "exclusive": ("He has an exclusive licence.", "He has a non-exclusive licence."),
     "exception taken out": ("All items, except glass, are covered.", "All items are covered."),
     "softer": ("The buyer shall inspect it.", "The buyer should inspect it."),
+    "plural at the end": (
+        "The licence covers voicetones and premium videos (together the video Products)",
+        "The licence covers voicetones and premium videos (together the video Product)",
+    ),
+    "plural at the open end": (
+        "The licence covers all voicetones, videos and pictures that are part of the Products",
+        "The licence covers all voicetones, videos and pictures that are part of the Product",
+    ),
     "lone surrogate": ("The code is \ud800 as sent.", "The code is \ud801 as sent."),
 }
 """Name -> two versions that differ in one thing that matters."""

@@ -44,7 +44,8 @@ def figures_at(text: str, words: Iterable[Span]) -> Iterator[Found]:
 
     Returns:
         Facts whose value is the same for every spelling. What is ambiguous, and codes, which are
-        compared letter by letter, are left out. "five percent (5%)" is one figure.
+        compared letter by letter, are left out. "five percent (5%)" is one figure. Of a reference
+        ("Sec. 4.2") it is the first word that has several spellings, and that is read.
     """
     passage = Passage(text)
     last: Found | None = None
@@ -84,8 +85,7 @@ def _read(passage: Passage, start: int, end: int) -> Found | None:
     if first in CURRENCY_SIGNS:
         return passage.figures.money(start)
     if first == "§":
-        label = read_label(text, end)
-        return Found("reference", f"section {label[0]}", start, label[1]) if label else None
+        return Found("reference", "section", start, end) if read_label(text, end) else None
     lower = text[start:end].lower()
     if text[end : end + 1] in tuple("$€£") or (lower[:3] in _CODES and lower not in _CODES):
         return passage.figures.money(start)  # "US$ 5", "USD5"
@@ -99,9 +99,9 @@ def _money(passage: Passage, start: int, _end: int) -> Found | None:
 
 
 def _reference(passage: Passage, start: int, end: int) -> Found | None:
-    """A reference to a numbered part. That to a lettered one is read by its letter case."""
+    """The head of a reference, by its name: what it refers to stands there in one spelling."""
     found = read_reference(passage.text, start, end)
-    return found if found and found.value.partition(" ")[2][:1].isdigit() else None
+    return found and Found("reference", found.value.partition(" ")[0], start, end)
 
 
 def _month(passage: Passage, start: int, _end: int) -> Found | None:
