@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from ctxguard.stages._spelling import is_figure
 from ctxguard.stages._words import Words
 
-__all__ = ["case_matters", "is_restyled"]
+__all__ = ["cased"]
 
 _LONG = 4
 """From this many letters on, a word's case is style. Shorter ones may be acronyms: US, IT, WHO."""
@@ -20,36 +22,118 @@ _WORDS_OF_ONE_LETTER = frozenset(
     "aeioy\u0430\u0432\u0438\u043a\u043e\u0441\u0443\u044f\u00e0\u00e9\u00e8\u00f3"
 )
 """Articles, pronouns, prepositions and conjunctions of one letter, Latin and Cyrillic."""
+_FUNCTION_WORDS = frozenset(
+    [
+        "the",
+        "and",
+        "for",
+        "not",
+        "of",
+        "to",
+        "by",
+        "on",
+        "is",
+        "be",
+        "as",
+        "at",
+        "an",
+        "if",
+        "any",
+        "all",
+        "are",
+        "was",
+        "has",
+        "its",
+        "nor",
+        "but",
+        "our",
+        "this",
+        "that",
+        "with",
+        "from",
+    ]
+)
+"""Short words that are no acronym."""
+_POSSESSIVE = re.compile(r"['\u2019][sS]?$")
 _GLUE = frozenset("/\\_@#=&$")
 """Characters that bind words to a path, an address or a name in a program."""
 _WINDOW = 60
 """Characters around a word that tell a line in capitals from an acronym."""
 
 
-def case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
-    """Whether two words with equal keys say different things because of their case.
+def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
+    """For each of two runs of equal words whether they say different things because of their case.
 
     Args:
-        left: one text's words, `i` the word's index in it.
+        left: one text's words; the run starts at `i`.
         i: see `left`.
-        right: the other text's words, `j` the word's index in it.
+        right: the other text's words; the run starts at `j`.
         j: see `right`.
-        restyled: all words changed case, see `is_restyled`.
+        count: words of the runs.
     """
+    restyled = _is_restyled(left, i, right, j, count)
+    differs = [
+        _case_matters(left, i + place, right, j + place, restyled=restyled)
+        for place in range(count)
+    ]
+    if not any(differs):
+        return differs
+    shouted = set(_shouted_runs(left, i, right, j, count))
+    return [differ and place not in shouted for place, differ in enumerate(differs)]
+
+
+def _case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
+    """Whether two words with equal keys say different things because of their case."""
     one, other = left.raw(i), right.raw(j)
-    if one == other or (one.lower() != other.lower() and one.isupper() == other.isupper()):
-        return False  # equal, or different in typography: a ligature, wide digits
+    if one == other or is_figure(left.keys[i]):
+        return False
+    # Other letters for the same word: a ligature, wide digits, "Sec." for "Section".
+    plain = one.isascii() and other.isascii()
+    if one.lower() != other.lower() and (plain or one.isupper() == other.isupper()):
+        return False
     letters = "".join(character for character in one if character.isalpha())
     has_digits = any(character.isdigit() for character in one)
     if (has_digits or _follows_number(left, i)) and _is_unit(letters):
         return True
     if restyled or _shouted(left, i) or _shouted(right, j):
         return False
+    return _word_case_matters(left, i, right, j)
+
+
+def _word_case_matters(left: Words, i: int, right: Words, j: int) -> bool:
+    """Whether the case of two words with equal keys matters where nothing around explains it."""
+    one, other = left.raw(i), right.raw(j)
+    letters = "".join(character for character in one if character.isalpha())
+    has_digits = any(character.isdigit() for character in one)
+    one, other = _POSSESSIVE.sub("", one), _POSSESSIVE.sub("", other)
     if has_digits or not (_is_plain(one) and _is_plain(other)):
         return True  # a code: aB12
     if len(letters) >= _LONG:
         return _in_code(left, i) or _in_code(right, j)
     return _short_case_matters(left, i, one, other)
+
+
+def _shouted_runs(left: Words, i: int, right: Words, j: int, count: int) -> Iterator[int]:
+    """Places in runs of capitals that the other text does not have, as in "THE TERM OF this".
+
+    A run is a matter of style when a word of it is no acronym: a long one, or a function word.
+    """
+    for loud, first, quiet, other in ((left, i, right, j), (right, j, left, i)):
+        run: list[int] = []
+        for place in range(count + 1):
+            word = loud.raw(first + place) if place < count else "end"
+            twin = quiet.raw(other + place) if place < count else "end"
+            if word.isupper() and not twin.isupper() and word == twin.upper():
+                run.append(place)
+            elif not (run and word.upper() == word == twin):  # FSL AND AFSL MAY, SECTION 3.5 OF
+                keys = [loud.keys[first + found] for found in run]
+                if any(map(_is_no_acronym, keys)):
+                    yield from run
+                run = []
+
+
+def _is_no_acronym(key: str) -> bool:
+    return key in _FUNCTION_WORDS or (len(key) >= _LONG and key.isalpha())
 
 
 def _short_case_matters(words: Words, index: int, one: str, other: str) -> bool:
@@ -66,7 +150,7 @@ def _is_unit(letters: str) -> bool:
     return _UNIT.fullmatch(unit) is not None and unit not in _NO_UNIT
 
 
-def is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
+def _is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
     """Whether one of two runs of words is the other in lower case or in title case.
 
     Args:
@@ -76,15 +160,13 @@ def is_restyled(left: Words, i: int, right: Words, j: int, count: int) -> bool:
         j: see `right`.
         count: words of the runs.
     """
-    if not count:
-        return False
-    first, other = left.raw(0)[:1], right.raw(0)[:1]
-    if first.islower() != other.islower():
-        lowered = (left if first.islower() else right).text
-        if lowered == lowered.lower():
-            return True
     pairs = [(left.raw(i + place), right.raw(j + place)) for place in range(count)]
     long = [one == other for one, other in pairs if len(one) >= _LONG and one.isalpha()]
+    changed = len(long) - sum(long)
+    starts = left.raw(0)[:1].islower() != right.raw(0)[:1].islower()
+    lowered = left.text == left.text.lower() or right.text == right.text.lower()
+    if lowered and (starts or changed >= _LONG):
+        return True
     return len(long) >= _LONG and 2 * sum(long) <= len(long)
 
 

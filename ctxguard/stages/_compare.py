@@ -7,20 +7,26 @@ invoiced.`, and `Gold plan: 6 dollars` is none of `Gold plan: 5 dollars. Silver 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ctxguard.stages._case import case_matters, is_restyled
+from ctxguard.stages._case import cased
+from ctxguard.stages._spelling import is_respellable
 from ctxguard.stages._view import CUTTING, TextView
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span
 
-__all__ = ["Kin", "Relation", "compare"]
+__all__ = ["Kin", "Relation", "alike", "compare"]
 
 Kin: TypeAlias = Literal["same", "unknown", "other"]
 """Whether two chunks come from one source; 'unknown' when both sources are blank."""
 
+_ENDINGS = frozenset(
+    ["s", "es", "d", "ed", "ing", "ly", "r", "er", "or", "e", "ee", "y", "al", "n", "en"]
+)
+"""Letters without which a word is one of its own: Product, License."""
 _TRIES = 8
 """Places that are tried when a text stands in another more than once."""
 
@@ -42,7 +48,7 @@ class Relation:
     window: bool = False
     """Whether the repeat is the overlap of two neighbouring windows of one text."""
     unnumbered: bool = False
-    """Whether it holds only when the numbers of lists and pages are left aside."""
+    """Whether it holds only when the numbers of lists, sections and pages are left aside."""
 
 
 def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
@@ -58,13 +64,53 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     kind = _redundant(worse, better)
     if kind is not None:
         return Relation(kind=kind)
-    if worse.bare is not worse or better.bare is not better:
-        kind = _redundant(worse.bare, better.bare)
-        if kind is not None:
-            return Relation(kind=kind, unnumbered=True)
+    for one, other in _readings(worse, better):
+        if kind := _redundant(one, other):
+            unnumbered = bool(one.words.asides or other.words.asides)
+            return Relation(kind=kind, unnumbered=unnumbered)
     if kin != "other" and (window := neighbours(worse, better)):
         return Relation(kind="repeat", removed=window.removed, window=True)
-    return _longer(worse, better) or Relation(kind="other")
+    for one, other in ((worse, better), *_readings(worse, better)):
+        if longer := _longer(one, other):
+            return longer
+    return Relation(kind="other")
+
+
+def _readings(worse: TextView, better: TextView) -> Iterator[tuple[TextView, TextView]]:
+    """Both texts without what stands beside them, and with one spelling for every figure."""
+    shown = alike(worse, better)
+    bare = alike(worse, better, aside=True)
+    changed = bare[0] is not worse or bare[1] is not better
+    if changed:
+        yield bare
+    if not (_may_be_part(*bare) or _may_be_part(bare[1], bare[0])):
+        return
+    # Numbers of a list that one text has on lines of their own may stand in a line in the other.
+    for one, other in dict.fromkeys((shown, bare)):
+        if one.meant is not one or other.meant is not other:
+            yield one.meant, other.meant
+
+
+def alike(worse: TextView, better: TextView, *, aside: bool = False) -> tuple[TextView, TextView]:
+    """Both views without what only one of them has and what says nothing: HTML, numbers of pages.
+
+    Args:
+        worse: one of the views.
+        better: the other.
+        aside: leave numbers of lists, sections and pages aside even where both have some.
+    """
+    if (worse.shown is worse) != (better.shown is better):
+        worse, better = worse.shown, better.shown
+    if aside or (worse.bare is worse) != (better.bare is better):
+        worse, better = worse.bare, better.bare
+    return worse, better
+
+
+def _may_be_part(part: TextView, whole: TextView) -> bool:
+    """Whether all words of a text but those at its ends are the other's, or may be spelled so."""
+    rest = part.known - whole.known
+    ends = {*part.words.keys[:1], *part.words.keys[-1:]}
+    return all(key in ends or is_respellable(key) for key in rest)
 
 
 def _redundant(worse: TextView, better: TextView) -> Literal["copy", "part"] | None:
@@ -127,6 +173,8 @@ def _occurrences(needle: bytes, hay: bytes) -> Iterator[int]:
 def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, last: bool) -> bool:
     """Whether the part's first or last word is a piece of the whole's at the same place."""
     keys, others = part.words.keys, whole.words.keys
+    if last and not _is_cut_off(part, whole, place + len(keys) - first - last):
+        return False
     if first:
         whole_word = others[place - 1] if place else ""
         if not (_is_piece(keys[0], whole_word) and whole_word.endswith(keys[0])):
@@ -136,7 +184,27 @@ def _is_cut_word(part: TextView, whole: TextView, place: int, *, first: bool, la
         whole_word = others[end] if end < len(others) else ""
         if not (_is_piece(keys[-1], whole_word) and whole_word.startswith(keys[-1])):
             return False
-    return (not first or part.is_cut_before) and (not last or part.may_be_cut_after)
+    return not first or part.is_cut_before
+
+
+def _is_cut_off(part: TextView, whole: TextView, end: int) -> bool:
+    """Whether the part may end inside the whole's word at a place.
+
+    Where the whole's sentence ends with that word too, `Product` may be no piece of `Products`.
+    """
+    if part.text[part.words.spans[-1][1] :].strip(" \t\r\n.\u2026-"):
+        return False
+    word = whole.words.keys[end] if end < len(whole.words) else ""
+    goes_on = end + 1 < len(whole.words) and not whole.is_break(end + 1)
+    if not goes_on and word.removeprefix(part.words.keys[-1]) in _ENDINGS:
+        return False
+    return part.may_be_cut_after or _loses_more(part, whole, end)
+
+
+def _loses_more(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a long part lacks an end mark, and whole sentences or lines after this place."""
+    end = whole.breaks[min(bisect_right(whole.breaks, place), len(whole.breaks) - 1)]
+    return len(part.words) >= CUTTING and part.is_open and end < len(whole.words)
 
 
 def _is_piece(piece: str, word: str) -> bool:
@@ -151,7 +219,22 @@ def _starts_fairly(part: TextView, whole: TextView, place: int) -> bool:
     number = place and whole.words.keys[place - 1]
     if number and number[0].isdigit() and whole.is_break(place - 1):
         return whole.text[whole.words.spans[place - 1][1]] in ".):"
-    return part.is_cut_before
+    # What a splitter cut at its end it may have cut at its start, before whatever word.
+    return part.is_cut_before or part.is_cut_after or _is_cut_in_a_phrase(part, whole, place)
+
+
+def _is_cut_in_a_phrase(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a long part starts with a capital that it owes to no sentence of its own.
+
+    `Licensee shall pay` out of `the royalty that Licensee shall pay`: who meant to leave out a
+    condition starts behind a comma, where this proves nothing.
+    """
+    before, after = whole.words.span(place, place)
+    return (
+        len(part.words) >= CUTTING
+        and whole.text[before:after] in (" ", "\n", "\r\n")
+        and part.words.raw(0) == whole.words.raw(place)
+    )
 
 
 def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
@@ -160,7 +243,16 @@ def _ends_fairly(part: TextView, whole: TextView, place: int) -> bool:
         return not _splits_list(whole, place)
     # Where the whole has its full stop, a copy that was not cut would have it too.
     stops = part.may_be_cut_after and whole.is_closed_after(place - 1)
-    return stops or part.is_cut_after
+    if stops or part.is_cut_after or _loses_more(part, whole, place):
+        return True
+    return _ends_alike(part, whole, place)
+
+
+def _ends_alike(part: TextView, whole: TextView, place: int) -> bool:
+    """Whether a long part ends with a mark after which the whole's sentence goes on: `LL.B.`."""
+    mark = part.text[part.words.spans[-1][1] :].strip()
+    after = whole.text[whole.words.spans[place - 1][1] :][: len(mark)]
+    return len(part.words) >= CUTTING and bool(mark) and mark == after
 
 
 def _splits_list(view: TextView, place: int) -> bool:
@@ -175,7 +267,7 @@ def _splits_list(view: TextView, place: int) -> bool:
 
 
 def _says_the_same(one: TextView, start: int, other: TextView, place: int, count: int) -> bool:
-    """Whether equal words also agree in case where it matters, and in list and page numbers.
+    """Whether equal words also agree in case where it matters, and in numbers of lists and pages.
 
     A number that only one of them has is no difference; 3. and 4. are one.
     """
@@ -188,11 +280,7 @@ def _says_the_same(one: TextView, start: int, other: TextView, place: int, count
     ours, theirs = left.span(start, start + count), right.span(place, place + count)
     if one.text[slice(*ours)] == other.text[slice(*theirs)]:
         return True
-    restyled = is_restyled(left, start, right, place, count)
-    return not any(
-        case_matters(left, start + offset, right, place + offset, restyled=restyled)
-        for offset in range(count)
-    )
+    return not any(cased(left, start, right, place, count))
 
 
 # -- the better one as a part -------------------------------------------------------------------

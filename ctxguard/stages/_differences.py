@@ -9,10 +9,10 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import TypeVar
 
-from ctxguard.stages._case import case_matters, is_restyled
+from ctxguard.stages._case import cased
 from ctxguard.stages._facts import facts_near, paired, reach, touching
 from ctxguard.stages._view import TextView
-from ctxguard.text.facts import FactDifference
+from ctxguard.text.facts import Fact, FactDifference
 from ctxguard.types import Span
 
 __all__ = ["Difference", "Differences", "differences_of"]
@@ -23,6 +23,10 @@ _VERSION = 0.5
 """Share of words that two sentences have in common when one is a version of the other."""
 _CELL = 6
 """Words of a list item or a cell: too few to tell a version by the words that are the same."""
+_EXCHANGE = 6
+"""Neighbouring differences of a sentence in which words may have changed places."""
+_READING = 16
+"""Words of a statement whose two readings are set against each other as a whole."""
 _MANY = 400
 """Sentences per text that are aligned; beyond, what differs is one piece."""
 _CELLS = 250_000
@@ -89,13 +93,14 @@ def differences_of(worse: TextView, better: TextView) -> Differences:
                 places += cased
                 said += [] if cased else [i]
             continue
-        pairs = [] if reordered else _versions(worse, ours, better, theirs)
+        framed = 0 < number < len(blocks) - 1
+        pairs = [] if reordered else _versions(worse, ours, better, theirs, framed=framed)
         for i, j in pairs:
             found = list(_aligned(worse, i, better, j))
             places += found
             if not found and _is_beginning(worse, i, better, j):
                 said.append(i)
-        if 0 < number < len(blocks) - 1:
+        if framed:
             inner[0].extend(_alone(worse, ours, {i for i, _ in pairs}))
             inner[1].extend(_alone(better, theirs, {j for _, j in pairs}))
     return Differences(
@@ -153,9 +158,22 @@ def _common(left: Sequence[T], right: Sequence[T]) -> int:
 
 
 def _versions(
-    worse: TextView, ours: Sequence[int], better: TextView, theirs: Sequence[int]
+    worse: TextView,
+    ours: Sequence[int],
+    better: TextView,
+    theirs: Sequence[int],
+    *,
+    framed: bool,
 ) -> list[tuple[int, int]]:
-    """Which sentence of a gap is a version of which sentence of the other's, best match first."""
+    """Which sentence of a gap is a version of which sentence of the other's, best match first.
+
+    Args:
+        worse: one of the texts.
+        ours: its sentences in the gap.
+        better: the other text.
+        theirs: its sentences in the gap.
+        framed: the texts have the same sentences before and after the gap.
+    """
     if len(ours) * len(theirs) > _MANY:
         return []
     bags = [
@@ -177,8 +195,8 @@ def _versions(
     left = [[i for i in bag if i not in used] for bag, used in zip(bags, taken, strict=True)]
     if [len(rest) for rest in left] == [1, 1]:
         i, j = left[0][0], left[1][0]
-        if max(bags[0][i].total(), bags[1][j].total()) <= _CELL:
-            pairs.append((i, j))  # One item, cell or heading in the place of another.
+        if framed or max(bags[0][i].total(), bags[1][j].total()) <= _CELL:
+            pairs.append((i, j))  # One item, cell, holder of an office in the place of another.
     return sorted(pairs)
 
 
@@ -224,10 +242,55 @@ def _aligned(worse: TextView, i: int, better: TextView, j: int) -> Iterator[Diff
     ours, theirs = worse.ranges[i], better.ranges[j]
     left = worse.words.keys[slice(*ours)]
     right = better.words.keys[slice(*theirs)]
-    for (i1, i2), (j1, j2) in _segments(left, right):
+    segments = list(_segments(left, right))
+    exchanged = _exchanged(left, right, segments)
+    if exchanged is not None:
+        (first, last), reading = exchanged
+        segments[first : last + 1] = [reading]
+    elif len(segments) > 1 and 2 * _size(segments) > max(len(left), len(right)):
+        segments = [((0, len(left)), (0, len(right)))]  # Too little in common for places.
+    for segment in segments:
+        (i1, i2), (j1, j2) = segment
         words = (ours[0] + i1, ours[0] + i2), (theirs[0] + j1, theirs[0] + j2)
-        if not _is_cut(worse, words[0]) and not _is_cut(better, words[1]):
+        if exchanged is not None and segment is exchanged[1]:
+            yield _roles(worse, words[0], better, words[1])
+        elif not _is_cut(worse, words[0]) and not _is_cut(better, words[1]):
             yield _difference(worse, words[0], better, words[1])
+
+
+def _exchanged(
+    left: Sequence[str], right: Sequence[str], segments: Sequence[tuple[Span, Span]]
+) -> tuple[Span, tuple[Span, Span]] | None:
+    """The first segments between which the same words changed places.
+
+    Returns:
+        The indexes of the first and the last of them, and all words from the one to the other.
+    """
+    said = [(left[slice(*ours)], right[slice(*theirs)]) for ours, theirs in segments]
+    for first in range(len(said)):
+        gone, come = Counter(said[first][0]), Counter(said[first][1])
+        for last in range(first + 1, min(len(said), first + _EXCHANGE)):
+            gone.update(said[last][0])
+            come.update(said[last][1])
+            words = tuple(
+                (one[0], other[1])
+                for one, other in zip(segments[first], segments[last], strict=True)
+            )
+            if gone == come and max(end - start for start, end in words) <= _READING:
+                return (first, last), (words[0], words[1])
+    return None
+
+
+def _roles(worse: TextView, ours: Span, better: TextView, theirs: Span) -> Difference:
+    """Two readings of one statement: who pays whom, which number stands where."""
+    sides = [(view, view.words.span(*words)) for view, words in ((worse, ours), (better, theirs))]
+    one, other = (
+        Fact("role", " ".join(view.words.keys[slice(*words)]), view.text[slice(*span)], span)
+        for (view, span), words in zip(sides, (ours, theirs), strict=True)
+    )
+    return Difference(
+        worse=sides[0][1], better=sides[1][1], facts=(FactDifference("role", one, other),)
+    )
 
 
 def _difference(worse: TextView, ours: Span, better: TextView, theirs: Span) -> Difference:
@@ -304,7 +367,8 @@ def _cased(worse: TextView, i: int, better: TextView, j: int) -> Iterator[Differ
         == better.text[slice(*better.words.span(*theirs))]
     ):
         return
-    restyled = is_restyled(worse.words, ours[0], better.words, theirs[0], ours[1] - ours[0])
-    for one, other in zip(range(*ours), range(*theirs), strict=True):
-        if case_matters(worse.words, one, better.words, other, restyled=restyled):
+    words = worse.words, ours[0], better.words, theirs[0], ours[1] - ours[0]
+    for offset, differs in enumerate(cased(*words)):
+        if differs:
+            one, other = ours[0] + offset, theirs[0] + offset
             yield _difference(worse, (one, one + 1), better, (other, other + 1))

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from ctxguard.stages._differences import Differences
 from ctxguard.stages._pool import Entry
+from ctxguard.stages._recency import Newer
 from ctxguard.text.facts import Fact
 from ctxguard.types import Chunk, Decision, JsonValue, Quote, Span
 
@@ -16,13 +17,17 @@ __all__ = [
     "Redundant",
     "Repeated",
     "also_in",
+    "contained",
     "dropped",
     "emptied",
     "flagged",
     "is_noted",
+    "label_for",
+    "labelled",
     "name_of",
     "note_for",
     "passed_on",
+    "superseded",
     "trimmed",
 ]
 
@@ -39,6 +44,7 @@ _LISTED = 20
 _FIRST_WORDS = 6
 """Words by which a note names the text that it refers to."""
 _NOTE = "[Otherwise the same as the text"
+_LABEL = "[Version of"
 _WHY_DROPPED: dict[Redundant, str] = {
     "exact-duplicate": "the same text as {twin}",
     "near-duplicate": "word for word {twin}; only case, spacing, punctuation or markup differ",
@@ -67,8 +73,8 @@ def note_for(twin: Chunk) -> str:
 
 
 def is_noted(text: str) -> bool:
-    """Whether a text starts with such a note."""
-    return text.startswith(_NOTE)
+    """Whether a text starts with such a note, or with the label of a version."""
+    return text.startswith((_NOTE, _LABEL))
 
 
 def emptied(entry: Entry, tokens: int) -> Decision:
@@ -126,15 +132,25 @@ def dropped(
     )
 
 
-def passed_on(decision: Decision, root: Entry, also: Sequence[str]) -> Decision:
-    """A decision whose twin was left out itself, in favour of others that are still there."""
+def passed_on(
+    decision: Decision, root: Entry, also: Sequence[str], *, newer: bool = False
+) -> Decision:
+    """A decision whose twin was left out itself, in favour of others that are still there.
+
+    Args:
+        decision: names the twin.
+        root: stands for it now.
+        also: further ids that hold parts of it.
+        newer: the twin was left out as an older version.
+    """
     others = list(dict.fromkeys([*also_in(decision), *also]))
     stands_in = " and ".join([name_of(root.chunk), *also])
     details = {**decision.details, "also": list[JsonValue](others)} if others else decision.details
+    how = "of which a newer version is" if newer else "which stands in"
     return replace(
         decision,
         twin=root.chunk.id,
-        reason=f"{decision.reason}, which stands in {stands_in}",
+        reason=f"{decision.reason}, {how} {stands_in}",
         details=details,
     )
 
@@ -174,11 +190,20 @@ def flagged(
     twin: Entry,
     found: Differences,
     *,
-    score: float,
-    threshold: float,
+    measured: tuple[float, float],
     also: Sequence[str],
+    ageless: bool = False,
 ) -> Decision:
-    """The flag of two versions that both stay: a conflict of facts, or other words."""
+    """The flag of two versions that both stay: a conflict of facts, or other words.
+
+    Args:
+        entry: the worse-ranked one.
+        twin: the better-ranked one.
+        found: how they differ.
+        measured: the score, and the threshold that made the two candidates.
+        also: ids of further versions.
+        ageless: the newer one was asked for, and nothing tells which it is.
+    """
     facts = list(_facts(found))
     pairs = (
         ((left.text if left else "", right.text if right else "") for left, right in facts)
@@ -196,6 +221,7 @@ def flagged(
             if found.reordered
             else f"the words of {where} in another case or grouping"
         )
+    why = "; no date or version of theirs says which is newer" if ageless and facts else ""
     details: dict[str, JsonValue] = {"differs": [list(pair) for pair in differs[:_LISTED]]}
     if also:
         details["also"] = list(also[:_LISTED])
@@ -204,12 +230,90 @@ def flagged(
         action="flag",
         subject=entry.chunk.id,
         code="conflict" if facts else "different-wording",
-        reason=f"{shown}: two versions of one text, both stay",
+        reason=f"{shown}: two versions of one text, both stay{why}",
         twin=twin.chunk.id,
-        score=score,
-        threshold=threshold,
+        score=measured[0],
+        threshold=measured[1],
         evidence=tuple(_quotes(entry, twin, facts)),
         details=details,
+    )
+
+
+def superseded(
+    older: Entry, twin: Entry, found: Differences, age: Newer, *, score: float, tokens: int
+) -> Decision:
+    """The drop of the older of two versions that conflict, in mode 'latest'.
+
+    Args:
+        older: what is dropped.
+        twin: the newer version.
+        found: how they differ, the worse-ranked one's side first.
+        age: which is newer, and by what.
+        score: of the two as candidates.
+        tokens: of the chunk as it came in.
+    """
+    pairs = [
+        (left.text if left else "", right.text if right else "") for left, right in _facts(found)
+    ]
+    if older.rank < twin.rank:
+        pairs = [(right, left) for left, right in pairs]
+    where = name_of(twin.chunk)
+    shown = "; ".join(_difference(left, right, where) for left, right in pairs[:_SHOWN])
+    when = f"{age.key} {_short(age.newer)} after {_short(age.older)}"
+    return Decision(
+        stage=STAGE,
+        action="drop",
+        subject=older.chunk.id,
+        code="superseded",
+        reason=f"{where} is the newer version ({when}): {shown}",
+        twin=twin.chunk.id,
+        score=score,
+        tokens_before=tokens,
+        tokens_after=0,
+        details={
+            "key": age.key,
+            "newer": age.newer,
+            "older": age.older,
+            "differs": [list(pair) for pair in pairs[:_LISTED]],
+        },
+    )
+
+
+def contained(entry: Entry, twin: Entry, *, score: float) -> Decision:
+    """The flag of a chunk in the middle of which all of a better-ranked one stands."""
+    return Decision(
+        stage=STAGE,
+        action="flag",
+        subject=entry.chunk.id,
+        code="contains",
+        reason=f"all of {name_of(twin.chunk)} stands in it, between what only this one says: "
+        "both stay, the shorter for its rank",
+        twin=twin.chunk.id,
+        score=score,
+    )
+
+
+def label_for(twin: Entry, differs: Sequence[Sequence[str]]) -> str:
+    """The line before a version: the other one, and the facts that differ, its own first."""
+    of = f" ({_short(twin.chunk.source)})" if twin.chunk.source else ""
+    start = " ".join(twin.came_in.split()[:_FIRST_WORDS])
+    facts = "; ".join(
+        " / ".join(_short(side) or "nothing" for side in pair) for pair in differs[:_SHOWN]
+    )
+    return f"{_LABEL} \u201c{_short(start)}\u201d{of}: differs in {facts}]\n"
+
+
+def labelled(entry: Entry, twin: Entry, *, tokens: tuple[int, int]) -> Decision:
+    """The note that was put before a version, in mode 'label'."""
+    return Decision(
+        stage=STAGE,
+        action="rewrite",
+        subject=entry.chunk.id,
+        code="labelled",
+        reason=f"a line before it tells the model how it differs from {name_of(twin.chunk)}",
+        twin=twin.chunk.id,
+        tokens_before=tokens[0],
+        tokens_after=tokens[1],
     )
 
 

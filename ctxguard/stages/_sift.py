@@ -6,55 +6,32 @@ run of the stage on its own output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from ctxguard.stages._compare import Kin, Relation, compare
-from ctxguard.stages._differences import Differences, differences_of
 from ctxguard.stages._explain import (
     Redundant,
     Repeated,
     also_in,
     dropped,
     emptied,
-    flagged,
-    is_noted,
     note_for,
     passed_on,
     trimmed,
 )
 from ctxguard.stages._pool import Entry, cut
 from ctxguard.stages._shingles import Candidate, candidates, containment
+from ctxguard.stages._versions import Match as _Match, Settings, Versions, can_be_cut, rank_of
 from ctxguard.stages._view import Shared, TextView
 from ctxguard.stages._windows import may_be_neighbours, neighbours
 from ctxguard.text.analysis import Analyzer
 from ctxguard.types import Chunk, Decision, Span
 
-__all__ = ["Settings", "Sifter"]
+__all__ = ["Sifter"]
 
 _TWINS = 8
 """Better-ranked chunks that one is compared with, those that share most first."""
-_VERSIONS = 3
-"""Better-ranked versions of a chunk that are looked at for what differs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The fields of Deduplicate."""
-
-    shingle: int
-    near_duplicate: float
-    min_overlap: int
-    share_boilerplate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A better-ranked entry and what it means for the one under judgement."""
-
-    twin: Entry
-    relation: Relation
-    score: float
 
 
 class Sifter:
@@ -73,27 +50,30 @@ class Sifter:
         self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
         self._far: set[tuple[TextView, TextView]] = set()
         self._matched: dict[Entry, list[_Match]] = {}
-        self._flags: dict[Entry, Decision] = {}
+        self._versions = Versions(settings, self._tokens, self._root)
+        self._cuts = settings.versions != "latest"
 
     def run(self) -> None:
         """Sift until nothing is left to take out, then flag the versions that stay."""
-        while self._pass():
+        while self._pass() or self._supersede() or self._start_cutting():
             pass
         for entry in self._alive():
-            if entry not in self._flags:
-                self._flag(entry, self._matched[entry])
+            if entry not in self._versions.flags:
+                self._versions.flag(entry, self._matched[entry])
+        if self.settings.versions == "label":
+            self._versions.label()
 
     def kept(self) -> tuple[Chunk, ...]:
-        """The chunks that stay, as they are now."""
-        return tuple(entry.chunk for entry in self._alive())
+        """The chunks that stay, as they are now, with the ids of those that they are tied to."""
+        return tuple(self._versions.tied(self._alive(), self._leans_on))
 
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided, by the rank of its subject."""
         out: list[Decision] = []
         for entry in self.entries:
-            flag = self._flags.get(entry)
-            made = [entry.dropped] if entry.dropped else [*entry.trims, *([flag] if flag else [])]
-            out += [self._redirected(decision) for decision in made]
+            about = self._versions.flags.get(entry), self._versions.labels.get(entry)
+            made = [entry.dropped] if entry.dropped else [*entry.trims, *about]
+            out += [self._redirected(decision) for decision in made if decision is not None]
         return tuple(out)
 
     # -- a pass ---------------------------------------------------------------------------------
@@ -166,9 +146,10 @@ class Sifter:
             matches = [match for twin in self._roots(twins) if (match := self._match(entry, twin))]
             redundant = [match for match in matches if match.relation.kind in ("copy", "part")]
             if redundant:
-                self._drop(entry, min(redundant, key=_rank))
+                self._drop(entry, min(redundant, key=rank_of))
                 return True
-            if not (self._trim(entry, matches) or self._share(entry, matches)):
+            cut = self._cuts and (self._trim(entry, matches) or self._share(entry, matches))
+            if not cut:
                 self._matched[entry] = matches
                 return changed
             changed = True
@@ -216,9 +197,9 @@ class Sifter:
     def _trim(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """Take out what the best-ranked twin that is repeated has too; whether it was worth it."""
         text = entry.chunk.text
-        if not _can_be_cut(entry.chunk):
+        if not can_be_cut(entry.chunk):
             return False
-        for match in sorted(matches, key=_rank):
+        for match in sorted(matches, key=rank_of):
             removed = match.relation.removed
             if removed is None or not self._is_worthwhile(text[slice(*removed)]):
                 continue
@@ -235,17 +216,17 @@ class Sifter:
     def _share(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """With `share_boilerplate`: leave only what differs from the best-ranked version."""
         text = entry.chunk.text
-        if not self.settings.share_boilerplate or not _can_be_cut(entry.chunk):
+        if not self.settings.share_boilerplate or not can_be_cut(entry.chunk):
             return False
         before = self._tokens(text)
-        for match, found in self._versions(entry, matches):
+        for match, found in self._versions.of(entry, matches):
             if not found.in_place:
                 continue  # It would lose the order of sentences.
             note, kept = note_for(match.twin.chunk), _complement(found.shared, text)
             shared = sum(self._tokens(text[slice(*span)]) for span in found.shared)
             saved = shared - self._tokens(note)
             if kept and saved >= self.settings.min_overlap and 2 * shared >= before:
-                self._flag(entry, matches)
+                self._versions.flag(entry, matches)
                 self._cut(entry, kept, match, "shared-text", note=note)
                 return True
         return False
@@ -267,44 +248,26 @@ class Sifter:
             trimmed(entry, match.twin, code, removed=removed, score=match.score, tokens=tokens)
         )
 
-    def _versions(
-        self, entry: Entry, matches: Sequence[_Match]
-    ) -> Iterator[tuple[_Match, Differences]]:
-        """The entries of which this one is another version, best-ranked first.
+    # -- versions -------------------------------------------------------------------------------
 
-        Not those whose shared text was taken out: a note stands there that no source ever said.
-        """
-        if is_noted(entry.chunk.text):
-            return
-        near = [
-            match
-            for match in matches
-            if match.relation.kind == "other" and not is_noted(match.twin.chunk.text)
-        ]
-        for match in sorted(near, key=_rank)[:_VERSIONS]:
-            found = differences_of(*_numbered_alike(entry.view, match.twin.view))
-            if found.versions:
-                yield match, found
+    def _supersede(self) -> bool:
+        """In mode 'latest' leave out older versions; whether any went."""
+        if self.settings.versions != "latest":
+            return False
+        alive = self._alive()
+        held = {root for entry in alive for root in self._leans_on(entry)}
+        return self._versions.supersede(alive, self._matched, held)
 
-    def _flag(self, entry: Entry, matches: Sequence[_Match]) -> None:
-        """Flag the best-ranked version that conflicts, else the best-ranked with other words."""
-        versions: list[tuple[_Match, Differences]] = []
-        for match, found in self._versions(entry, matches):
-            versions.append((match, found))
-            if found.conflict:
-                break
-        if not versions:
-            return
-        best, found = versions[-1] if versions[-1][1].conflict else versions[0]
-        also = [match.twin.chunk.id for match, _ in versions if match is not best]
-        self._flags[entry] = flagged(
-            entry,
-            best.twin,
-            found,
-            score=best.score,
-            threshold=self.settings.near_duplicate,
-            also=also,
-        )
+    def _start_cutting(self) -> bool:
+        """Let texts be cut once the older versions are gone: nothing may lean on what goes."""
+        started, self._cuts = not self._cuts, True
+        return started
+
+    def _leans_on(self, entry: Entry) -> set[Entry]:
+        """The entries that hold what was taken out of one."""
+        names = [*entry.chunk.leans_on, *(trim.twin for trim in entry.trims)]
+        roots = {self._root(self._by_id[name]) for name in names if name in self._by_id}
+        return {root for root in roots if root is not entry and root.dropped is None}
 
     # -- twins ----------------------------------------------------------------------------------
 
@@ -319,15 +282,14 @@ class Sifter:
         if decision.twin is None:
             return decision
         twin = self._by_id[decision.twin]
-        root, also = self._root(twin), list[str]()
+        root, also, older = self._root(twin), list[str](), False
         while twin is not root and twin.dropped is not None and twin.dropped.twin is not None:
             also += also_in(twin.dropped)
+            older |= twin.dropped.code == "superseded"
             twin = self._by_id[twin.dropped.twin]
-        return passed_on(decision, root, also) if root.chunk.id != decision.twin else decision
-
-
-def _rank(match: _Match) -> int:
-    return match.twin.rank
+        if root.chunk.id == decision.twin:
+            return decision
+        return passed_on(decision, root, also, newer=older)
 
 
 def _drop_code(entry: Entry, match: _Match) -> Redundant:
@@ -338,22 +300,10 @@ def _drop_code(entry: Entry, match: _Match) -> Redundant:
     return "exact-duplicate" if same else "near-duplicate"
 
 
-def _numbered_alike(one: TextView, other: TextView) -> tuple[TextView, TextView]:
-    """Both views without list and page numbers when only one of them has any: no difference."""
-    if (one.bare is one) != (other.bare is other):
-        return one.bare, other.bare
-    return one, other
-
-
 def _kin(one: Chunk, other: Chunk) -> Kin:
     if one.source != other.source:
         return "other"
     return "same" if one.source else "unknown"
-
-
-def _can_be_cut(chunk: Chunk) -> bool:
-    """Whether the framework's form of the chunk holds its text, so that both are cut alike."""
-    return not chunk.rendered or chunk.text in chunk.rendered
 
 
 def _rest(removed: Span, text: str) -> Span | None:

@@ -36,7 +36,7 @@ _MONEY = r"[$¢£¥€₩₪₫₱₹₽₺₴₦]?"
 _DASH = rf"""
     (?<![\w)\]]) . (?={_MONEY}\.?\d)      # the sign of a number
   | (?<=[\d%]) . (?=\ ?{_MONEY}\.?\d)     # a range
-  | (?<=\S\ ) . (?=\ ?{_MONEY}\.?\d)      # either; before a bullet the line starts
+  | (?: (?<=\S\ ) | (?<=\S\ \ ) ) . (?=\ ?{_MONEY}\.?\d)  # either; before a bullet the line starts
 """
 _ONLY_WHERE: Mapping[str, re.Pattern[str]] = {
     symbol: re.compile(pattern, re.VERBOSE | re.DOTALL)

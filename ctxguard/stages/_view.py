@@ -11,7 +11,9 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxguard.stages._markup import without_markup
 from ctxguard.stages._shingles import Shingles, shingles_of
+from ctxguard.stages._spelling import respelled
 from ctxguard.stages._words import Words, split_joints, without_asides, words_of
 from ctxguard.text.analysis import Analysis, Analyzer
 from ctxguard.types import Span
@@ -193,24 +195,41 @@ class TextView:
 
     @cached_property
     def is_list(self) -> bool:
-        """Whether its sentences or lines mostly have no full stop, so that none is missing."""
+        """Whether its sentences or lines mostly have no full stop, so that none is missing.
+
+        Lines as long as sentences are prose that a page's end or a blank line divides.
+        """
         ends = [self.is_closed(index) for index in self.breaks[1:-1]]
-        return bool(ends) and 2 * sum(ends) <= len(ends)
+        if not ends or 2 * sum(ends) > len(ends):
+            return False
+        unclosed = [
+            end - start
+            for (start, end), closed in zip(self.ranges, ends, strict=False)
+            if not closed
+        ]
+        return sum(unclosed) < CUTTING * len(unclosed)
 
     def against(self, other: TextView) -> TextView:
         """This view with words hyphenated at a line's end read as the other text has them."""
-        words = split_joints(self.words, other.known)
-        if words is self.words:
-            return self
-        return TextView(self.text, self.shared, words=words)
+        return self._with(split_joints(self.words, other.known))
 
     @cached_property
     def bare(self) -> TextView:
-        """This view without the numbers of lists and pages; itself where there are none."""
-        words = without_asides(self.words)
-        if words is self.words:
-            return self
-        return TextView(self.text, self.shared, words=words)
+        """This view without the numbers of lists, sections and pages; itself without any."""
+        return self._with(without_asides(self.words))
+
+    @cached_property
+    def shown(self) -> TextView:
+        """This view without HTML; itself where there is none."""
+        return self._with(without_markup(self.words))
+
+    @cached_property
+    def meant(self) -> TextView:
+        """This view with one spelling for what has several; itself where nothing has."""
+        return self._with(respelled(self.words))
+
+    def _with(self, words: Words) -> TextView:
+        return self if words is self.words else TextView(self.text, self.shared, words=words)
 
     def split_like(self, other: TextView) -> TextView:
         """This view with a sentence's start wherever the other has one between the same words.
@@ -259,7 +278,7 @@ class TextView:
     def is_closed(self, index: int) -> bool:
         """Whether a full stop (or its like) stands before the word."""
         before, after = self.words.span(index, index)
-        return any(mark in _TERMINATORS for mark in self.text[before:after])
+        return any(mark in _TERMINATORS for mark in self.text[max(0, before - 1) : after])
 
     def is_closed_after(self, index: int) -> bool:
         """Whether the sentence or line that starts with this word ends with a full stop."""

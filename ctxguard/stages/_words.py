@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ctxguard.stages._asides import asides_of
 from ctxguard.stages._symbols import DASHES, INVISIBLE, SYMBOL, material_symbol
 from ctxguard.text.lexicon import UNSPACED
 from ctxguard.types import Span
@@ -52,28 +53,6 @@ _KEY = str.maketrans(
 _JOINT = re.compile(r"[-\u2010][ \t]*\r?\n[ \t]*")
 _EMPHASIS = re.compile(r"[*_]+(?=['\u2019])")
 
-# A list's numbers, and page numbers on a line of their own. "v. Smith" and "J. Smith" are neither.
-_NUMBERING = re.compile(
-    r"^[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-z]|[ivx]{1,5})\))(?=[ \t]+\S)", re.MULTILINE
-)
-_BEFORE_ITEM = re.compile(
-    r"""(?: \A | \n[ \t]*\r?\n | [.;:,!?\u3002\uff1b][ \t]*\r?\n | \b(?:and|or)[ \t]*\r?\n
-    | (?:\A|\n)[ \t]*\(?\w{1,5}\)[^\n]*\n ) \Z""",
-    re.VERBOSE,
-)
-"""What stands before an item's line: nothing, a blank line, an end, another item. In "thirty⏎(30)
-days" nothing of the kind does."""
-_LINE = 200
-"""Characters before a number that are looked at."""
-_PAGE_NUMBER = re.compile(
-    r"""^[ \t]* [\[|(]? [ \t]*
-    (?: (?:page|seite|página|pagina|pagine|стр\.?|страница|p\.) [ \t]* \d{1,4}
-        (?: [ \t]* (?:of|von|de|di|из|/) [ \t]* \d{1,4} )?
-      | [-\u2013\u2014] [ \t] \d{1,4} [ \t] [-\u2013\u2014] )
-    [ \t]* [\])|]? [ \t]*$""",
-    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
@@ -85,7 +64,8 @@ class Words:
     spans: list[Span]
     """Where each word stands, in characters of the text."""
     asides: Mapping[int, str] = field(default_factory=dict[int, str])
-    """List and page numbers that `without_asides` took out, by the index of the word after them."""
+    """List, section and page numbers that `without_asides` took out, by the index of the word
+    after them."""
     joints: Mapping[int, Span] = field(default_factory=dict[int, Span])
     """Words hyphenated at a line's end: where the first part ends and the second starts."""
 
@@ -131,8 +111,8 @@ def words_of(text: str) -> Words:
 
 
 def without_asides(words: Words) -> Words:
-    """Words without the numbers of lists and pages, which are kept as `asides`."""
-    places = sorted(_asides(words.text))
+    """Words without the numbers of lists, sections and pages, which are kept as `asides`."""
+    places = asides_of(words.text)
     return _without(places, words) if places else words
 
 
@@ -186,23 +166,6 @@ def _join_lines(text: str, keys: Sequence[str], spans: Sequence[Span]) -> Words:
             new_keys += [_key(text[start : match.start()]), _key(text[match.end() : end])]
             new_spans += [(start, match.start()), (match.end(), end)]
     return Words(text=text, keys=new_keys, spans=new_spans, joints=joints)
-
-
-def _asides(text: str) -> Iterator[Span]:
-    """Page numbers, and numbers of lists: in brackets or two in a row (1. 2.), no lone 5. May."""
-    for match in _PAGE_NUMBER.finditer(text):
-        yield match.span()
-    numbers: list[tuple[int, Span]] = []
-    for match in _NUMBERING.finditer(text):
-        if match[1] is not None:
-            numbers.append((int(match[1]), match.span()))
-        elif _BEFORE_ITEM.search(text[max(0, match.start() - _LINE) : match.start()]):
-            yield match.span()
-    for place, (number, span) in enumerate(numbers):
-        before = [other for other, _ in numbers[max(0, place - 1) : place]]
-        after = [other for other, _ in numbers[place + 1 : place + 2]]
-        if before == [number - 1] or after == [number + 1]:
-            yield span
 
 
 def _without(asides: Sequence[Span], words: Words) -> Words:

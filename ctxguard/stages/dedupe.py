@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages._sift import Settings, Sifter
+from ctxguard.stages._sift import Sifter
+from ctxguard.stages._versions import Mode, Settings
 from ctxguard.types import Context, StageResult
 
 __all__ = ["Deduplicate"]
@@ -20,8 +21,9 @@ class Deduplicate:
     Word sequences in common (shingles) only find the pairs to look at. Whether a chunk goes is
     decided by aligning the two texts: it goes when it has the same content words (a copy) or when
     they are one piece of the other's (a cutting); what the overlap of two windows of one text
-    repeats is trimmed. Two texts that differ in any word, number, sign or order both stay, and are
-    flagged with what differs.
+    repeats is trimmed. Figures are compared by value: `thirty (30) days` is `30 days`, and no other
+    number. Two texts that differ in any word, number, sign or order both stay, and are flagged with
+    what differs.
     """
 
     name: ClassVar[str] = "dedupe"
@@ -37,6 +39,18 @@ class Deduplicate:
     """Trim the worse-ranked of two versions to the sentences that differ, with a note naming the
     chunk that holds the rest. Saves most where long clauses differ in one sentence; a reader of
     the trimmed chunk alone then misses the rest."""
+
+    versions: Mode = "keep"
+    """What is done with versions that conflict in a fact:
+
+    - 'keep': all stay, and are flagged.
+    - 'latest': the newest stays, by `version_key`; where the metadata do not tell, all stay.
+    - 'label': all stay, each with a line before it that the model reads: `[Version of “Either party
+      may” (b.pdf): differs in 30 days / 60 days]`.
+    """
+    version_key: str | None = None
+    """The name in the metadata of a date or a version number; None: the usual names, `version`,
+    `effective_date`, `date`, `modified` and their like, the first that tells two chunks apart."""
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""
@@ -54,6 +68,14 @@ class Deduplicate:
                 "Deduplicate.share_boilerplate: expected True or False, "
                 f"got {self.share_boilerplate!r}"
             )
+        if self.versions not in get_args(Mode):
+            raise PolicyError(
+                f"Deduplicate.versions: expected 'keep', 'latest' or 'label', got {self.versions!r}"
+            )
+        if not (self.version_key is None or isinstance(self.version_key, str)):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise PolicyError(
+                f"Deduplicate.version_key: expected a name or None, got {self.version_key!r}"
+            )
 
     def __call__(self, context: Context, /) -> StageResult:
         """Take out copies; a Decision for each chunk that is dropped, trimmed or a version."""
@@ -62,6 +84,8 @@ class Deduplicate:
             near_duplicate=self.near_duplicate,
             min_overlap=self.min_overlap,
             share_boilerplate=self.share_boilerplate,
+            versions=self.versions,
+            version_key=self.version_key,
         )
         sifter = Sifter(settings, context.chunks, context.analyzer)
         sifter.run()

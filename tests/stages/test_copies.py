@@ -7,7 +7,7 @@ import pytest
 from ctxguard.stages import Deduplicate
 from ctxguard.types import Chunk, Context
 from tests.stages.helpers import by_action, context_of, ids
-from tests.stages.pairs import AROUND, COPIES, COPY
+from tests.stages.pairs import AROUND, COPIES, COPY, COPY_PAIRS
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -22,6 +22,16 @@ def test_of_a_copy_and_its_original_the_better_ranked_stays(name: str) -> None:
         assert drop.code in ("exact-duplicate", "near-duplicate", "subset")
         assert drop.tokens_after == 0
         assert drop.tokens_before
+
+
+@pytest.mark.parametrize("name", COPY_PAIRS)
+def test_of_two_spellings_the_better_ranked_stays(name: str) -> None:
+    left, right = COPY_PAIRS[name]
+    for pair in ((left, right), (right, left)):
+        result = Deduplicate()(context_of(*(f"{AROUND[1]}\n\n{text}" for text in pair)))
+        assert ids(result) == ["0"]
+        [drop] = result.decisions
+        assert (drop.action, drop.subject, drop.twin) == ("drop", "1", "0")
 
 
 @pytest.mark.parametrize(

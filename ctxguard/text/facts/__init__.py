@@ -12,5 +12,14 @@ from __future__ import annotations
 
 from ctxguard.text.facts.model import Fact, FactDifference, FactKind, differing_facts
 from ctxguard.text.facts.scan import extract_facts
+from ctxguard.text.facts.spots import begins_figure, figures_at
 
-__all__ = ["Fact", "FactDifference", "FactKind", "differing_facts", "extract_facts"]
+__all__ = [
+    "Fact",
+    "FactDifference",
+    "FactKind",
+    "begins_figure",
+    "differing_facts",
+    "extract_facts",
+    "figures_at",
+]

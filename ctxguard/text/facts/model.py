@@ -29,6 +29,7 @@ FactKind: TypeAlias = Literal[
     "modality",
     "bound",
     "quantifier",
+    "role",
 ]
 
 

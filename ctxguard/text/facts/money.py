@@ -42,7 +42,7 @@ _AFTER = re.compile(
     rf"[\s-]{{0,2}}(?:(?P<money>{_SIGN}|(?:{_CODE})(?![A-Za-z0-9]))"
     r"|(?P<words>(?i:(?P<land>U\.?S\.?(?:A\.?)?|United\sStates|Canadian|Australian|Hong\sKong|Singapore|New\s"
     r"Zealand|Swiss)\s+)?(?P<unit>(?i:dollars?|euros?|yen|yuan|renminbi|francs?|pounds?\s+sterling|"
-    r"(?:indian\s)?rupees?|rubles?|roubles?|pesos?|won|cents?|pence|kron(?:er|or|e|a)))(?!\w)))"
+    r"(?:indian\s)?rupees?|rubles?|roubles?|pesos?|won|cents?|pence|kron(?:er|or|e|a)))(?!\w|['’]\w)))"
 )
 _SCALED = re.compile(
     rf"\s?(?P<scale>[kKmMbBT]|MM|mm|[bmt]n)(?=\s?(?:{_SIGN}|(?:{_CODE}))(?![A-Za-z0-9]))"
