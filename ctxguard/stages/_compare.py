@@ -252,7 +252,8 @@ def _ends_alike(part: TextView, whole: TextView, place: int) -> bool:
     """Whether a long part ends with a mark after which the whole's sentence goes on: `LL.B.`."""
     mark = part.text[part.words.spans[-1][1] :].strip()
     after = whole.text[whole.words.spans[place - 1][1] :][: len(mark)]
-    return len(part.words) >= CUTTING and bool(mark) and mark == after
+    marked = bool(mark) or not part.words.keys[-1][-1].isalnum()
+    return len(part.words) >= CUTTING and marked and mark == after
 
 
 def _splits_list(view: TextView, place: int) -> bool:
