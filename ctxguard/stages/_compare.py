@@ -47,8 +47,8 @@ class Relation:
     """Characters of the worse-ranked text that the other has word for word."""
     window: bool = False
     """Whether the repeat is the overlap of two neighbouring windows of one text."""
-    unnumbered: bool = False
-    """Whether it holds only when the numbers of lists, sections and pages are left aside."""
+    but: str = ""
+    """What was left aside or read by its value for it to hold; blank: nothing."""
 
 
 def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
@@ -66,14 +66,23 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
         return Relation(kind=kind)
     for one, other in _readings(worse, better):
         if kind := _redundant(one, other):
-            unnumbered = bool(one.words.asides or other.words.asides)
-            return Relation(kind=kind, unnumbered=unnumbered)
+            return Relation(kind=kind, but=_aside(one, other))
     if kin != "other" and (window := neighbours(worse, better)):
         return Relation(kind="repeat", removed=window.removed, window=True)
     for one, other in ((worse, better), *_readings(worse, better)):
         if longer := _longer(one, other):
             return longer
     return Relation(kind="other")
+
+
+def _aside(one: TextView, other: TextView) -> str:
+    """What two readings leave aside: numbers of lists, how figures are written."""
+    left: list[str] = []
+    if one.words.asides or other.words.asides:
+        left.append("numbers of lists or pages")
+    if one.is_respelled or other.is_respelled:
+        left.append("how figures are written")
+    return " and ".join(left)
 
 
 def _readings(worse: TextView, better: TextView) -> Iterator[tuple[TextView, TextView]]:
@@ -252,7 +261,8 @@ def _ends_alike(part: TextView, whole: TextView, place: int) -> bool:
     """Whether a long part ends with a mark after which the whole's sentence goes on: `LL.B.`."""
     mark = part.text[part.words.spans[-1][1] :].strip()
     after = whole.text[whole.words.spans[place - 1][1] :][: len(mark)]
-    return len(part.words) >= CUTTING and bool(mark) and mark == after
+    marked = bool(mark) or not part.words.keys[-1][-1].isalnum()
+    return len(part.words) >= CUTTING and marked and mark == after
 
 
 def _splits_list(view: TextView, place: int) -> bool:

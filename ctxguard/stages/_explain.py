@@ -97,7 +97,7 @@ def dropped(
     *,
     measured: tuple[float, float],
     tokens: int,
-    unnumbered: bool = False,
+    but: str = "",
 ) -> Decision:
     """The drop of a chunk that its twin makes redundant; earlier trims of it become part of it.
 
@@ -107,11 +107,11 @@ def dropped(
         code: how it does.
         measured: the score, and the threshold that made the two candidates.
         tokens: of the chunk as it came in.
-        unnumbered: the two differ in the numbers of lists or pages.
+        but: in what they differ all the same, where it says nothing.
     """
     reason = _WHY_DROPPED[code].format(twin=name_of(twin.chunk))
-    if unnumbered:
-        reason += " (but for numbers of lists or pages)"
+    if but:
+        reason += f" (but for {but})"
     details: dict[str, JsonValue] = {}
     if entry.trims:
         others = list(dict.fromkeys(trim.twin for trim in entry.trims if trim.twin))

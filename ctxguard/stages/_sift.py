@@ -187,7 +187,7 @@ class Sifter:
             _drop_code(entry, match),
             measured=(match.score, self.settings.near_duplicate),
             tokens=self._tokens(entry.came_in),
-            unnumbered=match.relation.unnumbered,
+            but=match.relation.but,
         )
         gone, stays = entry.chunk, twin.chunk
         sources = dict.fromkeys((*stays.also_in, gone.source or gone.id, *gone.also_in))

@@ -44,7 +44,7 @@ _ONLY_WHERE: Mapping[str, re.Pattern[str]] = {
         ("\u2010\u2011\u2012\u2013\u2014\u2015-", _DASH),
         ("\u2212", r". (?=\s?\W?\d)"),
         (".", r"(?<![\w.]) . (?=\d) | (?<=\d) . (?=\s)"),
-        ("(", rf". (?={_MONEY}\s?\d[\d.,]*\s?%?\))"),  # accounts: a negative amount
+        ("(", rf". (?={_MONEY}\s?\d[\d.,]*\s?(?:%|per\s?cent)?\))"),  # accounts: a negative amount
         ("#", r". (?=\w) | (?<=\w) ."),
         ("+", r". (?=\S) | (?<=\S) . | (?<=\S\ ) ."),
         (">", r"(?<=\S) . | (?<=\S\ ) . | . (?=[\d=])"),

@@ -76,6 +76,7 @@ class TextView:
     ) -> None:
         self.text = text
         self.shared = shared
+        self.is_respelled = False
         if words is not None:
             self.words = words
         if marks is not None:
@@ -226,7 +227,10 @@ class TextView:
     @cached_property
     def meant(self) -> TextView:
         """This view with one spelling for what has several; itself where nothing has."""
-        return self._with(respelled(self.words))
+        view = self._with(respelled(self.words))
+        if view is not self:
+            view.is_respelled = True
+        return view
 
     def _with(self, words: Words) -> TextView:
         return self if words is self.words else TextView(self.text, self.shared, words=words)

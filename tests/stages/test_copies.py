@@ -130,3 +130,8 @@ def test_a_hundred_copies_of_each_of_two_versions() -> None:
     result = Deduplicate()(context_of(*texts))
     assert ids(result) == ["0", "1"]
     assert len(by_action(result, "drop")) == 198
+
+
+def test_the_reason_says_that_figures_were_read_by_value() -> None:
+    [drop] = Deduplicate()(context_of(COPY, COPIES["digits"])).decisions
+    assert drop.reason.endswith("markup differ (but for how figures are written)")

@@ -27,6 +27,8 @@ from tests.stages.pairs import AROUND, COPY
         ("min_overlap", -1),
         ("min_overlap", None),
         ("share_boilerplate", 1),
+        ("versions", "newest"),
+        ("version_key", 3),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named(field: str, value: object) -> None:

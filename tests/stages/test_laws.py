@@ -70,7 +70,9 @@ def test_what_is_dropped_stands_in_its_twin(chunks: tuple[Chunk, ...]) -> None:
         if drop.twin is None or "also" in drop.details:
             continue
         part, whole = (" ".join(plain(came_in[name])) for name in (drop.subject, drop.twin))
-        assert part in whole
+        # A heading goes only where the text says its word itself.
+        heading = part.startswith("notice ") and "notice" in part.removeprefix("notice ")
+        assert part in whole or (heading and part.removeprefix("notice ") in whole)
 
 
 @given(chunks=pools())

@@ -125,3 +125,57 @@ def test_many_versions_make_one_flag_each() -> None:
 def test_unrelated_texts_with_common_words_are_not_flagged() -> None:
     result = Deduplicate()(context_of(AROUND[0], AROUND[1], VERSIONS["number"][0]))
     assert not result.decisions
+
+
+def test_exchanged_roles_are_two_readings() -> None:
+    context = context_of(
+        between("Licensor shall pay Licensee the fee."),
+        between("Licensee shall pay Licensor the fee."),
+    )
+    [flag] = Deduplicate()(context).decisions
+    assert flag.code == "conflict"
+    assert flag.details == {
+        "differs": [["Licensee shall pay Licensor", "Licensor shall pay Licensee"]]
+    }
+
+
+def test_roles_and_a_number_are_two_differences() -> None:
+    context = context_of(
+        between("Acme Corp shall pay Beta within 30 days."),
+        between("Beta shall pay Acme Corp within 60 days."),
+    )
+    [flag] = Deduplicate()(context).decisions
+    assert flag.details == {
+        "differs": [
+            ["Beta shall pay Acme Corp", "Acme Corp shall pay Beta"],
+            ["60 days", "30 days"],
+        ]
+    }
+
+
+def test_sentences_in_the_same_place_conflict_whatever_they_share() -> None:
+    context = context_of(
+        between("Chief executive since 2019: Anna Berg, of Oslo."),
+        between("Bo Lund of Turku has led the firm since 2021."),
+    )
+    [flag] = Deduplicate()(context).decisions
+    assert flag.code == "conflict"
+    assert flag.evidence
+
+
+def test_a_text_that_holds_all_of_a_better_one_between_its_own_is_flagged() -> None:
+    text = " ".join(f"Item {n} is described in the list of parts below." for n in range(4))
+    result = Deduplicate()(context_of(AROUND[0], f"{text} {AROUND[0]} {text}"))
+    assert ids(result) == ["0", "1"]
+    [flag] = result.decisions
+    assert (flag.code, flag.subject, flag.twin) == ("contains", "1", "0")
+    assert not result.context.chunks[0].conflicts
+
+
+def test_figures_in_another_spelling_are_no_difference() -> None:
+    context = context_of(
+        between("Notice is thirty (30) days. He holds shares."),
+        between("Notice is 30 days. He holds bonds."),
+    )
+    [flag] = Deduplicate()(context).decisions
+    assert flag.details == {"differs": [["bonds", "shares"]]}
