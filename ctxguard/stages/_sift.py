@@ -126,9 +126,7 @@ class Sifter:
         for view, found in zip(new, words, strict=True):
             view.hashes = found.hashes
 
-    def _near(
-        self, left: Sequence[Entry], entry: Entry, found: Sequence[Candidate]
-    ) -> list[Entry]:
+    def _near(self, left: Sequence[Entry], entry: Entry, found: Sequence[Candidate]) -> list[Entry]:
         """The candidates but for those that share too little, and are no neighbouring windows."""
         near: list[Entry] = []
         for index, at_most in found:
