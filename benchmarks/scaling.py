@@ -174,8 +174,8 @@ def quadratic(sizes: Sequence[int]) -> dict[str, Any]:
 def indexes(size: int) -> dict[str, Any]:
     """Ways to find candidates: the exact index against MinHash LSH, on one pool.
 
-    For each the microseconds per chunk from text to candidates, and the share of the planted
-    copies and versions for which the original was among them.
+    For each the microseconds per chunk from text to candidates, and the share of the pairs found
+    that have at least half the smaller text's shingles in common.
     """
     texts = pool(size)
     ways = {"exact": exact_index, "datasketch": datasketch_index, "rensa": rensa_index}
