@@ -50,7 +50,7 @@ class Shingles:
 class Candidate(NamedTuple):
     """A better-ranked text that shares shingles with another."""
 
-    index: int
+    rank: int
     """Its place among the texts."""
     at_most: float
     """Their containment is not more than this."""
@@ -105,10 +105,10 @@ def candidates(texts: Sequence[Hashes], size: int, *, most: int) -> list[list[Ca
     smaller = np.minimum(index.least[worse], index.least[better])
     shares = np.minimum(1.0, bound / np.maximum(1, smaller))
     found: list[list[Candidate]] = [[] for _ in texts]
-    for text, *candidate in zip(
-        worse[wanted].tolist(), better[wanted].tolist(), shares[wanted].tolist(), strict=True
-    ):
-        found[text].append(Candidate(*candidate))
+    texts_of: list[int] = worse[wanted].tolist()
+    twins = map(Candidate, better[wanted].tolist(), shares[wanted].tolist())
+    for text, twin in zip(texts_of, twins, strict=True):
+        found[text].append(twin)
     return found
 
 
@@ -206,16 +206,16 @@ def _shingled(
     kinds = [(size, np.ones(len(texts), dtype=np.bool_)), (_PAIR, lengths <= _SHORT_TEXT)]
     for width, chosen in kinds:
         fitting = chosen & (lengths >= width)
-        words = [texts[place] for place in np.flatnonzero(fitting)]
+        words = [texts[place] for place in np.flatnonzero(fitting).tolist()]
         if words:
             sizes, owners = lengths[fitting], places[fitting]
-            left = np.repeat(np.cumsum(sizes), sizes) - np.arange(sizes.sum())
+            left = np.repeat(np.cumsum(sizes), sizes) - np.arange(int(sizes.sum()))
             whole = left[: left.size - width + 1] >= width
             yield (
                 _rolled(np.concatenate(words), width)[whole],
                 np.repeat(owners, sizes - width + 1),
             )
-        for place in np.flatnonzero(chosen & (lengths < width) & (lengths > 0)):
+        for place in np.flatnonzero(chosen & (lengths < width) & (lengths > 0)).tolist():
             yield _rolled(texts[place], width), places[place : place + 1]
 
 

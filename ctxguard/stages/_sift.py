@@ -49,6 +49,7 @@ class Sifter:
         self._by_id = {entry.chunk.id: entry for entry in self.entries}
         self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
         self._far: set[tuple[TextView, TextView]] = set()
+        self._also_in: dict[Entry, dict[str, None]] = {}
         self._matched: dict[Entry, list[_Match]] = {}
         self._versions = Versions(settings, self._tokens, self._root)
         self._cuts = settings.versions != "latest"
@@ -97,7 +98,16 @@ class Sifter:
                 changed |= self._settle(entry, twins)
             else:
                 self._matched[entry] = []
+        self._remember_sources()
         return changed
+
+    def _remember_sources(self) -> None:
+        """Note on the twins where else their text stands: once a pass, not once for each copy."""
+        for twin, also in self._also_in.items():
+            sources = dict.fromkeys((*twin.chunk.also_in, *also))
+            sources.pop(twin.chunk.source or twin.chunk.id, None)
+            twin.chunk = replace(twin.chunk, also_in=tuple(sources))
+        self._also_in.clear()
 
     def _hash(self, entries: Sequence[Entry]) -> None:
         """Read the words of all texts at once."""
@@ -106,9 +116,7 @@ class Sifter:
         for view, found in zip(new, words, strict=True):
             view.hashes = found.hashes
 
-    def _near(
-        self, left: Sequence[Entry], entry: Entry, found: Sequence[Candidate]
-    ) -> list[Entry]:
+    def _near(self, left: Sequence[Entry], entry: Entry, found: Sequence[Candidate]) -> list[Entry]:
         """The candidates but for those that share too little, and are no neighbouring windows."""
         near: list[Entry] = []
         for index, at_most in found:
@@ -189,10 +197,10 @@ class Sifter:
             tokens=self._tokens(entry.came_in),
             but=match.relation.but,
         )
-        gone, stays = entry.chunk, twin.chunk
-        sources = dict.fromkeys((*stays.also_in, gone.source or gone.id, *gone.also_in))
-        sources.pop(stays.source or stays.id, None)
-        twin.chunk = replace(stays, also_in=tuple(sources))
+        gone = entry.chunk
+        also = self._also_in.setdefault(twin, {})
+        also |= dict.fromkeys((gone.source or gone.id, *gone.also_in))
+        also |= self._also_in.pop(entry, {})
 
     def _trim(self, entry: Entry, matches: Sequence[_Match]) -> bool:
         """Take out what the best-ranked twin that is repeated has too; whether it was worth it."""

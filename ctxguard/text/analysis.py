@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxguard.text.facts import Fact, extract_facts
+from ctxguard.text.ids import byte_lengths, ids_of
 from ctxguard.text.lexicon import WordHashes, hash_words
 from ctxguard.text.normalise import normalise
 from ctxguard.text.sentences import Span, split_sentences
-from ctxguard.text.tokens import Tokenizer, byte_lengths, ids_of, tokenizer_for
+from ctxguard.text.tokens import Tokenizer, tokenizer_for
 
 __all__ = ["Analysis", "Analyzer", "default_analyzer"]
 
