@@ -13,6 +13,9 @@ __all__ = ["cased"]
 _LONG = 4
 """From this many letters on, a word's case is style. Shorter ones may be acronyms: US, IT, WHO."""
 
+_MANY = 8
+"""Words with capitals that a text in lower case must have lost: one sentence rarely has as many."""
+
 _UNIT = re.compile(
     r"[munpkgtyzefµ]?(?:w|wh|b|bit|bps|hz|v|va|g|s|m|j|n|pa|f|h|k|c|l|ev|mol|sv|gy|bq|t|db)"
 )
@@ -71,6 +74,8 @@ def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
         j: see `right`.
         count: words of the runs.
     """
+    if _is_lowered(left, i, right, j, count):
+        return [False] * count
     restyled = _is_restyled(left, i, right, j, count)
     differs = [
         _case_matters(left, i + place, right, j + place, restyled=restyled)
@@ -80,6 +85,21 @@ def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
         return differs
     shouted = set(_shouted_runs(left, i, right, j, count))
     return [differ and place not in shouted for place, differ in enumerate(differs)]
+
+
+def _is_lowered(left: Words, i: int, right: Words, j: int, count: int) -> bool:
+    """Whether one text as a whole was put in lower case, so that its case says nothing at all.
+
+    "5 mb" tells nothing apart in a text that has no capitals where the other has many.
+    """
+    for low, first, other, second in ((left, i, right, j), (right, j, left, i)):
+        if low.text != low.text.lower() or other.text == other.text.lower():
+            continue
+        pairs = [(low.raw(first + at), other.raw(second + at)) for at in range(count)]
+        changed = [pair for pair in pairs if pair[0] != pair[1]]
+        if len(changed) >= _MANY and all(one == twin.lower() for one, twin in changed):
+            return True
+    return False
 
 
 def _case_matters(left: Words, i: int, right: Words, j: int, *, restyled: bool) -> bool:
