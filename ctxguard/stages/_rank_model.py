@@ -19,7 +19,7 @@ from ctxguard.stages._matching import MATCH, MATCH_VECTORS
 
 __all__ = ["CHUNK", "Layer", "Layers", "RankModel", "fit_layer", "shipped_model"]
 
-CHUNK = ("best", "any", "rank")
+CHUNK = ("best", "any", "rank", "cover", "most_cover")
 """Features of a chunk, in the order of `chunk_features`."""
 _FORMAT = 1
 
