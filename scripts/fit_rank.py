@@ -276,9 +276,7 @@ def fit(everything: Sequence[Seen], match: tuple[str, ...]) -> Layers:
     linked = [_linked(each, alone.probability(each.match)) for each in seen]
     names = (*match, *LINK)
     last = fit_layer(names, np.concatenate(linked), labels, weights=rows)
-    pieces = [
-        last.probability(_linked(each, alone.probability(each.match))) for each in everything
-    ]
+    pieces = [last.probability(_linked(each, alone.probability(each.match))) for each in everything]
     return Layers(alone=alone, linked=last, chunk=fit_chunks(everything, pieces))
 
 
@@ -289,7 +287,9 @@ def fit_chunks(seen: Sequence[Seen], pieces: Sequence[Floats]) -> Any:  # noqa: 
     rows = [
         np.full(held.size, each.example.weight) for each, held in zip(seen, labels, strict=True)
     ]
-    return fit_layer(CHUNK, np.concatenate(found), np.concatenate(labels), weights=np.concatenate(rows))
+    return fit_layer(
+        CHUNK, np.concatenate(found), np.concatenate(labels), weights=np.concatenate(rows)
+    )
 
 
 def _chunk_features(each: Seen, pieces: Floats) -> Floats:
@@ -355,7 +355,8 @@ def report(seen: Sequence[Seen], pieces: Sequence[Floats], chunks: Sequence[Floa
         for power in (0.0, 0.5):
             found = [kept(seen[place], pieces[place], power) for place in places]
             values = np.array([value for value in found if value is not None], dtype=float)
-            print(f"{kind:8} score/tokens**{power}: {_interval(values[:, 0])} all {_interval(values[:, 1])}")
+            share, whole = _interval(values[:, 0]), _interval(values[:, 1])
+            print(f"{kind:8} score/tokens**{power}: {share} all {whole}")
         for name, p, held in (
             ("pieces", pieces, [each.labels for each in seen]),
             ("chunks", chunks, [chunk_labels(each) for each in seen]),
@@ -372,7 +373,8 @@ def report_nothing(seen: Sequence[Seen], chunks: Sequence[Floats]) -> None:
     for bar in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
         line = [f"best chunk under {bar}:"]
         for kind in (FOREIGN, *KINDS):
-            best = [p.max() for each, p in zip(seen, chunks, strict=True) if each.example.kind == kind]
+            pairs = zip(seen, chunks, strict=True)
+            best = [p.max() for each, p in pairs if each.example.kind == kind]
             line.append(f"{kind} {np.mean(np.array(best) < bar):.3f}")
         print("  ".join(line))
 
@@ -400,7 +402,7 @@ def _reliability(label: str, p: Floats, held: Floats) -> None:
 
 def main() -> None:
     """Cross-validate, report, and with --write fit on everything."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Fit the weights of Rank.")
     parser.add_argument("--data", default=os.environ.get("CTXGUARD_DATA", ""))
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()

@@ -148,9 +148,7 @@ def _piece_of(
     """The piece that each word of the chunks begins in, -1 where it stands in none."""
     sizes = [len(text) + 1 for text in texts[len(texts) - len(spans) :]]
     offsets = np.cumsum([0, *sizes])
-    edges = np.array(
-        [edge for pieces in spans for edge in pieces], dtype=np.int64
-    ).reshape(-1, 2)
+    edges = np.array([edge for pieces in spans for edge in pieces], dtype=np.int64).reshape(-1, 2)
     counts = [len(pieces) for pieces in spans]
     edges += np.repeat(offsets[:-1], counts)[:, None]
     starts = words[:, 0] + offsets[owner]

@@ -44,6 +44,8 @@ class Postings:
     """Of each term, how rare it is among the pieces; shape `(terms,)`."""
     chunk_idf: Floats
     """The same among the chunks, their titles included."""
+    chunks: Ints
+    """Of each term, how many chunks hold it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +71,14 @@ def postings_of(index: Index) -> Postings:
     piece = row < index.pieces
     owner = np.where(piece, 0, row - index.pieces)
     owner[piece] = index.chunk[row[piece]]
-    held = np.unique(owner * size + term) % size
+    chunks = np.bincount(np.unique(owner * size + term) % size, minlength=size)
     return Postings(
         row=row,
         term=term,
         count=count,
         idf=_idf(np.bincount(term[piece], minlength=size), index.pieces),
-        chunk_idf=_idf(np.bincount(held, minlength=size), index.chunks),
+        chunk_idf=_idf(chunks, index.chunks),
+        chunks=chunks,
     )
 
 

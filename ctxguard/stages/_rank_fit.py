@@ -59,7 +59,11 @@ def _chunk_layer(layers: Layers, linked: Layer, judged: Sequence[Judged]) -> Lay
 def _best_pieces(scores: Scores) -> Floats:
     """Features of the best piece of each chunk that has any."""
     first = np.cumsum([0, *(p.size for p in scores.pieces)])
-    best = [int(start + p.argmax()) for start, p in zip(first[:-1], scores.pieces, strict=True) if p.size]
+    best = [
+        int(start + p.argmax())
+        for start, p in zip(first[:-1], scores.pieces, strict=True)
+        if p.size
+    ]
     return scores.features[best]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -188,11 +189,15 @@ def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layer
 
 def _layer(table: Mapping[str, Any], where: str, names: tuple[str, ...]) -> Layer:
     data = table.get(where.rpartition(".")[2])
-    values = [data.get(name) for name in ("intercept", *names)] if isinstance(data, Mapping) else []
-    if not values or not all(_is_number(value) for value in values):
+    known = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
+    numbers = [_number(known.get(name)) for name in ("intercept", *names)]
+    if any(math.isnan(number) for number in numbers):
         raise PolicyError(f"rank model: {where} needs a number for intercept, {', '.join(names)}")
-    return Layer(names=names, weights=tuple(map(float, values[1:])), intercept=float(values[0]))
+    return Layer(names=names, weights=tuple(numbers[1:]), intercept=numbers[0])
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+def _number(value: object) -> float:
+    """The value as a number, NaN if it is none that a weight can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
+        return math.nan
+    return float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -135,8 +136,7 @@ def _terms(
 ) -> tuple[tuple[TermWeights, ...], ...]:
     """The question's and hop terms of each piece, with what they count."""
     weight = np.zeros(query.column.size)
-    alone = float(postings.chunk_idf.max(initial=0))  # of what a single chunk has: no way on
-    leads = links.strongest * (postings.chunk_idf[links.terms] < alone - 1e-9)
+    leads = links.strongest * (postings.chunks[links.terms] > 1)
     weight[links.terms] = _HOP_SHARE * leads / max(float(leads.sum()), 1e-9)
     weight[query.terms] = query.weights
     counts = weight[postings.term] > 0
@@ -144,9 +144,6 @@ def _terms(
     held = weight[term]
     total = sum(map(len, spans))
     edges = np.searchsorted(row, np.arange(total + 1)).tolist()
-    flat = [
-        (term[start:end], held[start:end])
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
-    ]
-    at = np.cumsum([0, *map(len, spans)]).tolist()
-    return tuple(tuple(flat[start:end]) for start, end in zip(at[:-1], at[1:], strict=True))
+    flat = [(term[start:end], held[start:end]) for start, end in pairwise(edges)]
+    firsts = np.cumsum([0, *map(len, spans)]).tolist()
+    return tuple(tuple(flat[start:end]) for start, end in pairwise(firsts))
