@@ -369,11 +369,11 @@ def report(seen: Sequence[Seen], pieces: Sequence[Floats], chunks: Sequence[Floa
 
 
 def report_nothing(seen: Sequence[Seen], chunks: Sequence[Floats]) -> None:
-    """Print how often the best chunk is under a bar, where nothing is relevant and where some is."""
+    """Print how often the best chunk is under a bar, with nothing relevant and with some."""
     for bar in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
         line = [f"best chunk under {bar}:"]
         for kind in (FOREIGN, *KINDS):
-            pairs = zip(seen, chunks, strict=True)
+            pairs = list(zip(seen, chunks, strict=True))
             best = [p.max() for each, p in pairs if each.example.kind == kind]
             line.append(f"{kind} {np.mean(np.array(best) < bar):.3f}")
         print("  ".join(line))

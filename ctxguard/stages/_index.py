@@ -121,29 +121,40 @@ class _Reading:
         found = analyzer.words_of(texts)
         sizes = [len(words) for words in found]
         self.text: Ints = np.repeat(np.arange(len(texts)), sizes)
-        self.span: Ints = np.concatenate([words.spans for words in found]).astype(np.int64)
+        self.span: NDArray[np.int32] = np.concatenate([words.spans for words in found])
         hashes = np.concatenate([words.hashes for words in found])
-        distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+        distinct, which = _numbered(hashes)
+        where = zip(self.text[distinct].tolist(), self.span[distinct].tolist(), strict=True)
         numbers: dict[str, int] = {"": 0}
-        forms = [""]
-        terms = np.zeros(distinct.size, dtype=np.int64)
-        where = zip(self.text[first].tolist(), self.span[first].tolist(), strict=True)
-        for place, (text, (start, end)) in enumerate(where):
-            form = texts[text][start:end]
+        forms: list[str] = [""]
+        terms: list[int] = []
+        for place, (start, end) in where:
+            form = str(texts[place])[start:end]
             term = term_of(form)
             number = numbers.get(term)
             if number is None:
                 number = numbers[term] = len(forms)
                 forms.append(form)
-            terms[place] = number
-        self.terms: Ints = terms[which.reshape(-1)]
+            terms.append(number)
+        self.terms: Ints = np.array(terms, dtype=np.int64)[which]
         self.names = tuple(numbers)
         self.forms = tuple(forms)
         self.named: Bools = _begin_named(texts, found)
 
 
+def _numbered(hashes: NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """Where each distinct hash occurs first, in order of the hashes, and which one each is."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    new = np.ones(ordered.size, dtype=np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    which = np.empty(ordered.size, dtype=np.int64)
+    which[order] = np.cumsum(new) - 1
+    return order[new], which
+
+
 def _piece_of(
-    words: Ints, owner: Ints, texts: Sequence[str], spans: Sequence[Sequence[Span]]
+    words: NDArray[np.int32], owner: Ints, texts: Sequence[str], spans: Sequence[Sequence[Span]]
 ) -> Ints:
     """The piece that each word of the chunks begins in, -1 where it stands in none."""
     sizes = [len(text) + 1 for text in texts[len(texts) - len(spans) :]]

@@ -113,7 +113,7 @@ def features_of(
     together = np.zeros_like(titles)
     np.add.at(together, chunk, own)
     held = own > 0
-    chunk_lengths = np.bincount(chunk, weights=lengths, minlength=index.chunks)
+    chunk_lengths = np.bincount(chunk, weights=lengths, minlength=index.chunks).astype(np.float64)
     columns = [
         _relative(_bm25(own + titles[chunk], lengths, query.weights)),
         _relative(_bm25(together + titles, chunk_lengths, postings.chunk_idf[query.terms]))[chunk],

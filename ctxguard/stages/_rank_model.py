@@ -73,12 +73,12 @@ class RankModel:
             PolicyError: naming what is missing or of a kind that cannot be used.
         """
         try:
-            data = json.loads(text)
+            data: object = json.loads(text)
         except ValueError as error:
             raise PolicyError(f"rank model: not JSON ({error})") from error
-        if not isinstance(data, Mapping) or data.get("format") != _FORMAT:
+        table = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+        if table.get("format") != _FORMAT:
             raise PolicyError(f"rank model: expected an object with format {_FORMAT}")
-        table = cast("Mapping[str, Any]", data)
         return cls(
             words=_layers(table, "words", MATCH), vectors=_layers(table, "vectors", _WITH_VECTORS)
         )
@@ -177,9 +177,9 @@ def _as_data(layer: Layer) -> dict[str, float]:
 
 def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layers:
     table = data.get(name)
-    if not isinstance(table, Mapping):
+    if not isinstance(table, dict):
         raise PolicyError(f"rank model: expected an object under {name!r}")
-    found = cast("Mapping[str, Any]", table)
+    found = cast("dict[str, Any]", table)
     return Layers(
         alone=_layer(found, f"{name}.alone", match),
         linked=_layer(found, f"{name}.linked", (*match, *LINK)),
@@ -188,8 +188,8 @@ def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layer
 
 
 def _layer(table: Mapping[str, Any], where: str, names: tuple[str, ...]) -> Layer:
-    data = table.get(where.rpartition(".")[2])
-    known = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
+    data: object = table.get(where.rpartition(".")[2])
+    known = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
     numbers = [_number(known.get(name)) for name in ("intercept", *names)]
     if any(math.isnan(number) for number in numbers):
         raise PolicyError(f"rank model: {where} needs a number for intercept, {', '.join(names)}")

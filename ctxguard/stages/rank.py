@@ -188,19 +188,17 @@ class Rank:
 
 def _check_kinds(rank: Rank) -> None:
     """Reject fields of the wrong kind."""
-    encoder: object = rank.encoder
-    judge = rank.cross_encoder
-    model: object = rank.model
+    encoder, judge, model = rank.encoder, rank.cross_encoder, rank.model
     if not isinstance(rank.reorder, bool):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
         raise PolicyError(f"Rank.reorder: expected True or False, got {rank.reorder!r}")
-    if not (encoder is None or encoder == "static" or isinstance(encoder, Encoder)):
+    if not (encoder is None or encoder == "static" or isinstance(encoder, Encoder)):  # pyright: ignore[reportUnnecessaryIsInstance] -- as above
         raise PolicyError(
             f"Rank.encoder: expected 'static', an Encoder or None, got {encoder!r}; "
             "as_encoder(…) makes one of an embeddings object"
         )
     if not (judge is None or isinstance(judge, str) or callable(getattr(judge, "predict", None))):
         raise PolicyError(f"Rank.cross_encoder: expected a CrossEncoder or its name, got {judge!r}")
-    if not (model is None or isinstance(model, RankModel)):
+    if not (model is None or isinstance(model, RankModel)):  # pyright: ignore[reportUnnecessaryIsInstance] -- as above
         raise PolicyError(f"Rank.model: expected a RankModel or None, got {model!r}")
 
 
