@@ -17,12 +17,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ctxguard.stages._calibration import reliability_of
 from ctxguard.stages._index import Floats, Index, Ints, index_of
 from ctxguard.stages._linking import LINK, link_features
 from ctxguard.stages._matching import (
@@ -93,7 +94,9 @@ def examples(folder: Path) -> list[Example]:
     total: dict[str, float] = defaultdict(float)
     for example in found:
         total[example.kind] += example.weight
-    return [_weighted(example, 100 * example.weight / total[example.kind]) for example in found]
+    return [
+        replace(example, weight=100 * example.weight / total[example.kind]) for example in found
+    ]
 
 
 def foreign(found: Sequence[Example]) -> list[Example]:
@@ -115,17 +118,6 @@ def foreign(found: Sequence[Example]) -> list[Example]:
         )
         for asked, given in pairs
     ]
-
-
-def _weighted(example: Example, weight: float) -> Example:
-    return Example(
-        kind=example.kind,
-        group=example.group,
-        context=example.context,
-        spans=example.spans,
-        support=example.support,
-        weight=weight,
-    )
 
 
 def _read(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -253,7 +245,7 @@ def see(example: Example, *, with_vectors: bool) -> Seen:
     query = query_of(index, postings)
     vectors = None
     if with_vectors:
-        vectors = static_encoder().encode_words([form.lower() for form in index.forms])
+        vectors = static_encoder().encode_words(index.forms)
     return Seen(
         example=example,
         index=index,
@@ -390,14 +382,9 @@ def _interval(values: Floats) -> str:
 
 
 def _reliability(label: str, p: Floats, held: Floats) -> None:
-    bins = np.minimum((p * 10).astype(int), 9)
-    gaps = [
-        abs(p[bins == one].mean() - held[bins == one].mean()) * (bins == one).mean()
-        for one in np.unique(bins)
-    ]
-    brier = float(((p - held) ** 2).mean())
+    found = reliability_of(p.tolist(), (held > 0).tolist())
     base = float(held.mean() * (1 - held.mean()))
-    print(f"{label}: ECE {sum(gaps):.4f}, Brier {brier:.4f} (always the share: {base:.4f})")
+    print(f"{label}: ECE {found.ece:.4f}, Brier {found.brier:.4f} (always the share: {base:.4f})")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._terms import term_of
+from ctxguard.stages._terms import remember, remembered
 from ctxguard.text.analysis import Analyzer
 from ctxguard.text.lexicon import WordHashes
 from ctxguard.types import Chunk, Context, JsonValue, Span
@@ -52,7 +52,7 @@ class Index:
     terms: tuple[str, ...]
     """What the numbers of terms stand for: stems; the first is blank."""
     forms: tuple[str, ...]
-    """A word of each term as it is written somewhere."""
+    """A word of each term, in lower case."""
     one_document: float
     """How far the chunks are parts of one document, by their names: 0 each its own, 1 all of one;
     0.5 where they have none."""
@@ -123,14 +123,19 @@ class _Reading:
         self.text: Ints = np.repeat(np.arange(len(texts)), sizes)
         self.span: NDArray[np.int32] = np.concatenate([words.spans for words in found])
         hashes = np.concatenate([words.hashes for words in found])
-        distinct, which = _numbered(hashes)
-        where = zip(self.text[distinct].tolist(), self.span[distinct].tolist(), strict=True)
+        first, which = _numbered(hashes)
+        known = remembered()
+        distinct: list[int] = hashes[first].tolist()
+        words = [known.get(word) for word in distinct]
+        for place, word in enumerate(words):
+            if word is None:
+                at = int(first[place])
+                start, end = int(self.span[at, 0]), int(self.span[at, 1])
+                words[place] = remember(distinct[place], texts[int(self.text[at])][start:end])
         numbers: dict[str, int] = {"": 0}
         forms: list[str] = [""]
         terms: list[int] = []
-        for place, (start, end) in where:
-            form = str(texts[place])[start:end]
-            term = term_of(form)
+        for form, term in filter(None, words):
             number = numbers.get(term)
             if number is None:
                 number = numbers[term] = len(forms)

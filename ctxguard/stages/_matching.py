@@ -122,7 +122,7 @@ def features_of(
         ((titles > 0) @ query.weights)[chunk],
         _phrases(index, postings),
         _leads(index, query),
-        _headings(held @ query.weights, lengths),
+        _headings(held @ query.weights, lengths, chunk),
         1 / (1 + index.place),
         (lengths < _SHORT).astype(float),
         _names(index, query),
@@ -188,11 +188,12 @@ def _leads(index: Index, query: Query) -> Floats:
     return hits @ query.weights
 
 
-def _headings(covered: Floats, lengths: Floats) -> Floats:
-    """How much of the question the nearest short line above holds; 0 for that line itself."""
+def _headings(covered: Floats, lengths: Floats, chunk: Ints) -> Floats:
+    """How much of the question the nearest short line above in the same chunk holds."""
     place = np.arange(lengths.size)
-    last = np.maximum.accumulate(np.where(lengths < _HEADING, place, -1))
-    under = (last >= 0) & (last < place) & (place - last < _UNDER)
+    last = np.full(lengths.size, -1)
+    last[1:] = np.maximum.accumulate(np.where(lengths < _HEADING, place, -1))[:-1]
+    under = (last >= 0) & (place - last < _UNDER) & (chunk[last] == chunk)
     return np.where(under, covered[last], 0.0)
 
 

@@ -38,7 +38,7 @@ class Scores:
     """Per chunk and piece: the question's and hop terms that it holds. A term has one number and
     one weight in all pieces, so that what a selection covers is the sum over distinct numbers."""
     names: tuple[str, ...]
-    """A written form of each term, by its number."""
+    """A word of each term in lower case, by its number."""
     features: Floats
     """Of each piece, what the last layer saw; shape `(pieces, features)`."""
     vectors: bool
@@ -128,7 +128,7 @@ def _vectors(index: Index, encoder: Encoder | None) -> NDArray[np.float32] | Non
     """A unit vector for each term."""
     if not isinstance(encoder, StaticEncoder):
         return None
-    return encoder.encode_words([form.lower() for form in index.forms])
+    return encoder.encode_words(index.forms)
 
 
 def _terms(

