@@ -13,7 +13,7 @@ from ctxguard.text.analysis import Analyzer
 from ctxguard.text.lexicon import WordHashes
 from ctxguard.types import Chunk, Context, JsonValue, Span
 
-__all__ = ["Bools", "Floats", "Index", "Ints", "index_of", "name_of", "title_of"]
+__all__ = ["Bools", "Floats", "Index", "Ints", "distinct", "index_of", "name_of", "title_of"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -75,9 +75,8 @@ def name_of(chunk: Chunk) -> str:
     return (name or chunk.source.replace("\\", "/").rstrip("/").rpartition("/")[2])[:_MAX_TITLE]
 
 
-def title_of(chunk: Chunk) -> str:
+def title_of(chunk: Chunk, name: str) -> str:
     """The name of a chunk and, where its text begins with a short line, that heading."""
-    name = name_of(chunk)
     line, found, _ = chunk.text[: _MAX_HEADING + 1].lstrip().partition("\n")
     line = line.strip()
     if not found or not line or line[-1] in ".!?,;" or line in name:
@@ -88,7 +87,8 @@ def title_of(chunk: Chunk) -> str:
 def index_of(context: Context, spans: Sequence[Sequence[Span]]) -> Index:
     """Read the question, the pieces and the titles once; near-linear in the length of the texts."""
     chunks = context.chunks
-    titles = [title_of(chunk) for chunk in chunks]
+    names = [name_of(chunk) for chunk in chunks]
+    titles = [title_of(chunk, name) for chunk, name in zip(chunks, names, strict=True)]
     texts = [context.question, *titles, *(chunk.text for chunk in chunks)]
     read = _Reading(context.analyzer, texts)
     counts = np.array([len(pieces) for pieces in spans], dtype=np.int64)
@@ -110,7 +110,7 @@ def index_of(context: Context, spans: Sequence[Sequence[Span]]) -> Index:
         chunks=len(chunks),
         terms=read.names,
         forms=read.forms,
-        one_document=_one_document(chunks),
+        one_document=_one_document(names),
     )
 
 
@@ -125,13 +125,13 @@ class _Reading:
         hashes = np.concatenate([words.hashes for words in found])
         first, which = _numbered(hashes)
         known = remembered()
-        distinct: list[int] = hashes[first].tolist()
-        words = [known.get(word) for word in distinct]
+        keys: list[int] = hashes[first].tolist()
+        words = [known.get(word) for word in keys]
         for place, word in enumerate(words):
             if word is None:
                 at = int(first[place])
                 start, end = int(self.span[at, 0]), int(self.span[at, 1])
-                words[place] = remember(distinct[place], texts[int(self.text[at])][start:end])
+                words[place] = remember(keys[place], texts[int(self.text[at])][start:end])
         numbers: dict[str, int] = {"": 0}
         forms: list[str] = [""]
         terms: list[int] = []
@@ -191,8 +191,16 @@ def _begin_named(texts: Sequence[str], found: Sequence[WordHashes]) -> Bools:
     return named
 
 
-def _one_document(chunks: Sequence[Chunk]) -> float:
-    named = [name for name in map(name_of, chunks) if name]
+def distinct(numbers: Ints) -> Ints:
+    """The distinct numbers, ascending; numpy's own way, by hashing, takes three times as long."""
+    ordered = np.sort(numbers)
+    new = np.ones(ordered.size, dtype=np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[new]
+
+
+def _one_document(names: Sequence[str]) -> float:
+    named = [name for name in names if name]
     if not named:
         return 0.5
     return 1 - len(set(named)) / len(named) if len(named) > 1 else 0.0

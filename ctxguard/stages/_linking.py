@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._index import Floats, Index, Ints
+from ctxguard.stages._index import Floats, Index, Ints, distinct
 from ctxguard.stages._matching import Postings, Query
 
 __all__ = ["LINK", "Links", "link_features", "logit"]
@@ -124,7 +124,7 @@ def _terms_of(index: Index, postings: Postings, query: Query, seeds: Ints) -> In
     wanted = np.zeros(index.pieces + index.chunks, dtype=np.bool_)
     wanted[seeds] = True
     wanted[index.pieces + index.chunk[seeds]] = True
-    terms = np.unique(postings.term[wanted[postings.row]])
+    terms = distinct(postings.term[wanted[postings.row]])
     return terms[query.column[terms] < 0]
 
 

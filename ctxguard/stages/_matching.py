@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._index import Floats, Index, Ints
+from ctxguard.stages._index import Floats, Index, Ints, distinct
 
 __all__ = ["MATCH", "MATCH_VECTORS", "Postings", "Query", "features_of", "postings_of", "query_of"]
 
@@ -71,7 +71,7 @@ def postings_of(index: Index) -> Postings:
     piece = row < index.pieces
     owner = np.where(piece, 0, row - index.pieces)
     owner[piece] = index.chunk[row[piece]]
-    chunks = np.bincount(np.unique(owner * size + term) % size, minlength=size)
+    chunks = np.bincount(distinct(owner * size + term) % size, minlength=size)
     return Postings(
         row=row,
         term=term,
@@ -84,7 +84,7 @@ def postings_of(index: Index) -> Postings:
 
 def query_of(index: Index, postings: Postings) -> Query:
     """Look the question's terms up."""
-    terms = np.unique(index.question)
+    terms = distinct(index.question)
     column = np.full(len(index.terms), -1, dtype=np.int64)
     column[terms] = np.arange(terms.size)
     counts = np.zeros((index.pieces + index.chunks, terms.size))
@@ -164,7 +164,7 @@ def _title_asked(index: Index, postings: Postings, query: Query) -> Floats:
 def _phrases(index: Index, postings: Postings) -> Floats:
     """How many of the question's pairs of neighbouring terms a piece has as neighbours too."""
     size, pieces = len(index.terms), index.pieces
-    asked = np.unique(index.question[:-1] * size + index.question[1:])
+    asked = distinct(index.question[:-1] * size + index.question[1:])
     if not asked.size:
         return np.zeros(pieces)
     said = index.words > 0

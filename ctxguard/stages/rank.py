@@ -41,16 +41,18 @@ class Rank:
 
     reorder: bool = True
     """Put the most likely first; False: only estimate."""
-    encoder: Encoder | Literal["static"] | None = "static"
-    """Closeness of words in meaning: "static" is the table that ships; None: words only."""
+    encoder: Encoder | Literal["static"] | None = None
+    """Closeness of words in meaning: "static" is the table that ships; None: words only. At a
+    quarter of the tokens it keeps .02 more of the clauses of contracts that answer in other words,
+    and .01 less of HotpotQA's sentences, both within the noise, for half as much time again."""
     cross_encoder: Any = None
     """A `CrossEncoder` of sentence-transformers, or its name; judges the first `depth` chunks."""
     depth: int = 20
     """Chunks that the cross-encoder judges; it takes a thousand times as long as the rest."""
     nothing_below: float = 0.2
-    """P of the best chunk under which a flag says that nothing here is relevant; 0: never. At 0.2 a
-    quarter of the pools of other questions are found out, and at most one in sixty of the right
-    ones is suspected (cross-validated)."""
+    """P of the best chunk under which a flag says that nothing here is relevant; 0: never. At 0.2 one
+    in seven pools that belong to other questions is found out (with vectors one in four), and one
+    in 150 of the right ones is suspected (cross-validated)."""
     model: RankModel | None = None
     """Weights, as `Rank.fit` or `RankModel.load` give them; None: those that ship."""
 
@@ -94,7 +96,7 @@ class Rank:
         chunks: Sequence[Sequence[Chunk | str]],
         relevant: Sequence[Collection[str]],
         *,
-        encoder: Encoder | Literal["static"] | None = "static",
+        encoder: Encoder | Literal["static"] | None = None,
     ) -> Rank:
         """A Rank with weights for one's own chunks, from a few dozen judged questions.
 

@@ -73,9 +73,9 @@ def test_what_was_only_led_to_says_by_what() -> None:
     result = Rank()(context_with("Who made Skerry Light?", texts))
     reasons = {decision.subject: decision.reason for decision in result.decisions}
     assert "of the question" in reasons["2"]
-    led = Rank(reorder=True)(context_with("Skerry Light?", texts[::-1]))
-    shared = [d.reason for d in led.decisions if "shares 'voss'" in d.reason]
-    assert all("with a chunk that is like the question" in reason for reason in shared)
+    led = Rank()(context_with("Skerry Light?", texts[::-1]))
+    (shared,) = [d.reason for d in led.decisions if d.subject == "2"]
+    assert shared.endswith("it shares 'voss' with a chunk that is like the question")
 
 
 def test_without_reorder_chunks_are_only_judged() -> None:

@@ -95,9 +95,9 @@ def test_the_name_is_the_title_else_the_end_of_the_source() -> None:
 
 
 def test_a_short_first_line_is_a_heading() -> None:
-    assert title_of(Chunk(id="1", text="Term\nIt is a year.", source="c.pdf")) == "c.pdf Term"
-    assert title_of(Chunk(id="1", text="It ends.\nAnd begins.")) == ""
-    assert title_of(Chunk(id="1", text="It is one line only")) == ""
+    assert title_of(Chunk(id="1", text="Term\nIt is a year."), "c.pdf") == "c.pdf Term"
+    assert title_of(Chunk(id="1", text="It ends.\nAnd begins."), "") == ""
+    assert title_of(Chunk(id="1", text="It is one line only"), "") == ""
 
 
 # -- features -------------------------------------------------------------------------------------
