@@ -47,7 +47,7 @@ class Scores:
     """How much of the question each chunk has, its title included; shape `(chunks,)`."""
     asked: frozenset[int]
     """Numbers of the question's own terms; the others in `terms` lead from one chunk to another.
-    None at all: the question says nothing, and every P is 0."""
+    Every P is 0 where there is none, or none that occurs and no vectors to say what is near."""
 
 
 def score_pieces(
@@ -77,10 +77,13 @@ def score_pieces(
     link, links = link_features(index, postings, query, alone)
     features = np.concatenate([match, link], axis=1)
     pieces = weights.linked.probability(features)
-    pieces *= query.terms.size > 0
     cover = cover_of(index, query)
+    # Features are shares of the best: without a word in common there is no best, and what they
+    # say is noise. Vectors see what is near, words do not.
+    known = bool(cover.any()) if vectors is None else query.terms.size > 0
+    pieces *= known
     chunks = weights.chunk.probability(chunk_features(index.chunk, pieces, cover))
-    chunks *= (query.terms.size > 0) & (np.bincount(index.chunk, minlength=index.chunks) > 0)
+    chunks *= known & (np.bincount(index.chunk, minlength=index.chunks) > 0)
     bounds = np.cumsum([len(each) for each in spans])[:-1]
     return Scores(
         pieces=tuple(np.split(pieces, bounds)) if spans else (),

@@ -114,6 +114,23 @@ def test_nothing_relevant_is_an_outcome() -> None:
     assert not any(d.code == "nothing-relevant" for d in silent.decisions)
 
 
+def test_the_retrievers_score_counts_where_it_is_known() -> None:
+    def best(*scores: float | None) -> list[float]:
+        texts = ["The notice period is long.", "The notice period is short."]
+        chunks = [
+            Chunk(id=str(n), text=text, score=score)
+            for n, (text, score) in enumerate(zip(texts, scores, strict=True))
+        ]
+        result = check_laws(Rank(), Context(question=QUESTION, chunks=tuple(chunks)))
+        return [chunk.relevance or 0 for chunk in sorted(result.context.chunks, key=lambda c: c.id)]
+
+    unknown = best(None, None)
+    assert best(0.7, 0.7) == best(float("nan"), float("inf")) == best(3.0, None) == unknown
+    with_score = best(0.1, 0.9)
+    assert with_score[1] > unknown[1]
+    assert with_score[0] < unknown[0]
+
+
 pool = st.lists(
     st.lists(
         st.sampled_from(["notice", "period", "Rome", "60", "days", "is", "terminate.", "灯", "\0"]),
