@@ -58,9 +58,10 @@ class Rank:
     depth: int = 20
     """Chunks that the cross-encoder judges; it takes a thousand times as long as the rest."""
     nothing_below: float = 0.2
-    """P of the best chunk under which a flag says that nothing here is relevant; 0: never. At 0.2
-    one in seven pools that belong to other questions is found out (with vectors one in four), and one
-    in 150 of the right ones is suspected (cross-validated)."""
+    """P of the best chunk under which a flag says that nothing here is relevant; 0: never.
+
+    At 0.2 one in seven pools that belong to other questions is found out (with vectors one in
+    four), and one in 150 of the right ones is suspected (cross-validated)."""
     model: RankModel | None = None
     """Weights, as `Rank.fit` or `RankModel.load` give them; None: those that ship."""
 
