@@ -227,7 +227,7 @@ def _vector_features(
 def _cosine(row: Ints, term: Ints, rows: int, toward: Floats, idf: Floats) -> Floats:
     """Cosine of rows with the question, as if the words of a row were at right angles.
 
-    That spares the sum of vectors of every row, and orders sentences as well (Spearman .97).
+    That spares the sum of vectors of every row.
     """
     weight = idf[term]
     along = np.bincount(row, weights=weight * toward[term], minlength=rows)

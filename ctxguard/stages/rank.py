@@ -52,11 +52,11 @@ class Rank:
     encoder: Encoder | Literal["static"] | None = None
     """Closeness of words in meaning: "static" is the table that ships; None: words only. At a
     quarter of the tokens it keeps .02 more of the clauses of contracts, which answer in other
-    words, and .01 less of HotpotQA's sentences: within the noise, for half as much time again."""
+    words, and .01 less of HotpotQA's sentences: within the noise, for a sixth more time."""
     cross_encoder: Any = None
     """A `CrossEncoder` of sentence-transformers, or its name; judges the first `depth` chunks."""
     depth: int = 20
-    """Chunks that the cross-encoder judges; it takes a thousand times as long as the rest."""
+    """Chunks that the cross-encoder judges; a model takes far longer than all the rest."""
     nothing_below: float = 0.2
     """P of the best chunk under which a flag says that nothing here is relevant; 0: never.
 
