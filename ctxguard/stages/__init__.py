@@ -2,6 +2,7 @@
 
 from ctxguard.stages.dedupe import Deduplicate
 from ctxguard.stages.layout import Layout
+from ctxguard.stages.rank import Rank
 from ctxguard.stages.select import Select
 
-__all__ = ["Deduplicate", "Layout", "Select"]
+__all__ = ["Deduplicate", "Layout", "Rank", "Select"]
