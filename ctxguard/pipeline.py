@@ -37,7 +37,11 @@ class Pipeline:
         self.decisions.extend(decisions)
         self.budget = budget
         context = Context(
-            question=question, chunks=tuple(chunks), budget=budget, analyzer=self.analyzer
+            question=question,
+            chunks=tuple(chunks),
+            budget=budget,
+            template=self.policy.template,
+            analyzer=self.analyzer,
         )
         for stage in self.policy.stages:
             context = self._step(stage, context)
