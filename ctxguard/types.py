@@ -280,6 +280,8 @@ class Context:
     budget: Budget = field(default_factory=Budget)
     template: Template | None = None
     """How chunks will be written, so that it is counted; None: as their text."""
+    previous: tuple[str, ...] = ()
+    """Ids of the chunks that the prompt of the turn before held, in its order."""
     analyzer: Analyzer = field(default_factory=default_analyzer, repr=False, compare=False)
     """Counts tokens and finds sentences and facts, once per distinct text."""
 
