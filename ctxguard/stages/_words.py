@@ -13,16 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ctxguard.stages._symbols import DASHES, INVISIBLE, SYMBOL, material_symbol
+from ctxguard.text.lexicon import UNSPACED
 from ctxguard.types import Span
 
 __all__ = ["UNSPACED", "Words", "split_joints", "without_asides", "words_of"]
-
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003ffff"
-)
-"""Scripts written without spaces (Thai, Lao, Burmese, Khmer, kana, Han), for a character class:
-there a word is one character."""
 
 
 def _token(letters: str, letter: str, *, marks: str) -> re.Pattern[str]:

@@ -254,3 +254,99 @@ def test_a_tokenizer_may_return_bytes() -> None:
             return text.encode()
 
     assert Analyzer(Bytes()).count("four") == 4
+
+
+# -- many at once, words, tokens of a span --------------------------------------------------------
+
+
+def test_many_texts_are_tokenised_once_each() -> None:
+    tokenizer = Counting()
+    analyzer = Analyzer(tokenizer)
+    first = analyzer.analyse("b")
+    found = analyzer.analyse_all(["a", "b", "a", ""])
+    assert [analysis.text for analysis in found] == ["a", "b", "a", ""]
+    assert found[0] is found[2]
+    assert found[1] is first
+    assert tokenizer.seen == ["b", "a", ""]
+    assert analyzer.analyse_all([]) == []
+
+
+def test_a_pool_larger_than_the_cache_is_tokenised_once_while_it_is_held() -> None:
+    tokenizer = Counting()
+    analyzer = Analyzer(tokenizer, max_bytes=5_000)
+    texts = [str(number) * 100 for number in range(20)]
+    held = analyzer.analyse_all(texts)
+    assert analyzer._bytes <= 5_000
+    assert [analyzer.analyse(text) for text in texts] == held
+    assert analyzer.analyse_all(texts) == held
+    assert len(tokenizer.seen) == 20
+    del held
+    analyzer.count(texts[0])
+    assert len(tokenizer.seen) == 21
+
+
+def test_words_are_read_once_and_weighed() -> None:
+    analyzer = Analyzer(EstimateTokenizer())
+    analysis = analyzer.analyse("The notice period")
+    before = analyzer._bytes
+    words = analysis.words
+    assert words.spans.tolist() == [[0, 3], [4, 10], [11, 17]]
+    assert analysis.words is words
+    assert analyzer._bytes == before + words.nbytes
+    analysis.give_words(words)
+    assert analyzer._bytes == before + words.nbytes
+
+
+def test_words_of_many_texts_tokenise_nothing() -> None:
+    tokenizer = Counting()
+    analyzer = Analyzer(tokenizer)
+    known = analyzer.analyse("the notice")
+    read = analyzer.analyse("the period")
+    _ = read.words
+    found = analyzer.words_of(["a b", "the notice", "the period", "a b"])
+    assert [len(words) for words in found] == [2, 2, 2, 2]
+    assert found[1] is known.words
+    assert found[2] is read.words
+    assert tokenizer.seen == ["the notice", "the period"]
+
+
+TOKENIZERS = [tokenizer_for(), EstimateTokenizer(), Counting()]
+CHARACTERS = st.text(st.characters() | st.sampled_from("aé日😀. \n\ud800"), max_size=40)
+
+
+@given(CHARACTERS, st.sampled_from(TOKENIZERS))
+def test_tokens_end_in_order_and_cover_the_text(text: str, tokenizer: Any) -> None:
+    analysis = Analyzer(tokenizer).analyse(text)
+    ends = analysis.token_ends
+    assert ends.shape == (analysis.tokens,)
+    assert (np.diff(ends) >= 0).all()
+    assert analysis.tokens_between(0, len(text)) == analysis.tokens
+    if text:
+        assert ends[-1] == len(text)
+
+
+@given(CHARACTERS, st.data())
+def test_a_span_has_the_tokens_that_reach_into_it(text: str, data: st.DataObject) -> None:
+    analysis = Analyzer(tokenizer_for()).analyse(text)
+    cut = data.draw(st.integers(0, len(text)))
+    left, right = analysis.tokens_of([(0, cut), (cut, len(text))]).tolist()
+    assert analysis.tokens <= left + right
+    assert analysis.tokens_between(cut, cut) == max(0, left + right - analysis.tokens) or cut == 0
+    assert (left, right) == (
+        analysis.tokens_between(0, cut),
+        analysis.tokens_between(cut, len(text)),
+    )
+
+
+def test_tokens_of_sentences_add_up() -> None:
+    text = "The notice period is 30 days.\n\nIt may not be shorter. Fees are due."
+    analysis = Analyzer(tokenizer_for()).analyse(text)
+    assert analysis.tokens_of(analysis.sentences).sum() == analysis.tokens
+    assert analysis.token_ends.tolist()[:3] == [3, 10, 17]
+    assert analysis.tokens_of([]).tolist() == []
+
+
+def test_without_a_tokenizer_tokens_are_equally_long() -> None:
+    analysis = Analysis("abcdef", np.zeros(3, dtype=np.int64))
+    assert analysis.token_ends.tolist() == [2, 4, 6]
+    assert Analyzer(Counting()).analyse("añb").token_ends.tolist() == [1, 2, 3]
