@@ -224,7 +224,10 @@ def test_a_chunk_whose_twin_the_budget_left_out_is_flagged() -> None:
         Chunk(id="version", text=f"Notice is given within 60 days. {shared}"),
     ]
     policy = Policy(
-        tokenizer=WordTokenizer(), dedupe=Deduplicate(share_boilerplate=True), layout=None
+        tokenizer=WordTokenizer(),
+        dedupe=Deduplicate(share_boilerplate=True),
+        compress=None,
+        layout=None,
     )
     assert not _codes(Guard(policy).prepare("q", chunks), "twin-left-out")
     tight = Guard(policy).prepare("q", chunks, budget=70)

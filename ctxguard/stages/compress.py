@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from ctxguard.errors import PolicyError
 from ctxguard.stages._cut import cut_chunk
 from ctxguard.stages._divide import Division, divide
@@ -89,8 +91,7 @@ class Compress:
         return sum(count(shown(chunk)) + 2 for chunk in context.chunks) > limit
 
     def _divided(self, context: Context) -> tuple[Chunk, ...]:
-        analyse = context.analyzer.analyse
-        analyses = [analyse(chunk.text) for chunk in context.chunks]
+        analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
         divisions = [
             self._division(chunk, analysis, context)
             for chunk, analysis in zip(context.chunks, analyses, strict=True)
@@ -104,7 +105,7 @@ class Compress:
                 chunk,
                 pieces=_pieces(
                     division,
-                    _tokens(analysis, division, context),
+                    _tokens(analysis, division),
                     relevance.tolist(),
                     [_covers(term, names) for term in terms],
                 ),
@@ -197,11 +198,10 @@ def _covers(weights: TermWeights, names: Sequence[str]) -> tuple[tuple[str, floa
     )
 
 
-def _tokens(analysis: Analysis, division: Division, context: Context) -> list[int]:
-    """Tokens of each piece, the whitespace before it included."""
-    sizes: list[int] = []
-    at = 0
-    for _, end in division.spans:
-        sizes.append(len(context.analyzer.tokenizer.encode(analysis.text[at:end])))
-        at = end
-    return sizes
+def _tokens(analysis: Analysis, division: Division) -> list[int]:
+    """Tokens of each piece: those that begin in it or in the whitespace before it."""
+    ends = analysis.token_ends
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1]
+    edges = [0, *(end for _, end in division.spans)]
+    return np.diff(starts.searchsorted(edges)).tolist()
