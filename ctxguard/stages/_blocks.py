@@ -121,7 +121,7 @@ def _run(
 
 def _piped(line: str) -> int:
     # Rows of one table may have different numbers of cells: all that counts is that they have.
-    return 1 if line[0] == "|" or line.count("|") > 1 else 0
+    return 1 if line[0] == "|" or line.count("|") > 1 or line[:2] in ("+-", "+=") else 0
 
 
 def _tabbed(line: str) -> int:

@@ -107,7 +107,7 @@ class Outline:
         line = self.text[part.start : part.end]
         if "\n" in line or self._is_item(index):
             return False
-        if line[-1] in "?？؟":  # noqa: RUF001 -- question marks of the world
+        if line[0] == "#" or line[-1] in "?？؟":  # noqa: RUF001 -- question marks of the world
             return True
         apart = self._lines_before(index) > 1 and self._lines_after(index) > 1
         return _is_title(line, apart=apart)
@@ -173,15 +173,15 @@ class Outline:
         label = marker["label"]
         if label.isdigit():
             form = "1"
-        elif label.lower() in _ROMAN and not self._follows_letter(label):
+        elif label.lower() in _ROMAN and not self._follows_letter(index, label):
             form = "i" if label.islower() else "I"
         else:
             form = "a" if label.islower() else "A"
         return f"{marker['open']}{form}{marker['close']}"
 
-    def _follows_letter(self, label: str) -> bool:
+    def _follows_letter(self, index: int, label: str) -> bool:
         """Whether the open list is one of letters that ends just before this one: h, then i."""
-        if len(label) > 1 or not self._levels:
+        if len(label) > 1 or not self._levels or self._is_open(index - 1):
             return False
         before = _MARKER.match(self.text, self.parts[self._levels[-1].item].start)
         letter = before and before["label"]
@@ -198,12 +198,16 @@ class Outline:
 
     def _lead(self, index: int, place: int) -> int | None:
         """The piece that a new list hangs on: one that ends openly, else the item above it."""
-        before = index - 1
-        if before >= 0 and before not in self.labels:
-            part = self.parts[before]
-            if _OPEN_END.search(self.text, max(part.start, part.end - 12), part.end):
-                return before
+        if self._is_open(index - 1):
+            return index - 1
         return self._levels[place - 1].item if place else None
+
+    def _is_open(self, index: int) -> bool:
+        """Whether a part ends as if something had to follow: "The fees are:"."""
+        if index < 0 or index in self.labels:
+            return False
+        part = self.parts[index]
+        return _OPEN_END.search(self.text, max(part.start, part.end - 12), part.end) is not None
 
     # -- tables and code --------------------------------------------------------------------------
 

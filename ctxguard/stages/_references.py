@@ -13,8 +13,7 @@ __all__ = ["find_references"]
 _CONNECTIVE = r"(?:(?:however|but|and|also|then|later|instead|moreover|therefore|thus|so),?\s+)?"
 _PERSONAL = re.compile(rf"{_CONNECTIVE}(?:he|she|it|they|his|her|its|their)\b(?!-)", re.IGNORECASE)
 _POINTING = re.compile(
-    rf"{_CONNECTIVE}(?:this|these|those|such|the (?:same|former|latter|foregoing|above))\b"
-    r"(?![ \t]+[A-Z])",
+    rf"{_CONNECTIVE}(?:this|these|those|such|the (?:same|former|latter|foregoing|above))\b",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"\w+[ \t]+[A-Z]")

@@ -70,9 +70,10 @@ class Select:
         while True:
             found = self._found(units, order, budget)
             made = _Made(context, units, found, gap=self.gap)
-            excess = made.count(counter) - limit
+            used = made.count(counter)
+            excess = used - limit
             if excess <= 0:
-                return made.result(counter, limit)
+                return made.result(counter, used=used, limit=limit)
             # Tokens that the sum of the parts did not know of: with tiktoken's encodings a few
             # where text was cut, with others any number.
             budget = min(budget, found.tokens) - excess
@@ -146,11 +147,10 @@ class _Made:
         parts = sum(map(counter.count, chunks)) + sum(joints) - min(joints, default=0)
         return max(parts, counter.joined(chunks)) if chunks else 0
 
-    def result(self, counter: Counter, limit: int) -> StageResult:
+    def result(self, counter: Counter, *, used: int, limit: int) -> StageResult:
         """The context with the kept chunks, and the decisions in rank order."""
         decisions: list[Decision] = []
         total, least = 0, math.inf
-        used = self.count(counter)
         for place, chunk in enumerate(self.context.chunks):
             short = self.kept.get(place)
             if short is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ctxguard.errors import PolicyError
 
@@ -33,14 +34,15 @@ class Template:
 
     def __post_init__(self) -> None:
         """Check that every field exists; the message names it and those that do."""
+        for name in ("chunk", "conflict", "separator"):
+            if not isinstance(getattr(self, name), str):
+                raise PolicyError(f"Template.{name}: expected a str, got {getattr(self, name)!r}")
         for name, known in (("chunk", _FIELDS), ("conflict", _CONFLICT_FIELDS)):
             for _, field in _parse(name, getattr(self, name)):
                 if field and field not in known:
                     raise PolicyError(
                         f"Template.{name}: no field {{{field}}}; there are {', '.join(known)}"
                     )
-        if not isinstance(self.separator, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
-            raise PolicyError(f"Template.separator: expected a str, got {self.separator!r}")
         if "text" not in [field for _, field in _parse("chunk", self.chunk)]:
             raise PolicyError("Template.chunk: the field {text} is missing")
 
@@ -83,10 +85,9 @@ class Template:
         return any(field == name for _, name in _parse("chunk", self.chunk))
 
 
-def _parse(name: str, template: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=64)
+def _parse(name: str, template: str) -> tuple[tuple[str, str], ...]:
     """Literal text and the field after it, in order; no formats, conversions or attributes."""
-    if not isinstance(template, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
-        raise PolicyError(f"Template.{name}: expected a str, got {template!r}")
     parts: list[tuple[str, str]] = []
     try:
         for literal, field, form, conversion in string.Formatter().parse(template):
@@ -97,7 +98,7 @@ def _parse(name: str, template: str) -> list[tuple[str, str]]:
             parts.append((literal, field or ""))
     except ValueError as error:
         raise PolicyError(f"Template.{name}: {error} in {template!r}") from error
-    return parts
+    return tuple(parts)
 
 
 def _fill(name: str, template: str, values: Mapping[str, str]) -> str:
