@@ -36,9 +36,8 @@ def best_singles(units: Units, coverage: float) -> tuple[Single, ...]:
     if not units.judged:
         return ()
     value = _Greedy(units, coverage).value
-    offers = sorted(
-        (units.price(group), -value(group), unit) for unit, group in enumerate(units.groups)
-    )
+    groups = map(units.together, range(len(units.tokens)))
+    offers = sorted((units.price(each), -value(each), unit) for unit, each in enumerate(groups))
     best: list[Single] = []
     for cost, less, unit in offers:
         if not best or -less > best[-1].value:
@@ -76,13 +75,15 @@ class _Greedy:
         """What covering each term would still add."""
         self.heap: list[tuple[float, int]] = []
         self.dependents: dict[int, list[int]] = {}
-        self.needed = {member for unit, group in enumerate(units.groups) for member in group
-                       if member != unit}
+        self.needed = {
+            member for unit, group in enumerate(units.groups) for member in group if member != unit
+        }
+        """What is worth nothing and needed by others (a heading) is there for them only."""
 
     def run(self) -> Iterator[tuple[int, float]]:
         units = self.units
         for unit in range(len(units.tokens)):
-            group = self._group(unit)
+            group = units.together(unit)
             for member in group if len(group) > 1 else ():
                 self.dependents.setdefault(member, []).append(unit)
             ratio = self._ratio(unit)
@@ -99,19 +100,15 @@ class _Greedy:
                 continue
             yield from self._take(unit)
         for unit, there in enumerate(self.taken):
-            # What only names others (a heading) is never there for its own sake.
             if not there and (units.relevance[unit] or unit not in self.needed):
                 yield unit, 0.0
-
-    def _group(self, unit: int) -> tuple[int, ...]:
-        return self.units.rivals.get(unit) or self.units.groups[unit]
 
     def _ratio(self, unit: int) -> float:
         """Value per token of a unit with all that it brings along and that is not there yet."""
         units, taken = self.units, self.taken
         gain, cost = 0.0, 0
         chunk = -1
-        for member in self._group(unit):
+        for member in units.together(unit):
             if taken[member]:
                 continue
             gain += self._gain(member)
@@ -142,7 +139,7 @@ class _Greedy:
 
     def _take(self, unit: int) -> Iterator[tuple[int, float]]:
         units = self.units
-        new = [member for member in self._group(unit) if not self.taken[member]]
+        new = [member for member in units.together(unit) if not self.taken[member]]
         # The one that was asked for first: alone, it may have no room for what it brings along.
         for member in sorted(new, key=lambda each: each != unit):
             gain = self._gain(member)
@@ -150,7 +147,8 @@ class _Greedy:
             p = units.relevance[member]
             for term, _ in units.covers[member]:
                 self.left[term] *= 1.0 - p
-            yield member, gain
+            if p or member not in self.needed:
+                yield member, gain
         self._cheaper(new)
 
     def _cheaper(self, new: Sequence[int]) -> None:

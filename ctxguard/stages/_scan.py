@@ -132,7 +132,7 @@ def scan(
     if at < len(singles):
         following = min(following, singles[at].cost)
     if at and singles[at - 1].value > found.value:
-        start = units.groups[singles[at - 1].unit]
+        start = units.together(singles[at - 1].unit)
         found = _first_fit(units, order, budget, start=start, whole=whole)
         following = min(following, found.following)
     return Scan(
@@ -180,7 +180,7 @@ def _first_fit(
             head, longer = state.take_head(unit, budget)
             following = min(following, longer)
             chosen.extend([unit] if head else [])
-        if not whole and budget - state.tokens < smallest:
+        if not whole and (chosen or not units.heads) and budget - state.tokens < smallest:
             break
     return Scan(
         units=tuple(sorted(chosen)),

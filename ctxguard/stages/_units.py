@@ -52,6 +52,10 @@ class Units:
     """Whether relevance is known; else the rank alone decides."""
 
 
+    def together(self, unit: int) -> tuple[int, ...]:
+        """A unit with all that it should not be kept without."""
+        return self.rivals.get(unit) or self.groups[unit]
+
     def price(self, group: Sequence[int]) -> int:
         """Tokens of some units, ascending, when nothing else is there."""
         total, last = 0, -1

@@ -91,7 +91,8 @@ class Select:
     def _found(self, units: Units, order: Order, budget: int) -> Scan:
         found = scan(units, order, budget)
         # No group of m units is worth more than m + coverage: most often that settles it.
-        most = max(map(len, units.groups)) * max(units.relevance) + self.coverage
+        largest = max(map(len, (*units.groups, *units.rivals.values())))
+        most = largest * max(units.relevance) + self.coverage
         if budget >= units.full or not units.judged or found.value >= most:
             return found
         return scan(units, order, budget, singles=best_singles(units, self.coverage))
