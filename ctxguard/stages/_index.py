@@ -1,75 +1,61 @@
-"""The index of a question's chunks: which piece holds which terms, as arrays."""
+"""The index of a question and its chunks: which piece holds which terms, as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._terms import raw_words, term_of
-from ctxguard.types import Chunk, Span
+from ctxguard.stages._terms import term_of
+from ctxguard.text.analysis import Analyzer
+from ctxguard.text.lexicon import WordHashes
+from ctxguard.types import Chunk, Context, JsonValue, Span
 
-__all__ = ["Index", "Vocabulary", "build_index", "title_of"]
+__all__ = ["Bools", "Floats", "Index", "Ints", "index_of", "name_of", "title_of"]
 
-_TITLE_KEYS = ("title", "heading", "headings", "section", "header", "subject", "file_name")
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_TITLE_KEYS = ("title", "heading", "headings", "section", "header", "subject")
 """Metadata under which loaders and splitters keep what a passage is called."""
+_SPLITTER_KEY = "header "
+"""Begins the keys of markdown splitters: "Header 1", "Header 2"."""
 _MAX_TITLE = 200
 """Characters of a title that are read."""
-
-
-class Vocabulary(dict[str, int]):
-    """Number of each written word, given at first sight, and of the term that it is a form of."""
-
-    def __init__(self) -> None:
-        """Begin with term 0, which stands for all function words."""
-        super().__init__()
-        self.terms: dict[str, int] = {"": 0}
-        self._term_of: list[int] = []
-        self._named: list[bool] = []
-
-    def __missing__(self, word: str) -> int:
-        number = self[word] = len(self._term_of)
-        self._term_of.append(self.terms.setdefault(term_of(word), len(self.terms)))
-        self._named.append(word[0].isupper() or word[0].isdigit())
-        return number
-
-    def number(self, words: Iterable[str]) -> NDArray[np.int64]:
-        """Numbers of written words."""
-        return np.array(list(map(self.__getitem__, words)), dtype=np.int64)
-
-    def terms_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The term of each written word."""
-        return np.array(self._term_of, dtype=np.int64)[numbers]
-
-    def named(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each word begins with a capital or is a number."""
-        return np.array(self._named, dtype=np.bool_)[numbers]
+_MAX_HEADING = 80
+"""Characters that the first line of a text may have to be its heading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Words of all pieces, then of all titles, one after the other; `rows` counts both.
+    """The words of all pieces, then of all titles; both are rows.
 
-    Row r < pieces is a piece, row pieces + c the title of chunk c.
+    Row r < `pieces` is a piece, row `pieces + c` the title of chunk c.
     """
 
-    words: NDArray[np.int64]
-    """Term of each word in reading order, shape `(words,)`; 0: a function word."""
-    rows: NDArray[np.int64]
-    """The row that each word stands in, shape `(words,)`, ascending."""
-    lengths: NDArray[np.int64]
-    """Words per row, shape `(pieces + chunks,)`."""
-    chunk: NDArray[np.int64]
-    """The chunk that each piece belongs to, shape `(pieces,)`."""
-    place: NDArray[np.int64]
-    """Place of each piece in its chunk, 0 is the first; shape `(pieces,)`."""
+    question: Ints
+    """Terms of the question's words in order, function words left out."""
+    words: Ints
+    """Term of each word, ordered by row, in reading order within a row; 0: a function word."""
+    rows: Ints
+    """The row of each word, ascending."""
+    named: Bools
+    """Per word: begins with a capital or a digit."""
+    chunk: Ints
+    """The chunk of each piece, ascending; shape `(pieces,)`."""
+    place: Ints
+    """Place of each piece within its chunk, 0 is the first."""
     chunks: int
     terms: tuple[str, ...]
-    """What the numbers of terms stand for."""
-    named: NDArray[np.bool_]
-    """Per word: begins with a capital or is a number."""
+    """What the numbers of terms stand for: stems; the first is blank."""
+    forms: tuple[str, ...]
+    """A word of each term as it is written somewhere."""
+    one_document: float
+    """How far the chunks are parts of one document, by their names: 0 each its own, 1 all of one;
+    0.5 where they have none."""
 
     @property
     def pieces(self) -> int:
@@ -77,44 +63,127 @@ class Index:
         return int(self.chunk.size)
 
 
-def title_of(chunk: Chunk) -> str:
-    """What a chunk is called: its metadata's title and headings, else the name of its source."""
-    found: list[str] = []
-    for key in _TITLE_KEYS:
-        value = chunk.metadata.get(key)
-        if isinstance(value, str) and value not in found:
-            found.append(value)
-    found.extend(
+def name_of(chunk: Chunk) -> str:
+    """What the metadata calls a chunk, else the last part of its source."""
+    named = [_text(chunk.metadata, key) for key in _TITLE_KEYS]
+    named += [
         value
         for key, value in chunk.metadata.items()
-        if isinstance(value, str) and key.lower().startswith("header ")
-    )
-    if not found:
-        found.append(chunk.source.replace("\\", "/").rstrip("/").rpartition("/")[2])
-    return " ".join(found)[:_MAX_TITLE]
-
-
-def build_index(
-    chunks: Sequence[Chunk], spans: Sequence[Sequence[Span]], vocabulary: Vocabulary
-) -> Index:
-    """Number the words of every piece and title; linear in the length of the texts."""
-    lists = [
-        raw_words(chunk.text[start:end])
-        for chunk, pieces in zip(chunks, spans, strict=True)
-        for start, end in pieces
+        if isinstance(value, str) and key.lower().startswith(_SPLITTER_KEY)
     ]
-    lists += [raw_words(title_of(chunk)) for chunk in chunks]
-    lengths = np.array([len(words) for words in lists], dtype=np.int64)
-    numbers = vocabulary.number(word for words in lists for word in words)
+    name = " ".join(dict.fromkeys(part for part in named if part.strip()))
+    return (name or chunk.source.replace("\\", "/").rstrip("/").rpartition("/")[2])[:_MAX_TITLE]
+
+
+def title_of(chunk: Chunk) -> str:
+    """The name of a chunk and, where its text begins with a short line, that heading."""
+    name = name_of(chunk)
+    line, found, _ = chunk.text[: _MAX_HEADING + 1].lstrip().partition("\n")
+    line = line.strip()
+    if not found or not line or line[-1] in ".!?,;" or line in name:
+        return name
+    return f"{name} {line}"
+
+
+def index_of(context: Context, spans: Sequence[Sequence[Span]]) -> Index:
+    """Read the question, the pieces and the titles once; near-linear in the length of the texts."""
+    chunks = context.chunks
+    titles = [title_of(chunk) for chunk in chunks]
+    texts = [context.question, *titles, *(chunk.text for chunk in chunks)]
+    read = _Reading(context.analyzer, texts)
     counts = np.array([len(pieces) for pieces in spans], dtype=np.int64)
-    first = np.repeat(np.cumsum(counts) - counts, counts)
+    chunk = np.repeat(np.arange(counts.size), counts)
+    total, known = int(chunk.size), len(titles)
+    rows = np.where(read.text <= known, total + read.text - 1, -1)
+    in_text = read.text > known
+    rows[in_text] = _piece_of(read.span[in_text], read.text[in_text] - known - 1, texts, spans)
+    asked = read.terms[read.text == 0]
+    kept = (rows >= 0) & (read.text > 0)
+    order = np.argsort(rows[kept], kind="stable")
     return Index(
-        words=vocabulary.terms_of(numbers),
-        rows=np.repeat(np.arange(lengths.size), lengths),
-        lengths=lengths,
-        chunk=np.repeat(np.arange(counts.size), counts),
-        place=np.arange(first.size) - first,
+        question=asked[asked > 0],
+        words=read.terms[kept][order],
+        rows=rows[kept][order],
+        named=read.named[kept][order],
+        chunk=chunk,
+        place=np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts),
         chunks=len(chunks),
-        terms=tuple(vocabulary.terms),
-        named=vocabulary.named(numbers),
+        terms=read.names,
+        forms=read.forms,
+        one_document=_one_document(chunks),
     )
+
+
+class _Reading:
+    """The words of texts one after the other: text, span, term, and whether each is a name."""
+
+    def __init__(self, analyzer: Analyzer, texts: Sequence[str]) -> None:
+        found = analyzer.words_of(texts)
+        sizes = [len(words) for words in found]
+        self.text: Ints = np.repeat(np.arange(len(texts)), sizes)
+        self.span: Ints = np.concatenate([words.spans for words in found]).astype(np.int64)
+        hashes = np.concatenate([words.hashes for words in found])
+        distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+        numbers: dict[str, int] = {"": 0}
+        forms = [""]
+        terms = np.zeros(distinct.size, dtype=np.int64)
+        where = zip(self.text[first].tolist(), self.span[first].tolist(), strict=True)
+        for place, (text, (start, end)) in enumerate(where):
+            form = texts[text][start:end]
+            term = term_of(form)
+            number = numbers.get(term)
+            if number is None:
+                number = numbers[term] = len(forms)
+                forms.append(form)
+            terms[place] = number
+        self.terms: Ints = terms[which.reshape(-1)]
+        self.names = tuple(numbers)
+        self.forms = tuple(forms)
+        self.named: Bools = _begin_named(texts, found)
+
+
+def _piece_of(
+    words: Ints, owner: Ints, texts: Sequence[str], spans: Sequence[Sequence[Span]]
+) -> Ints:
+    """The piece that each word of the chunks begins in, -1 where it stands in none."""
+    sizes = [len(text) + 1 for text in texts[len(texts) - len(spans) :]]
+    offsets = np.cumsum([0, *sizes])
+    edges = np.array(
+        [edge for pieces in spans for edge in pieces], dtype=np.int64
+    ).reshape(-1, 2)
+    counts = [len(pieces) for pieces in spans]
+    edges += np.repeat(offsets[:-1], counts)[:, None]
+    starts = words[:, 0] + offsets[owner]
+    pieces = np.searchsorted(edges[:, 0], starts, side="right") - 1
+    if not edges.size:
+        return np.full(starts.size, -1)
+    return np.where((pieces >= 0) & (starts < edges[pieces, 1]), pieces, -1)
+
+
+def _begin_named(texts: Sequence[str], found: Sequence[WordHashes]) -> Bools:
+    """Whether each word begins with a capital or a digit."""
+    codes = [np.zeros(0, dtype=np.uint32)]
+    for text, words in zip(texts, found, strict=True):
+        if len(words):
+            letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+            codes.append(letters[words.spans[:, 0]])
+    letters = np.concatenate(codes)
+    named = (letters < 91) & ((letters > 64) | (letters < 58))
+    beyond = letters > 127
+    if beyond.any():
+        distinct, which = np.unique(letters[beyond], return_inverse=True)
+        upper = [chr(code).isupper() for code in distinct.tolist()]
+        named[beyond] = np.array(upper, dtype=np.bool_)[which.reshape(-1)]
+    return named
+
+
+def _one_document(chunks: Sequence[Chunk]) -> float:
+    named = [name for name in map(name_of, chunks) if name]
+    if not named:
+        return 0.5
+    return 1 - len(set(named)) / len(named) if len(named) > 1 else 0.0
+
+
+def _text(metadata: Mapping[str, JsonValue], key: str) -> str:
+    value = metadata.get(key)
+    return value if isinstance(value, str) else ""

@@ -9,72 +9,116 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._index import Vocabulary, build_index
-from ctxguard.stages._terms import raw_words
+from ctxguard.stages._index import Floats, Index, Ints, index_of
+from ctxguard.stages._linking import Links, link_features, logit
+from ctxguard.stages._matching import Postings, Query, features_of, postings_of, query_of
+from ctxguard.stages._rank_model import RankModel, shipped_model
+from ctxguard.text.encoders import Encoder, StaticEncoder
 from ctxguard.types import Context, Span
 
-__all__ = ["Scores", "TermWeights", "score_pieces"]
+__all__ = ["Scores", "TermWeights", "chunk_features", "score_pieces"]
 
-TermWeights: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
+TermWeights: TypeAlias = tuple[Ints, Floats]
 """Numbers of terms, ascending, and what each of them counts; equal lengths."""
+
+_HOP_SHARE = 0.5
+"""What a term that leads on counts at most, beside all of the question's terms together: 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """What was found of the pieces and the chunks of a Context, in its order."""
 
-    pieces: tuple[NDArray[np.float64], ...]
+    pieces: tuple[Floats, ...]
     """Per chunk: P(the piece helps to answer the question), one per span."""
-    chunks: NDArray[np.float64]
+    chunks: Floats
     """P(the chunk helps), shape `(chunks,)`."""
     terms: tuple[tuple[TermWeights, ...], ...]
     """Per chunk and piece: the question's and hop terms that it holds. A term has one number and
     one weight in all pieces, so that what a selection covers is the sum over distinct numbers."""
     names: tuple[str, ...]
-    """What the numbers stand for, as stems."""
+    """A written form of each term, by its number."""
+    features: Floats
+    """Of each piece, what the last layer saw; shape `(pieces, features)`."""
+    vectors: bool
+    """Whether word vectors were used."""
 
 
 def score_pieces(
-    context: Context, spans: Sequence[Sequence[Span]], *, encoder: object | None = None
+    context: Context,
+    spans: Sequence[Sequence[Span]],
+    *,
+    encoder: Encoder | None = None,
+    model: RankModel | None = None,
 ) -> Scores:
-    """Score all pieces of all chunks together; linear in the length of the texts.
+    """Score all pieces of all chunks together; near-linear in the length of the texts.
 
     Args:
         context: the question and the chunks.
-        spans: per chunk, the characters of its pieces.
-        encoder: text to vectors, an additional signal; None: words only.
+        spans: per chunk, the characters of its pieces, in order and without overlap.
+        encoder: a `StaticEncoder` for closeness in meaning, word by word; others are too slow for
+            single words and are not asked. None: words only.
+        model: weights; None: those that ship.
     """
-    del encoder
-    vocabulary = Vocabulary()
-    question = vocabulary.number(raw_words(context.question))
-    index = build_index(context.chunks, spans, vocabulary)
-    asked = np.unique(vocabulary.terms_of(question)) if question.size else question
-    asked = asked[asked > 0]
-    total = index.pieces
-    # First version: BM25 (Robertson and Zaragoza 2009) over piece and title as one field.
-    wanted = np.isin(index.words, asked)
-    place = np.searchsorted(asked, index.words[wanted])
-    tf = np.zeros((index.lengths.size, asked.size))
-    np.add.at(tf, (index.rows[wanted], place), 1.0)
-    tf = tf[:total] + tf[total:][index.chunk]
-    df = (tf > 0).sum(axis=0)
-    idf = np.log1p((total - df + 0.5) / (df + 0.5))
-    length = index.lengths[:total] / max(1.0, float(index.lengths[:total].mean() if total else 1))
-    bm25 = (tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * length[:, None])) * idf).sum(axis=1)
-    p = bm25 / (bm25 + 4.0)
-    chunks = np.zeros(index.chunks)
-    np.maximum.at(chunks, index.chunk, p)
-    bounds = np.cumsum([len(each) for each in spans])[:-1] if spans else []
-    held = [
-        (asked[row > 0], idf[row > 0]) for row in tf
-    ]
-    terms, at = [], 0
-    for each in spans:
-        terms.append(tuple(held[at : at + len(each)]))
-        at += len(each)
+    model = model or shipped_model()
+    index = index_of(context, spans)
+    postings = postings_of(index)
+    query = query_of(index, postings)
+    vectors = _vectors(index, encoder)
+    weights = model.words if vectors is None else model.vectors
+    match = features_of(index, postings, query, vectors)
+    alone = weights.alone.probability(match)
+    link, links = link_features(index, postings, query, alone)
+    features = np.concatenate([match, link], axis=1)
+    pieces = weights.linked.probability(features)
+    if not query.terms.size:
+        pieces = np.zeros_like(pieces)
+    chunks = weights.chunk.probability(chunk_features(index.chunk, index.chunks, pieces))
+    bounds = np.cumsum([len(each) for each in spans])[:-1]
     return Scores(
-        pieces=tuple(np.split(p, bounds)) if len(spans) else (),
-        chunks=chunks,
-        terms=tuple(terms),
-        names=index.terms,
+        pieces=tuple(np.split(pieces, bounds)) if spans else (),
+        chunks=chunks * (np.bincount(index.chunk, minlength=index.chunks) > 0)
+        if query.terms.size
+        else np.zeros(index.chunks),
+        terms=_terms(postings, query, links, spans),
+        names=index.forms,
+        features=features,
+        vectors=vectors is not None,
     )
+
+
+def chunk_features(chunk: Ints, chunks: int, pieces: Floats) -> Floats:
+    """Features of each chunk, of the P of its pieces: the best one's, and that any of them helps."""
+    best = np.zeros(chunks)
+    np.maximum.at(best, chunk, pieces)
+    none = np.bincount(chunk, weights=np.log1p(-np.minimum(pieces, 0.999)), minlength=chunks)
+    order = np.empty(chunks)
+    order[np.argsort(-best, kind="stable")] = np.arange(chunks)
+    return np.stack([logit(best), logit(1 - np.exp(none)), 1 / (1 + order / 3)], axis=1)
+
+
+def _vectors(index: Index, encoder: Encoder | None) -> NDArray[np.float32] | None:
+    """A unit vector for each term."""
+    if not isinstance(encoder, StaticEncoder):
+        return None
+    return encoder.encode_words([form.lower() for form in index.forms])
+
+
+def _terms(
+    postings: Postings, query: Query, links: Links, spans: Sequence[Sequence[Span]]
+) -> tuple[tuple[TermWeights, ...], ...]:
+    """The question's and hop terms of each piece, with what they count."""
+    weight = np.zeros(query.column.size)
+    weight[links.terms] = _HOP_SHARE * links.strongest / max(float(links.strongest.sum()), 1e-9)
+    weight[query.terms] = query.weights
+    counts = weight[postings.term] > 0
+    row, term = postings.row[counts], postings.term[counts]
+    held = weight[term]
+    total = sum(map(len, spans))
+    edges = np.searchsorted(row, np.arange(total + 1)).tolist()
+    flat = [
+        (term[start:end], held[start:end])
+        for start, end in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    at = np.cumsum([0, *map(len, spans)]).tolist()
+    return tuple(tuple(flat[start:end]) for start, end in zip(at[:-1], at[1:], strict=True))

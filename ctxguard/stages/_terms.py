@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from ctxguard.stages._words import UNSPACED
-
-__all__ = ["FUNCTION_WORDS", "raw_words", "term_of"]
+__all__ = ["FUNCTION_WORDS", "term_of"]
 
 FUNCTION_WORDS = frozenset(
     """
@@ -28,9 +26,6 @@ FUNCTION_WORDS = frozenset(
 count for nothing, so that a question's terms are known even in a pool of two chunks, where how
 often a word occurs says little."""
 
-_ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
-
 _DERIVED = (
     *("isation", "ization", "ational", "fulness", "ousness", "iveness", "ibility", "ability"),
     *("ement", "ation", "ition", "ator", "itor", "ment", "ness", "able", "ible", "ance", "ence"),
@@ -41,11 +36,6 @@ _DERIVED = (
 _VOWEL = re.compile(r"[aeiouy]")
 _MAX_WORD = 40
 """Letters beyond which nothing is reduced: such a word is an identifier or noise."""
-
-
-def raw_words(text: str) -> list[str]:
-    """The words of a text as they are written, in order; linear in its length."""
-    return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
 
 
 @lru_cache(maxsize=65_536)

@@ -1,0 +1,198 @@
+"""The weights of ranking: small logistic layers, as a readable JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ctxguard.errors import PolicyError
+from ctxguard.stages._index import Floats
+from ctxguard.stages._linking import LINK
+from ctxguard.stages._matching import MATCH, MATCH_VECTORS
+
+__all__ = ["CHUNK", "Layer", "Layers", "RankModel", "fit_layer", "shipped_model"]
+
+CHUNK = ("best", "any", "rank")
+"""Features of a chunk, in the order of `chunk_features`."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A logistic regression: P = 1 / (1 + exp(-(intercept + features · weights)))."""
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    intercept: float
+
+    def probability(self, features: Floats) -> Floats:
+        """P of each row of features, shape `(n, len(names))`."""
+        odds = self.intercept + features @ np.array(self.weights)
+        return 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """The layers that work on one set of signals."""
+
+    alone: Layer
+    """P of a piece, seen on its own."""
+    linked: Layer
+    """P of a piece, with the others in view."""
+    chunk: Layer
+    """P of a chunk, from its pieces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankModel:
+    """Weights of `Rank`, with and without word vectors."""
+
+    words: Layers
+    vectors: Layers
+
+    def to_json(self) -> str:
+        """A readable JSON object; `from_json` gives an equal model."""
+        data: dict[str, object] = {"format": _FORMAT}
+        for name, layers in (("words", self.words), ("vectors", self.vectors)):
+            data[name] = {part: _as_data(getattr(layers, part)) for part in _PARTS}
+        return json.dumps(data, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RankModel:
+        """The model in a JSON text.
+
+        Raises:
+            PolicyError: naming what is missing or of a kind that cannot be used.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise PolicyError(f"rank model: not JSON ({error})") from error
+        if not isinstance(data, Mapping) or data.get("format") != _FORMAT:
+            raise PolicyError(f"rank model: expected an object with format {_FORMAT}")
+        table = cast("Mapping[str, Any]", data)
+        return cls(
+            words=_layers(table, "words", MATCH), vectors=_layers(table, "vectors", _WITH_VECTORS)
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> RankModel:
+        """Read a model from a file.
+
+        Raises:
+            PolicyError: when there is none, or it cannot be used.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PolicyError(f"rank model {path}: {error.strerror or error}") from error
+
+
+_PARTS = ("alone", "linked", "chunk")
+_WITH_VECTORS = (*MATCH, *MATCH_VECTORS)
+
+
+@lru_cache(maxsize=1)
+def shipped_model() -> RankModel:
+    """The weights that ship, read at first use; `scripts/fit_rank.py` makes them."""
+    file = resources.files("ctxguard.stages") / "rank.json"
+    return RankModel.from_json(file.read_text(encoding="utf-8"))
+
+
+def fit_layer(
+    names: Sequence[str],
+    features: Floats,
+    labels: Floats,
+    *,
+    weights: Floats | None = None,
+    strength: float = 3.0,
+    prior: Layer | None = None,
+) -> Layer:
+    """The logistic regression that fits best, by Newton's method with a ridge.
+
+    Args:
+        names: of the features.
+        features: shape `(n, len(names))`.
+        labels: 1 or 0 for each row.
+        weights: how much each row counts; None: 1.
+        strength: of the ridge, in rows, on standardised features; the intercept is free.
+        prior: weights that the ridge pulls to; None: zero.
+
+    Returns:
+        The layer, its weights on the features as they are. The prior when a class is missing.
+    """
+    rows = np.ones(len(labels)) if weights is None else weights
+    mean = features.mean(axis=0) if len(features) else np.zeros(len(names))
+    spread = features.std(axis=0) if len(features) else np.ones(len(names))
+    spread = np.where(spread > 1e-9, spread, 1.0)
+    scaled = np.column_stack([np.ones(len(features)), (features - mean) / spread])
+    start = np.zeros(len(names) + 1)
+    if prior is not None:
+        start[1:] = np.array(prior.weights) * spread
+        start[0] = prior.intercept + float(np.array(prior.weights) @ mean)
+    if not 0 < float(labels.sum()) < len(labels):
+        solved = start
+    else:
+        solved = _newton(scaled, labels, rows, start=start, strength=strength)
+    final = solved[1:] / spread
+    return Layer(
+        names=tuple(names),
+        weights=tuple(float(f"{value:.6g}") for value in final),
+        intercept=float(f"{solved[0] - float(final @ mean):.6g}"),
+    )
+
+
+def _newton(
+    scaled: Floats, labels: Floats, rows: Floats, *, start: Floats, strength: float
+) -> Floats:
+    ridge = np.full(start.size, strength)
+    ridge[0] = 1e-6
+    solved = start.copy()
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-np.clip(scaled @ solved, -30, 30)))
+        slope = scaled.T @ (rows * (p - labels)) + ridge * (solved - start)
+        curve = (scaled * (rows * p * (1 - p))[:, None]).T @ scaled + np.diag(ridge)
+        step = np.linalg.solve(curve, slope)
+        solved -= np.clip(step, -5, 5)
+        if float(np.abs(step).max()) < 1e-7:
+            break
+    return solved
+
+
+def _as_data(layer: Layer) -> dict[str, float]:
+    return {"intercept": layer.intercept, **dict(zip(layer.names, layer.weights, strict=True))}
+
+
+def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layers:
+    table = data.get(name)
+    if not isinstance(table, Mapping):
+        raise PolicyError(f"rank model: expected an object under {name!r}")
+    found = cast("Mapping[str, Any]", table)
+    return Layers(
+        alone=_layer(found, f"{name}.alone", match),
+        linked=_layer(found, f"{name}.linked", (*match, *LINK)),
+        chunk=_layer(found, f"{name}.chunk", CHUNK),
+    )
+
+
+def _layer(table: Mapping[str, Any], where: str, names: tuple[str, ...]) -> Layer:
+    data = table.get(where.rpartition(".")[2])
+    values = [data.get(name) for name in ("intercept", *names)] if isinstance(data, Mapping) else []
+    if not values or not all(_is_number(value) for value in values):
+        raise PolicyError(f"rank model: {where} needs a number for intercept, {', '.join(names)}")
+    return Layer(names=names, weights=tuple(map(float, values[1:])), intercept=float(values[0]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
