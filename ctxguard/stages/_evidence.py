@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ctxguard.stages._index import title_of
+from ctxguard.stages._index import name_of
 from ctxguard.types import Chunk, Context
 
 __all__ = ["Counter", "evidence_limit", "is_divisible", "shown"]
@@ -70,7 +70,7 @@ class Counter:
             number=self._number,
             id=chunk.id,
             source=chunk.source,
-            title=title_of(chunk),
+            title=name_of(chunk),
             also_in=chunk.also_in,
             rivals=tuple(str(self._number) for _ in chunk.conflicts),
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from ctxguard.stages._terms import raw_words
+from ctxguard.stages._words import UNSPACED
 from ctxguard.types import Chunk
 
 __all__ = ["find_rivals"]
 
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 _ALIKE = 0.5
 """Share of their words that two versions of a sentence have in common, at least: of the sentence
 pairs that differ in one fact nearly all have more, of different sentences hardly any."""
@@ -47,7 +49,7 @@ def find_rivals(chunks: Sequence[Chunk], first: Sequence[int]) -> dict[int, list
 def _words(chunk: Chunk) -> list[frozenset[str]]:
     """The words of every unit; a chunk that is not divided stands as a whole."""
     spans = [piece.span for piece in chunk.pieces] or [(0, len(chunk.text))]
-    return [frozenset(raw_words(chunk.text[start:end].casefold())) for start, end in spans]
+    return [frozenset(_WORD.findall(chunk.text[start:end].casefold())) for start, end in spans]
 
 
 def _matched(

@@ -12,9 +12,10 @@ from ctxguard.errors import PolicyError
 from ctxguard.stages._cut import cut_chunk
 from ctxguard.stages._divide import Division, divide
 from ctxguard.stages._evidence import evidence_limit, is_divisible, shown
-from ctxguard.stages._index import title_of
+from ctxguard.stages._index import name_of
 from ctxguard.stages._relevance import TermWeights, score_pieces
 from ctxguard.text.analysis import Analysis
+from ctxguard.text.encoders import Encoder
 from ctxguard.types import Chunk, Context, Decision, Piece, StageResult
 
 __all__ = ["Compress"]
@@ -44,6 +45,8 @@ class Compress:
     None: only the budget decides."""
     gap: str = "…"
     """Marks in a text where pieces were left out between others, for `min_relevance`."""
+    encoder: Encoder | None = None
+    """Tells which words are near the question's in meaning; None: words only."""
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""
@@ -96,7 +99,8 @@ class Compress:
             self._division(chunk, analysis, context)
             for chunk, analysis in zip(context.chunks, analyses, strict=True)
         ]
-        scores = score_pieces(context, [division.spans for division in divisions])
+        spans = [division.spans for division in divisions]
+        scores = score_pieces(context, spans, encoder=self.encoder)
         names = scores.names
         return tuple(
             chunk
@@ -164,7 +168,7 @@ class Compress:
 
 def _is_named(chunk: Chunk, context: Context) -> bool:
     """Whether the model sees what the chunk is called, beside its text."""
-    title = title_of(chunk)
+    title = name_of(chunk)
     if not title:
         return False
     if context.template is not None and context.template.shows("title"):

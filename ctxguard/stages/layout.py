@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages._index import title_of
+from ctxguard.stages._index import name_of
 from ctxguard.text.template import Template
 from ctxguard.types import Chunk, Context, Decision, StageResult
 
@@ -224,7 +224,7 @@ def write_chunks(chunks: Sequence[Chunk], template: Template | None = None) -> t
             number=number,
             id=chunk.id,
             source=chunk.source,
-            title=title_of(chunk),
+            title=name_of(chunk),
             also_in=chunk.also_in,
             rivals=tuple(str(numbers[name]) for name in chunk.conflicts if name in numbers),
         )

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages import Compress, Select, SelectionPath
+from ctxguard.stages import Compress, Kept, Select, SelectionPath
+from ctxguard.stages._cut import cut_chunk
 from ctxguard.text.template import Template
 from ctxguard.types import Budget, Chunk, Context, Piece, StageResult
 from tests.stages.helpers import by_action, check_laws, ids, removed_by
@@ -274,7 +275,7 @@ def test_chunks_cut_to_their_first_sentences_are_on_the_path() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(chunks=pools(max_size=5), judged=st.booleans())
 def test_the_breakpoints_are_exactly_where_the_choice_changes(
     chunks: tuple[Chunk, ...], judged: bool  # noqa: FBT001 -- drawn
@@ -285,7 +286,7 @@ def test_the_breakpoints_are_exactly_where_the_choice_changes(
     path = Select().path(context)
     points = {point.budget: point for point in path.breakpoints}
     before = path.at(0)
-    for budget in range(1, min(path.units.full, 400) + 3):
+    for budget in range(1, min(path.units.full, 150) + 3):
         choice = path.at(budget)
         assert choice.tokens <= budget
         assert (choice.kept != before.kept) == (budget in points)
@@ -294,7 +295,7 @@ def test_the_breakpoints_are_exactly_where_the_choice_changes(
         before = choice
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(chunks=pools(max_size=5), judged=st.booleans(), data=st.data())
 def test_the_path_says_what_select_does(
     chunks: tuple[Chunk, ...], judged: bool, data: st.DataObject  # noqa: FBT001 -- drawn
@@ -309,13 +310,18 @@ def test_the_path_says_what_select_does(
         result = Select()(replace(context, budget=Budget(context_tokens=limit)))
         joined = "\n\n".join(c.rendered or c.text for c in result.context.chunks)
         assert not joined or context.analyzer.count(joined) <= limit
-        said = path.at(limit)
-        if [kept.id for kept in said.kept] != ids(result):
-            continue
-        for kept, chunk in zip(said.kept, result.context.chunks, strict=True):
-            whole = next(c for c in chunks if c.id == kept.id).text
-            parts = [whole[slice(*span)] for span in kept.spans]
-            assert [part for part in parts if part not in chunk.text] == []
+        said = [made(context.chunks[int(kept.id[1:])], kept) for kept in path.at(limit).kept]
+        if context.analyzer.count("\n\n".join(c.rendered or c.text for c in said)) <= limit:
+            assert texts(result) == [chunk.text for chunk in said]
+
+
+def made(chunk: Chunk, kept: Kept) -> Chunk:
+    """What a path says is kept of a chunk, cut by the means of the stage."""
+    if not chunk.pieces:
+        text = chunk.text[slice(*kept.spans[0])]
+        return replace(chunk, text=text, rendered=chunk.rendered.replace(chunk.text, text, 1))
+    chosen = [n for n, piece in enumerate(chunk.pieces) if piece.span in kept.spans]
+    return chunk if len(chosen) == len(chunk.pieces) else cut_chunk(chunk, chosen, gap="…")[0]
 
 
 @settings(max_examples=100)
