@@ -25,7 +25,8 @@ from ctxguard import (
 )
 from ctxguard.models import ModelCard
 from ctxguard.run import Run, activate, current_run
-from ctxguard.stages import Deduplicate
+from ctxguard.stages import Deduplicate, Layout
+from ctxguard.text.template import Template
 from ctxguard.testing import WordTokenizer
 
 NOTICE = (
@@ -311,3 +312,24 @@ def test_overrides_replace_fields_of_the_policy() -> None:
         guard(7, dedupe="yes")
     with pytest.raises(UnsupportedObjectError):
         guard(7, dedupe=Deduplicate(), budget=10)
+
+
+def test_a_template_writes_the_text_and_numbers_resolve() -> None:
+    template = Template(chunk="[{number}] {source}: {text}", separator="\n")
+    chunks = [Chunk(id=name, text=f"Fact {name}.", source=f"{name}.pdf") for name in "abc"]
+    guard = Guard(Policy(template=template, layout=Layout(order="cache-stable")))
+    prepared = guard.prepare("Which fact?", chunks, previous=["c", "a"])
+    assert prepared.text == "[1] c.pdf: Fact c.\n[2] a.pdf: Fact a.\n[3] b.pdf: Fact b."
+    assert prepared.citations == {1: "c", 2: "a", 3: "b"}
+    count = guard._analyzer(guard.card).count
+    tokens = sum(count(line) for line in prepared.text.split("\n"))
+    assert sum(s.tokens for s in prepared.ledger.segments if s.kind == "evidence") == tokens
+
+
+def test_pieces_of_chunks_are_kept_within_the_budget() -> None:
+    rain = " ".join(f"It rained on day {n} of the month." for n in range(30))
+    chunks = [f"{rain} The notice period is 30 days. {rain}", rain.replace("rained", "snowed")]
+    prepared = Guard(Policy()).prepare("How long is the notice period?", chunks, budget=40)
+    assert "The notice period is 30 days." in prepared.text
+    assert Guard()._analyzer(Guard().card).count(prepared.text) <= 40
+    assert prepared.ledger.of("trim")

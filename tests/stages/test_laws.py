@@ -13,7 +13,7 @@ from ctxguard.types import Budget, Chunk, Context
 from tests.stages.helpers import assert_in_order, by_action, check_laws, removed_by
 from tests.stages.pools import pools
 
-ORDERS: tuple[Order, ...] = ("edges", "rank", "source", "stable")
+ORDERS: tuple[Order, ...] = ("edges", "rank", "source", "stable", "cache-stable")
 PAGE = re.compile(r"\s*page 3(?: of 9)?\s*$", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]{4,}|\d+")
 
