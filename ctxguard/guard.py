@@ -53,8 +53,7 @@ class Prepared:
 
     @property
     def text(self) -> str:
-        """The kept chunks as the template writes them; without one, their texts, a blank line
-        between two."""
+        """The kept chunks as the template writes them, by default one blank line between two."""
         separator = SEPARATOR if self.template is None else self.template.separator
         return separator.join(write_chunks(self.chunks, self.template))
 

@@ -26,8 +26,8 @@ from ctxguard import (
 from ctxguard.models import ModelCard
 from ctxguard.run import Run, activate, current_run
 from ctxguard.stages import Deduplicate, Layout
-from ctxguard.text.template import Template
 from ctxguard.testing import WordTokenizer
+from ctxguard.text.template import Template
 
 NOTICE = (
     "Either party may end this agreement with a notice of {} days in writing to the other party."

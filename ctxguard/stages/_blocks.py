@@ -92,15 +92,11 @@ def _of_paragraph(lines: Sequence[_Line]) -> Iterator[Block]:
         last = max((_run(lines, first, shape, least) for shape, least in _SHAPES), default=first)
         if last > first:
             rows = lines[first:last]
-            yield Block(
-                kind="table", spans=tuple((s, e) for s, e, _ in rows), header=_header(rows)
-            )
+            yield Block(kind="table", spans=tuple((s, e) for s, e, _ in rows), header=_header(rows))
         first = max(last, first + 1)
 
 
-def _run(
-    lines: Sequence[_Line], first: int, shape: Callable[[str], int], least: int
-) -> int:
+def _run(lines: Sequence[_Line], first: int, shape: Callable[[str], int], least: int) -> int:
     """Where the rows of one shape that begin at a line end; `first` if they are too few."""
     columns = shape(lines[first][2])
     if not columns:

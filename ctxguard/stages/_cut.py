@@ -32,9 +32,7 @@ def kept_spans(chunk: Chunk, chosen: Sequence[int]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def cut_chunk(
-    chunk: Chunk, chosen: Sequence[int], *, gap: str
-) -> tuple[Chunk, tuple[Span, ...]]:
+def cut_chunk(chunk: Chunk, chosen: Sequence[int], *, gap: str) -> tuple[Chunk, tuple[Span, ...]]:
     """The chunk with these pieces only, and the spans of its text that were taken out.
 
     What was left out between two pieces is marked with `gap`, on a line of its own where the

@@ -53,9 +53,7 @@ def _parts(text: str, sentences: Sequence[Span], blocks: Sequence[Block]) -> lis
     """Rows and code as they are, and sentences as far as they stand outside of blocks."""
     if not blocks:
         return [Part(start, end) for start, end in sentences]
-    parts = [
-        Part(*span, block, row) for block in blocks for row, span in enumerate(block.spans)
-    ]
+    parts = [Part(*span, block, row) for block in blocks for row, span in enumerate(block.spans)]
     borders = [(block.spans[0][0], block.spans[-1][1]) for block in blocks]
     first = 0
     for start, end in sentences:

@@ -11,6 +11,12 @@ from ctxguard.stages._units import Units
 __all__ = ["Order", "best_singles", "greedy_order"]
 
 
+_NEAR = 0.02
+"""A value that has fallen by less is as good as the known one. A unit is worth at least its P, so
+that it is looked at again a dozen times at most; without it, ten thousand equal units would all be
+looked at for each that is chosen. The guarantee suffers by the same share."""
+
+
 class Order:
     """The steps of greedy_order, computed as far as somebody has read them."""
 
@@ -95,7 +101,8 @@ class _Greedy:
             if self.taken[unit]:
                 continue
             ratio = self._ratio(unit)
-            if -ratio > known and self.heap and (-ratio, unit) > self.heap[0]:
+            outdated = ratio < -known * (1.0 - _NEAR)
+            if outdated and self.heap and (-ratio, unit) > self.heap[0]:
                 heappush(self.heap, (-ratio, unit))
                 continue
             yield from self._take(unit)

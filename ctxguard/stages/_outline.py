@@ -35,7 +35,7 @@ _MARKER = re.compile(
     r"|(?P<open>\(?)(?P<label>\d{1,3}|[A-Za-z]|[ivxlc]{2,5})(?P<close>[.)])\s"
     r"|(?P<path>\d{1,3}(?:\.\d{1,3}){1,4})\.?\s"
 )
-_ROMAN = frozenset("i ii iii iv v vi vii viii ix x xi xii".split())
+_ROMAN = frozenset(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"])
 _OPEN_END = re.compile(r"(?:[:–—-]|\b(?:and|or|that|to|by|of|if|the|shall|will|may|must),?)$")  # noqa: RUF001 -- dashes
 _STOPPED = re.compile(r"[.!,;:…。！，；：]$")  # noqa: RUF001 -- full stops of the world
 _NUMBERED = re.compile(

@@ -84,7 +84,6 @@ class _State:
             self.open[chunk] = 0
         return needed, []
 
-
     def take_head(self, unit: int, budget: int) -> tuple[tuple[int, int] | None, float]:
         """Take as many first sentences of a chunk as fit; and the budget that one more asks for.
 

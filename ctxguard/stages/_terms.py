@@ -8,19 +8,7 @@ from functools import lru_cache
 __all__ = ["FUNCTION_WORDS", "term_of"]
 
 FUNCTION_WORDS = frozenset(
-    """
-    a about above after again against all also although am among an and another any are as at be
-    became because been before being below between both but by can cannot could did do does doing
-    don down during each either else ever every few for from further get gets give given gives had
-    has have having he her here hers herself him himself his how however i if in into is it its
-    itself just know known let like ll made make makes many may me might mine more most much must my
-    myself name named neither no nor not now of off on once one only onto or other others ought our
-    ours ourselves out over own per please same shall she should so some such t tell than that the
-    their theirs them themselves then there thereby therein these they this those though through
-    thus to together too under until up upon us use used uses using ve very via was we were what
-    whatever when where whether which while who whoever whom whose why will with within without
-    would yes yet you your yours yourself
-    """.split()
+    ["a", "about", "above", "after", "again", "against", "all", "also", "although", "am", "among", "an", "and", "another", "any", "are", "as", "at", "be", "became", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "cannot", "could", "did", "do", "does", "doing", "don", "down", "during", "each", "either", "else", "ever", "every", "few", "for", "from", "further", "get", "gets", "give", "given", "gives", "had", "has", "have", "having", "he", "her", "here", "hers", "herself", "him", "himself", "his", "how", "however", "i", "if", "in", "into", "is", "it", "its", "itself", "just", "know", "known", "let", "like", "ll", "made", "make", "makes", "many", "may", "me", "might", "mine", "more", "most", "much", "must", "my", "myself", "name", "named", "neither", "no", "nor", "not", "now", "of", "off", "on", "once", "one", "only", "onto", "or", "other", "others", "ought", "our", "ours", "ourselves", "out", "over", "own", "per", "please", "same", "shall", "she", "should", "so", "some", "such", "t", "tell", "than", "that", "the", "their", "theirs", "them", "themselves", "then", "there", "thereby", "therein", "these", "they", "this", "those", "though", "through", "thus", "to", "together", "too", "under", "until", "up", "upon", "us", "use", "used", "uses", "using", "ve", "very", "via", "was", "we", "were", "what", "whatever", "when", "where", "whether", "which", "while", "who", "whoever", "whom", "whose", "why", "will", "with", "within", "without", "would", "yes", "yet", "you", "your", "yours", "yourself"]
 )
 """English words that say how a sentence is built or a question asked, not what it is about. They
 count for nothing, so that a question's terms are known even in a pool of two chunks, where how

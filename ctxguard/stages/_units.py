@@ -13,6 +13,8 @@ __all__ = ["Units", "units_of"]
 
 _CUT_TRIED = 8
 """Best-ranked chunks that are cut to their first sentences when nothing else fits."""
+_MAX_NEEDS = 16
+"""Pieces that a piece brings along to be understood."""
 _MAX_GROUP = 64
 """Units that one brings along; a larger group (a hundred versions of one clause) is not kept
 together."""
@@ -50,7 +52,6 @@ class Units:
     """Tokens of all chunks undivided."""
     judged: bool
     """Whether relevance is known; else the rank alone decides."""
-
 
     def together(self, unit: int) -> tuple[int, ...]:
         """A unit with all that it should not be kept without."""
@@ -111,9 +112,7 @@ def units_of(context: Context, counter: Counter, gap: str, *, limit: int | None 
         tokens=tuple(tokens),
         relevance=tuple(value or 0.0 for value in relevance),
         covers=tuple(
-            terms
-            for chunk in chunks
-            for terms in [piece.covers for piece in chunk.pieces] or [()]
+            terms for chunk in chunks for terms in [piece.covers for piece in chunk.pieces] or [()]
         ),
         groups=groups,
         rivals=_with_rivals(groups, find_rivals(chunks, first)),
@@ -132,7 +131,9 @@ def _groups(chunks: Sequence[Chunk], first: Sequence[int]) -> tuple[tuple[int, .
             continue
         needs = [piece.needs for piece in chunk.pieces]
         for index, each in enumerate(needs):
-            inner = _closure((index,), needs) if each else (index,)
+            # Beyond the limit (a page of sentences that all begin with "this") the next ones do.
+            inner = _closure((index,), needs, _MAX_NEEDS) if each else (index,)
+            inner = inner or tuple(sorted({index, *each[-_MAX_NEEDS:]}))
             groups.append(tuple(start + i for i in inner))
     return tuple(groups)
 

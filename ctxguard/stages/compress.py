@@ -150,14 +150,19 @@ class Compress:
         common = {"stage": self.name, "subject": chunk.id, "score": best, "threshold": least}
         if not chosen:
             return None, Decision(
-                action="drop", code="irrelevant", tokens_before=before, tokens_after=0,
+                action="drop",
+                code="irrelevant",
+                tokens_before=before,
+                tokens_after=0,
                 reason=f"nothing in it helps to answer the question: P is {best:.2f} at most, "
                 f"{least:g} is asked for",
                 **common,
             )
         short, removed = cut_chunk(chunk, sorted(chosen), gap=self.gap)
         return short, Decision(
-            action="trim", code="irrelevant", tokens_before=before,
+            action="trim",
+            code="irrelevant",
+            tokens_before=before,
             tokens_after=count(shown(short)),
             reason=f"{len(chosen)} of {len(chunk.pieces)} pieces help to answer the question or "
             f"are needed to understand those that do; P of the others is below {least:g}",

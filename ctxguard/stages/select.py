@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -170,9 +170,7 @@ class _Made:
             decisions=tuple(decisions),
         )
 
-    def _keep(
-        self, place: int, chunk: Chunk, counter: Counter, total: int, limit: int
-    ) -> Decision:
+    def _keep(self, place: int, chunk: Chunk, counter: Counter, total: int, limit: int) -> Decision:
         tokens = counter.count(chunk)
         return _decision(
             "keep",

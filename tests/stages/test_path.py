@@ -278,7 +278,8 @@ def test_chunks_cut_to_their_first_sentences_are_on_the_path() -> None:
 @settings(max_examples=40, deadline=None)
 @given(chunks=pools(max_size=5), judged=st.booleans())
 def test_the_breakpoints_are_exactly_where_the_choice_changes(
-    chunks: tuple[Chunk, ...], judged: bool  # noqa: FBT001 -- drawn
+    chunks: tuple[Chunk, ...],
+    judged: bool,
 ) -> None:
     context = Context(question=QUESTION, chunks=chunks)
     if judged:
@@ -298,7 +299,9 @@ def test_the_breakpoints_are_exactly_where_the_choice_changes(
 @settings(max_examples=40, deadline=None)
 @given(chunks=pools(max_size=5), judged=st.booleans(), data=st.data())
 def test_the_path_says_what_select_does(
-    chunks: tuple[Chunk, ...], judged: bool, data: st.DataObject  # noqa: FBT001 -- drawn
+    chunks: tuple[Chunk, ...],
+    judged: bool,
+    data: st.DataObject,
 ) -> None:
     """Exact for every budget, but where a whole counts more tokens than its parts."""
     context = Context(question=QUESTION, chunks=chunks)
@@ -352,9 +355,7 @@ def test_pieces_keep_the_laws(chunks: tuple[Chunk, ...], limit: int) -> None:
     values=st.lists(st.tuples(st.integers(1, 12), st.floats(0.01, 1)), min_size=1, max_size=7),
     limit=st.integers(1, 40),
 )
-def test_the_choice_is_within_the_guarantee(
-    values: list[tuple[int, float]], limit: int
-) -> None:
+def test_the_choice_is_within_the_guarantee(values: list[tuple[int, float]], limit: int) -> None:
     """At least (1 - 1/e) / 2 of the best of all subsets, for separate chunks."""
     chunks = [
         Chunk(id=str(n), text=" ".join(["word"] * size) + ".", relevance=p)
@@ -366,7 +367,9 @@ def test_the_choice_is_within_the_guarantee(
     def worth(names: Sequence[str]) -> float:
         return sum(chunk.relevance or 0 for chunk in chunks if chunk.id in names)
 
-    kept = [each for each in path.at(limit).kept if each.spans[0][1] == len(chunks[int(each.id)].text)]
+    kept = [
+        each for each in path.at(limit).kept if each.spans[0][1] == len(chunks[int(each.id)].text)
+    ]
     best = 0.0
     for size in range(1, len(chunks) + 1):
         for some in combinations(chunks, size):
