@@ -156,7 +156,7 @@ def _first_fit(
     chosen = state.take(start, budget)[1]
     head: tuple[int, int] | None = None
     following = math.inf
-    smallest = min(units.tokens, default=0)
+    smallest = min(units.tokens, default=0) - units.gap  # a unit that closes a gap saves it
     gains: dict[int, float] = {}
     for unit, gain in order:
         gains[unit] = gain

@@ -16,7 +16,7 @@ from ctxguard.stages._index import name_of
 from ctxguard.stages._relevance import TermWeights, score_pieces
 from ctxguard.text.analysis import Analysis
 from ctxguard.text.encoders import Encoder
-from ctxguard.types import Chunk, Context, Decision, Piece, StageResult
+from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, Piece, StageResult
 
 __all__ = ["Compress"]
 
@@ -147,27 +147,42 @@ class Compress:
         count = context.analyzer.count
         before = count(shown(chunk))
         best = max((piece.relevance or 0.0 for piece in chunk.pieces), default=0.0)
-        common = {"stage": self.name, "subject": chunk.id, "score": best, "threshold": least}
         if not chosen:
-            return None, Decision(
-                action="drop",
-                code="irrelevant",
-                tokens_before=before,
-                tokens_after=0,
-                reason=f"nothing in it helps to answer the question: P is {best:.2f} at most, "
-                f"{least:g} is asked for",
-                **common,
+            reason = (
+                f"nothing in it helps to answer the question: P is {best:.2f} at most, "
+                f"{least:g} is asked for"
             )
+            return None, self._decision("drop", chunk, reason, (before, 0), best, {})
         short, removed = cut_chunk(chunk, sorted(chosen), gap=self.gap)
-        return short, Decision(
-            action="trim",
+        reason = (
+            f"{len(chosen)} of {len(chunk.pieces)} pieces help to answer the question or are "
+            f"needed to understand those that do; P of the others is below {least:g}"
+        )
+        spans: list[JsonValue] = [list(span) for span in removed]
+        details: dict[str, JsonValue] = {"removed": spans, "gap": self.gap}
+        tokens = (before, count(shown(short)))
+        return short, self._decision("trim", chunk, reason, tokens, best, details)
+
+    def _decision(  # noqa: PLR0913 -- all of it is different
+        self,
+        action: Action,
+        chunk: Chunk,
+        reason: str,
+        tokens: tuple[int, int],
+        best: float,
+        details: dict[str, JsonValue],
+    ) -> Decision:
+        return Decision(
+            stage=self.name,
+            action=action,
+            subject=chunk.id,
             code="irrelevant",
-            tokens_before=before,
-            tokens_after=count(shown(short)),
-            reason=f"{len(chosen)} of {len(chunk.pieces)} pieces help to answer the question or "
-            f"are needed to understand those that do; P of the others is below {least:g}",
-            details={"removed": [list(span) for span in removed], "gap": self.gap},
-            **common,
+            reason=reason,
+            score=best,
+            threshold=self.min_relevance,
+            tokens_before=tokens[0],
+            tokens_after=tokens[1],
+            details=details,
         )
 
 
@@ -200,11 +215,9 @@ def _pieces(
 
 
 def _covers(weights: TermWeights, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    numbers, counts = weights
-    return tuple(
-        (names[number], count)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
-    )
+    numbers: list[int] = weights[0].tolist()
+    counts: list[float] = weights[1].tolist()
+    return tuple((names[number], count) for number, count in zip(numbers, counts, strict=True))
 
 
 def _tokens(analysis: Analysis, division: Division) -> list[int]:
