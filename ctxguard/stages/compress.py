@@ -163,7 +163,7 @@ class Compress:
         tokens = (before, count(shown(short)))
         return short, self._decision("trim", chunk, reason, tokens, best, details)
 
-    def _decision(  # noqa: PLR0913 -- all of it is different
+    def _decision(
         self,
         action: Action,
         chunk: Chunk,

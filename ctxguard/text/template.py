@@ -46,7 +46,7 @@ class Template:
         if "text" not in [field for _, field in _parse("chunk", self.chunk)]:
             raise PolicyError("Template.chunk: the field {text} is missing")
 
-    def write(
+    def write(  # noqa: PLR0913 -- one argument per field
         self,
         *,
         text: str,
