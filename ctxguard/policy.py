@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError, PolicyError
-from ctxguard.stages import Compress, Deduplicate, Layout, Select
+from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 from ctxguard.types import Budget, Stage
@@ -30,6 +30,7 @@ __all__ = ["Policy"]
 OnError = Literal["pass", "raise"]
 _STAGES: Mapping[str, type[Any]] = {
     "dedupe": Deduplicate,
+    "rank": Rank,
     "compress": Compress,
     "select": Select,
     "layout": Layout,
@@ -44,6 +45,9 @@ class Policy:
     """Token limits; a bare number limits the evidence; None: the model's window alone."""
     dedupe: Deduplicate | None = field(default_factory=Deduplicate)
     """Leave out copies, keep versions that differ in a fact; None: off."""
+    rank: Rank | None = field(default_factory=Rank)
+    """Estimate how likely each chunk helps, the most likely first; None: off, the retriever's order
+    stays."""
     compress: Compress | None = field(default_factory=Compress)
     """Divide chunks into pieces when they exceed a limit; None: all or nothing of a chunk."""
     select: Select | None = field(default_factory=Select)
@@ -113,7 +117,7 @@ class Policy:
     @classmethod
     def off(cls) -> Policy:
         """Nothing is changed, all is counted: a guarded object behaves like the plain."""
-        return cls(dedupe=None, compress=None, select=None, layout=None, window=False)
+        return cls(dedupe=None, rank=None, compress=None, select=None, layout=None, window=False)
 
     # -- sources ------------------------------------------------------------------------------
 
@@ -186,7 +190,7 @@ class Policy:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are on, in the order in which they run."""
-        stages = (self.dedupe, self.compress, self.select, self.layout)
+        stages = (self.dedupe, self.rank, self.compress, self.select, self.layout)
         return tuple(stage for stage in stages if stage is not None)
 
     def resolve_tokenizer(self) -> Tokenizer | None:

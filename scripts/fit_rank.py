@@ -17,12 +17,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ctxguard.stages._calibration import reliability_of
 from ctxguard.stages._index import Floats, Index, Ints, index_of
 from ctxguard.stages._linking import LINK, link_features
 from ctxguard.stages._matching import (
@@ -35,11 +36,13 @@ from ctxguard.stages._matching import (
     query_of,
 )
 from ctxguard.stages._rank_model import CHUNK, Layers, RankModel, fit_layer
-from ctxguard.stages._relevance import chunk_features
+from ctxguard.stages._relevance import chunk_features, cover_of
 from ctxguard.text.encoders import static_encoder
 from ctxguard.types import Chunk, Context, Span
 
 TARGET = Path(__file__).parents[1] / "ctxguard" / "stages" / "rank.json"
+KINDS = ("hotpot", "musique", "cuad")
+FOREIGN = "foreign"
 FOLDS = 5
 CONTRACT_QUESTIONS = 320
 """As many as of the other two sets together, more or less; contracts have ten times the pieces."""
@@ -91,18 +94,30 @@ def examples(folder: Path) -> list[Example]:
     total: dict[str, float] = defaultdict(float)
     for example in found:
         total[example.kind] += example.weight
-    return [_weighted(example, 100 * example.weight / total[example.kind]) for example in found]
+    return [
+        replace(example, weight=100 * example.weight / total[example.kind]) for example in found
+    ]
 
 
-def _weighted(example: Example, weight: float) -> Example:
-    return Example(
-        kind=example.kind,
-        group=example.group,
-        context=example.context,
-        spans=example.spans,
-        support=example.support,
-        weight=weight,
-    )
+def foreign(found: Sequence[Example]) -> list[Example]:
+    """Questions with the chunks of another set, where nothing is relevant."""
+    kinds = {kind: [one for one in found if one.kind == kind] for kind in KINDS}
+    pairs = [
+        (asked, given)
+        for kind, other in zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True)
+        for asked, given in zip(kinds[kind], kinds[other][::-1], strict=False)
+    ]
+    return [
+        Example(
+            kind=FOREIGN,
+            group=asked.group,
+            context=Context(question=asked.context.question, chunks=given.context.chunks),
+            spans=given.spans,
+            support=(),
+            weight=UNTITLED * min(asked.weight, given.weight),
+        )
+        for asked, given in pairs
+    ]
 
 
 def _read(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -230,7 +245,7 @@ def see(example: Example, *, with_vectors: bool) -> Seen:
     query = query_of(index, postings)
     vectors = None
     if with_vectors:
-        vectors = static_encoder().encode_words([form.lower() for form in index.forms])
+        vectors = static_encoder().encode_words(index.forms)
     return Seen(
         example=example,
         index=index,
@@ -241,29 +256,36 @@ def see(example: Example, *, with_vectors: bool) -> Seen:
     )
 
 
-def fit(seen: Sequence[Seen], match: tuple[str, ...]) -> Layers:
-    """Both piece layers; the chunk layer on their own output."""
+def fit(everything: Sequence[Seen], match: tuple[str, ...]) -> Layers:
+    """Both piece layers; the chunk layer on their own output.
+
+    Pieces are ordered within a question, so foreign chunks teach only P of chunks.
+    """
+    seen = [each for each in everything if each.example.kind != FOREIGN]
     labels = np.concatenate([each.labels for each in seen])
     rows = np.concatenate([np.full(each.labels.size, each.example.weight) for each in seen])
     alone = fit_layer(match, np.concatenate([each.match for each in seen]), labels, weights=rows)
     linked = [_linked(each, alone.probability(each.match)) for each in seen]
     names = (*match, *LINK)
     last = fit_layer(names, np.concatenate(linked), labels, weights=rows)
-    pieces = [last.probability(features) for features in linked]
-    return Layers(alone=alone, linked=last, chunk=fit_chunks(seen, pieces))
+    pieces = [last.probability(_linked(each, alone.probability(each.match))) for each in everything]
+    return Layers(alone=alone, linked=last, chunk=fit_chunks(everything, pieces))
 
 
 def fit_chunks(seen: Sequence[Seen], pieces: Sequence[Floats]) -> Any:  # noqa: ANN401 -- a Layer
     """The chunk layer, from the P of pieces."""
-    found = [
-        chunk_features(each.index.chunk, each.index.chunks, p)
-        for each, p in zip(seen, pieces, strict=True)
-    ]
+    found = [_chunk_features(each, p) for each, p in zip(seen, pieces, strict=True)]
     labels = [chunk_labels(each) for each in seen]
     rows = [
         np.full(held.size, each.example.weight) for each, held in zip(seen, labels, strict=True)
     ]
-    return fit_layer(CHUNK, np.concatenate(found), np.concatenate(labels), weights=np.concatenate(rows))
+    return fit_layer(
+        CHUNK, np.concatenate(found), np.concatenate(labels), weights=np.concatenate(rows)
+    )
+
+
+def _chunk_features(each: Seen, pieces: Floats) -> Floats:
+    return chunk_features(each.index.chunk, pieces, cover_of(each.index, each.query))
 
 
 def chunk_labels(each: Seen) -> Floats:
@@ -290,9 +312,7 @@ def cross_validated(
             if folds[place] == fold:
                 p = layers.linked.probability(_linked(each, layers.alone.probability(each.match)))
                 pieces[place] = p
-                chunks[place] = layers.chunk.probability(
-                    chunk_features(each.index.chunk, each.index.chunks, p)
-                )
+                chunks[place] = layers.chunk.probability(_chunk_features(each, p))
     return pieces, chunks
 
 
@@ -318,7 +338,7 @@ def kept(each: Seen, pieces: Floats, power: float) -> tuple[float, bool] | None:
 
 def report(seen: Sequence[Seen], pieces: Sequence[Floats], chunks: Sequence[Floats]) -> None:
     """Print what was reached on each set, with 95 % intervals over groups."""
-    for kind in ("hotpot", "musique", "cuad"):
+    for kind in KINDS:
         places = [
             place
             for place, each in enumerate(seen)
@@ -327,7 +347,8 @@ def report(seen: Sequence[Seen], pieces: Sequence[Floats], chunks: Sequence[Floa
         for power in (0.0, 0.5):
             found = [kept(seen[place], pieces[place], power) for place in places]
             values = np.array([value for value in found if value is not None], dtype=float)
-            print(f"{kind:8} score/tokens**{power}: {_interval(values[:, 0])} all {_interval(values[:, 1])}")
+            share, whole = _interval(values[:, 0]), _interval(values[:, 1])
+            print(f"{kind:8} score/tokens**{power}: {share} all {whole}")
         for name, p, held in (
             ("pieces", pieces, [each.labels for each in seen]),
             ("chunks", chunks, [chunk_labels(each) for each in seen]),
@@ -337,6 +358,17 @@ def report(seen: Sequence[Seen], pieces: Sequence[Floats], chunks: Sequence[Floa
                 np.concatenate([p[place] for place in places]),
                 np.concatenate([held[place] for place in places]),
             )
+
+
+def report_nothing(seen: Sequence[Seen], chunks: Sequence[Floats]) -> None:
+    """Print how often the best chunk is under a bar, with nothing relevant and with some."""
+    for bar in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
+        line = [f"best chunk under {bar}:"]
+        for kind in (FOREIGN, *KINDS):
+            pairs = list(zip(seen, chunks, strict=True))
+            best = [p.max() for each, p in pairs if each.example.kind == kind]
+            line.append(f"{kind} {np.mean(np.array(best) < bar):.3f}")
+        print("  ".join(line))
 
 
 def _most(seen: Sequence[Seen], kind: str) -> float:
@@ -350,29 +382,26 @@ def _interval(values: Floats) -> str:
 
 
 def _reliability(label: str, p: Floats, held: Floats) -> None:
-    bins = np.minimum((p * 10).astype(int), 9)
-    gaps = [
-        abs(p[bins == one].mean() - held[bins == one].mean()) * (bins == one).mean()
-        for one in np.unique(bins)
-    ]
-    brier = float(((p - held) ** 2).mean())
+    found = reliability_of(p.tolist(), (held > 0).tolist())
     base = float(held.mean() * (1 - held.mean()))
-    print(f"{label}: ECE {sum(gaps):.4f}, Brier {brier:.4f} (always the share: {base:.4f})")
+    print(f"{label}: ECE {found.ece:.4f}, Brier {found.brier:.4f} (always the share: {base:.4f})")
 
 
 def main() -> None:
     """Cross-validate, report, and with --write fit on everything."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Fit the weights of Rank.")
     parser.add_argument("--data", default=os.environ.get("CTXGUARD_DATA", ""))
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     found = examples(Path(arguments.data) / "selection")
+    found += foreign(found)
     layers: dict[str, Layers] = {}
     for name, match in (("words", MATCH), ("vectors", (*MATCH, *MATCH_VECTORS))):
         seen = [see(example, with_vectors=name == "vectors") for example in found]
         pieces, chunks = cross_validated(seen, match)
         print(f"== {name}")
         report(seen, pieces, chunks)
+        report_nothing(seen, chunks)
         fitted = fit(seen, match)
         # On P of pieces that no layer was fitted on: on its own they would look too sure.
         layers[name] = Layers(

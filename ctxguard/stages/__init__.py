@@ -3,6 +3,7 @@
 from ctxguard.stages.compress import Compress
 from ctxguard.stages.dedupe import Deduplicate
 from ctxguard.stages.layout import Layout
+from ctxguard.stages.rank import Rank
 from ctxguard.stages.select import Breakpoint, Choice, Kept, Select, SelectionPath
 from ctxguard.text.template import Template
 
@@ -13,6 +14,7 @@ __all__ = [
     "Deduplicate",
     "Kept",
     "Layout",
+    "Rank",
     "Select",
     "SelectionPath",
     "Template",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._terms import term_of
+from ctxguard.stages._terms import remember, remembered
 from ctxguard.text.analysis import Analyzer
 from ctxguard.text.lexicon import WordHashes
 from ctxguard.types import Chunk, Context, JsonValue, Span
@@ -52,7 +52,7 @@ class Index:
     terms: tuple[str, ...]
     """What the numbers of terms stand for: stems; the first is blank."""
     forms: tuple[str, ...]
-    """A word of each term as it is written somewhere."""
+    """A word of each term, in lower case."""
     one_document: float
     """How far the chunks are parts of one document, by their names: 0 each its own, 1 all of one;
     0.5 where they have none."""
@@ -121,36 +121,50 @@ class _Reading:
         found = analyzer.words_of(texts)
         sizes = [len(words) for words in found]
         self.text: Ints = np.repeat(np.arange(len(texts)), sizes)
-        self.span: Ints = np.concatenate([words.spans for words in found]).astype(np.int64)
+        self.span: NDArray[np.int32] = np.concatenate([words.spans for words in found])
         hashes = np.concatenate([words.hashes for words in found])
-        distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+        first, which = _numbered(hashes)
+        known = remembered()
+        distinct: list[int] = hashes[first].tolist()
+        words = [known.get(word) for word in distinct]
+        for place, word in enumerate(words):
+            if word is None:
+                at = int(first[place])
+                start, end = int(self.span[at, 0]), int(self.span[at, 1])
+                words[place] = remember(distinct[place], texts[int(self.text[at])][start:end])
         numbers: dict[str, int] = {"": 0}
-        forms = [""]
-        terms = np.zeros(distinct.size, dtype=np.int64)
-        where = zip(self.text[first].tolist(), self.span[first].tolist(), strict=True)
-        for place, (text, (start, end)) in enumerate(where):
-            form = texts[text][start:end]
-            term = term_of(form)
+        forms: list[str] = [""]
+        terms: list[int] = []
+        for form, term in filter(None, words):
             number = numbers.get(term)
             if number is None:
                 number = numbers[term] = len(forms)
                 forms.append(form)
-            terms[place] = number
-        self.terms: Ints = terms[which.reshape(-1)]
+            terms.append(number)
+        self.terms: Ints = np.array(terms, dtype=np.int64)[which]
         self.names = tuple(numbers)
         self.forms = tuple(forms)
         self.named: Bools = _begin_named(texts, found)
 
 
+def _numbered(hashes: NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """Where each distinct hash occurs first, in order of the hashes, and which one each is."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    new = np.ones(ordered.size, dtype=np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    which = np.empty(ordered.size, dtype=np.int64)
+    which[order] = np.cumsum(new) - 1
+    return order[new], which
+
+
 def _piece_of(
-    words: Ints, owner: Ints, texts: Sequence[str], spans: Sequence[Sequence[Span]]
+    words: NDArray[np.int32], owner: Ints, texts: Sequence[str], spans: Sequence[Sequence[Span]]
 ) -> Ints:
     """The piece that each word of the chunks begins in, -1 where it stands in none."""
     sizes = [len(text) + 1 for text in texts[len(texts) - len(spans) :]]
     offsets = np.cumsum([0, *sizes])
-    edges = np.array(
-        [edge for pieces in spans for edge in pieces], dtype=np.int64
-    ).reshape(-1, 2)
+    edges = np.array([edge for pieces in spans for edge in pieces], dtype=np.int64).reshape(-1, 2)
     counts = [len(pieces) for pieces in spans]
     edges += np.repeat(offsets[:-1], counts)[:, None]
     starts = words[:, 0] + offsets[owner]

@@ -108,7 +108,8 @@ def _hop(index: Index, postings: Postings, query: Query, base: Floats) -> _Hop:
     usual = float(np.median(shared.max(axis=1))) if seeds.size else 0.0
     strength = np.minimum(shared / max(usual, 1e-9), 1.5)
     strength /= strength + 0.5
-    named = _named_titles(index, postings, query, (pieces[seeds] * rarity) @ titles.T)
+    mentions = np.asarray((pieces[seeds] * rarity) @ titles.T, dtype=np.float32)
+    named = _named_titles(index, postings, query, mentions)
     score = base[seeds][:, None]
     return _Hop(
         shared=(score * strength).max(axis=0, initial=0),

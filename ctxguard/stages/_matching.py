@@ -44,6 +44,8 @@ class Postings:
     """Of each term, how rare it is among the pieces; shape `(terms,)`."""
     chunk_idf: Floats
     """The same among the chunks, their titles included."""
+    chunks: Ints
+    """Of each term, how many chunks hold it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +71,14 @@ def postings_of(index: Index) -> Postings:
     piece = row < index.pieces
     owner = np.where(piece, 0, row - index.pieces)
     owner[piece] = index.chunk[row[piece]]
-    held = np.unique(owner * size + term) % size
+    chunks = np.bincount(np.unique(owner * size + term) % size, minlength=size)
     return Postings(
         row=row,
         term=term,
         count=count,
         idf=_idf(np.bincount(term[piece], minlength=size), index.pieces),
-        chunk_idf=_idf(np.bincount(held, minlength=size), index.chunks),
+        chunk_idf=_idf(chunks, index.chunks),
+        chunks=chunks,
     )
 
 
@@ -110,7 +113,7 @@ def features_of(
     together = np.zeros_like(titles)
     np.add.at(together, chunk, own)
     held = own > 0
-    chunk_lengths = np.bincount(chunk, weights=lengths, minlength=index.chunks)
+    chunk_lengths = np.bincount(chunk, weights=lengths, minlength=index.chunks).astype(np.float64)
     columns = [
         _relative(_bm25(own + titles[chunk], lengths, query.weights)),
         _relative(_bm25(together + titles, chunk_lengths, postings.chunk_idf[query.terms]))[chunk],
@@ -119,7 +122,7 @@ def features_of(
         ((titles > 0) @ query.weights)[chunk],
         _phrases(index, postings),
         _leads(index, query),
-        _headings(held @ query.weights, lengths),
+        _headings(held @ query.weights, lengths, chunk),
         1 / (1 + index.place),
         (lengths < _SHORT).astype(float),
         _names(index, query),
@@ -185,11 +188,12 @@ def _leads(index: Index, query: Query) -> Floats:
     return hits @ query.weights
 
 
-def _headings(covered: Floats, lengths: Floats) -> Floats:
-    """How much of the question the nearest short line above holds; 0 for that line itself."""
+def _headings(covered: Floats, lengths: Floats, chunk: Ints) -> Floats:
+    """How much of the question the nearest short line above in the same chunk holds."""
     place = np.arange(lengths.size)
-    last = np.maximum.accumulate(np.where(lengths < _HEADING, place, -1))
-    under = (last >= 0) & (last < place) & (place - last < _UNDER)
+    last = np.full(lengths.size, -1)
+    last[1:] = np.maximum.accumulate(np.where(lengths < _HEADING, place, -1))[:-1]
+    under = (last >= 0) & (place - last < _UNDER) & (chunk[last] == chunk)
     return np.where(under, covered[last], 0.0)
 
 

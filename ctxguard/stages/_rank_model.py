@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from ctxguard.stages._matching import MATCH, MATCH_VECTORS
 
 __all__ = ["CHUNK", "Layer", "Layers", "RankModel", "fit_layer", "shipped_model"]
 
-CHUNK = ("best", "any", "rank")
+CHUNK = ("best", "any", "rank", "cover", "most_cover")
 """Features of a chunk, in the order of `chunk_features`."""
 _FORMAT = 1
 
@@ -72,12 +73,12 @@ class RankModel:
             PolicyError: naming what is missing or of a kind that cannot be used.
         """
         try:
-            data = json.loads(text)
+            data: object = json.loads(text)
         except ValueError as error:
             raise PolicyError(f"rank model: not JSON ({error})") from error
-        if not isinstance(data, Mapping) or data.get("format") != _FORMAT:
+        table = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+        if table.get("format") != _FORMAT:
             raise PolicyError(f"rank model: expected an object with format {_FORMAT}")
-        table = cast("Mapping[str, Any]", data)
         return cls(
             words=_layers(table, "words", MATCH), vectors=_layers(table, "vectors", _WITH_VECTORS)
         )
@@ -176,9 +177,9 @@ def _as_data(layer: Layer) -> dict[str, float]:
 
 def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layers:
     table = data.get(name)
-    if not isinstance(table, Mapping):
+    if not isinstance(table, dict):
         raise PolicyError(f"rank model: expected an object under {name!r}")
-    found = cast("Mapping[str, Any]", table)
+    found = cast("dict[str, Any]", table)
     return Layers(
         alone=_layer(found, f"{name}.alone", match),
         linked=_layer(found, f"{name}.linked", (*match, *LINK)),
@@ -187,12 +188,16 @@ def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layer
 
 
 def _layer(table: Mapping[str, Any], where: str, names: tuple[str, ...]) -> Layer:
-    data = table.get(where.rpartition(".")[2])
-    values = [data.get(name) for name in ("intercept", *names)] if isinstance(data, Mapping) else []
-    if not values or not all(_is_number(value) for value in values):
+    data: object = table.get(where.rpartition(".")[2])
+    known = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    numbers = [_number(known.get(name)) for name in ("intercept", *names)]
+    if any(math.isnan(number) for number in numbers):
         raise PolicyError(f"rank model: {where} needs a number for intercept, {', '.join(names)}")
-    return Layer(names=names, weights=tuple(map(float, values[1:])), intercept=float(values[0]))
+    return Layer(names=names, weights=tuple(numbers[1:]), intercept=numbers[0])
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+def _number(value: object) -> float:
+    """The value as a number, NaN if it is none that a weight can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
+        return math.nan
+    return float(value)

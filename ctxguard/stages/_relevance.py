@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from ctxguard.stages._rank_model import RankModel, shipped_model
 from ctxguard.text.encoders import Encoder, StaticEncoder
 from ctxguard.types import Context, Span
 
-__all__ = ["Scores", "TermWeights", "chunk_features", "score_pieces"]
+__all__ = ["Scores", "TermWeights", "chunk_features", "cover_of", "score_pieces"]
 
 TermWeights: TypeAlias = tuple[Ints, Floats]
 """Numbers of terms, ascending, and what each of them counts; equal lengths."""
@@ -37,11 +38,16 @@ class Scores:
     """Per chunk and piece: the question's and hop terms that it holds. A term has one number and
     one weight in all pieces, so that what a selection covers is the sum over distinct numbers."""
     names: tuple[str, ...]
-    """A written form of each term, by its number."""
+    """A word of each term in lower case, by its number."""
     features: Floats
     """Of each piece, what the last layer saw; shape `(pieces, features)`."""
     vectors: bool
     """Whether word vectors were used."""
+    cover: Floats
+    """How much of the question each chunk has, its title included; shape `(chunks,)`."""
+    asked: frozenset[int]
+    """Numbers of the question's own terms; the others in `terms` lead from one chunk to another.
+    None at all: the question says nothing, and every P is 0."""
 
 
 def score_pieces(
@@ -71,37 +77,58 @@ def score_pieces(
     link, links = link_features(index, postings, query, alone)
     features = np.concatenate([match, link], axis=1)
     pieces = weights.linked.probability(features)
-    if not query.terms.size:
-        pieces = np.zeros_like(pieces)
-    chunks = weights.chunk.probability(chunk_features(index.chunk, index.chunks, pieces))
+    pieces *= query.terms.size > 0
+    cover = cover_of(index, query)
+    chunks = weights.chunk.probability(chunk_features(index.chunk, pieces, cover))
+    chunks *= (query.terms.size > 0) & (np.bincount(index.chunk, minlength=index.chunks) > 0)
     bounds = np.cumsum([len(each) for each in spans])[:-1]
     return Scores(
         pieces=tuple(np.split(pieces, bounds)) if spans else (),
-        chunks=chunks * (np.bincount(index.chunk, minlength=index.chunks) > 0)
-        if query.terms.size
-        else np.zeros(index.chunks),
+        chunks=chunks,
         terms=_terms(postings, query, links, spans),
         names=index.forms,
         features=features,
         vectors=vectors is not None,
+        cover=cover,
+        asked=frozenset(query.terms.tolist()),
     )
 
 
-def chunk_features(chunk: Ints, chunks: int, pieces: Floats) -> Floats:
-    """Features of each chunk, of the P of its pieces: the best one's, and that any of them helps."""
+def cover_of(index: Index, query: Query) -> Floats:
+    """How much of the question each chunk has, its title included: 0 to 1.
+
+    Unlike the features of pieces it is no share of the best, so it is low where nothing is good.
+    """
+    together = query.counts[index.pieces :].copy()
+    np.add.at(together, index.chunk, query.counts[: index.pieces])
+    return (together > 0) @ query.weights
+
+
+def chunk_features(chunk: Ints, pieces: Floats, cover: Floats) -> Floats:
+    """Features of each chunk, in the order of `CHUNK`.
+
+    Args:
+        chunk: the chunk of each piece.
+        pieces: P of each piece.
+        cover: how much of the question each chunk has.
+    """
+    chunks = cover.size
     best = np.zeros(chunks)
     np.maximum.at(best, chunk, pieces)
     none = np.bincount(chunk, weights=np.log1p(-np.minimum(pieces, 0.999)), minlength=chunks)
     order = np.empty(chunks)
     order[np.argsort(-best, kind="stable")] = np.arange(chunks)
-    return np.stack([logit(best), logit(1 - np.exp(none)), 1 / (1 + order / 3)], axis=1)
+    most = np.full(chunks, cover.max(initial=0))
+    return np.stack(
+        [logit(best), logit(1 - np.exp(none)), 1 / (1 + order / 3), cover, most], axis=1
+    )
 
 
 def _vectors(index: Index, encoder: Encoder | None) -> NDArray[np.float32] | None:
     """A unit vector for each term."""
     if not isinstance(encoder, StaticEncoder):
         return None
-    return encoder.encode_words([form.lower() for form in index.forms])
+    return encoder.encode_words(index.forms)
 
 
 def _terms(
@@ -109,16 +136,14 @@ def _terms(
 ) -> tuple[tuple[TermWeights, ...], ...]:
     """The question's and hop terms of each piece, with what they count."""
     weight = np.zeros(query.column.size)
-    weight[links.terms] = _HOP_SHARE * links.strongest / max(float(links.strongest.sum()), 1e-9)
+    leads = links.strongest * (postings.chunks[links.terms] > 1)
+    weight[links.terms] = _HOP_SHARE * leads / max(float(leads.sum()), 1e-9)
     weight[query.terms] = query.weights
     counts = weight[postings.term] > 0
     row, term = postings.row[counts], postings.term[counts]
     held = weight[term]
     total = sum(map(len, spans))
     edges = np.searchsorted(row, np.arange(total + 1)).tolist()
-    flat = [
-        (term[start:end], held[start:end])
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
-    ]
-    at = np.cumsum([0, *map(len, spans)]).tolist()
-    return tuple(tuple(flat[start:end]) for start, end in zip(at[:-1], at[1:], strict=True))
+    flat = [(term[start:end], held[start:end]) for start, end in pairwise(edges)]
+    firsts = np.cumsum([0, *map(len, spans)]).tolist()
+    return tuple(tuple(flat[start:end]) for start, end in pairwise(firsts))

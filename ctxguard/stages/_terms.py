@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
-__all__ = ["FUNCTION_WORDS", "term_of"]
+__all__ = ["FUNCTION_WORDS", "remember", "remembered", "term_of"]
 
-FUNCTION_WORDS = frozenset(
-    ["a", "about", "above", "after", "again", "against", "all", "also", "although", "am", "among", "an", "and", "another", "any", "are", "as", "at", "be", "became", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "cannot", "could", "did", "do", "does", "doing", "don", "down", "during", "each", "either", "else", "ever", "every", "few", "for", "from", "further", "get", "gets", "give", "given", "gives", "had", "has", "have", "having", "he", "her", "here", "hers", "herself", "him", "himself", "his", "how", "however", "i", "if", "in", "into", "is", "it", "its", "itself", "just", "know", "known", "let", "like", "ll", "made", "make", "makes", "many", "may", "me", "might", "mine", "more", "most", "much", "must", "my", "myself", "name", "named", "neither", "no", "nor", "not", "now", "of", "off", "on", "once", "one", "only", "onto", "or", "other", "others", "ought", "our", "ours", "ourselves", "out", "over", "own", "per", "please", "same", "shall", "she", "should", "so", "some", "such", "t", "tell", "than", "that", "the", "their", "theirs", "them", "themselves", "then", "there", "thereby", "therein", "these", "they", "this", "those", "though", "through", "thus", "to", "together", "too", "under", "until", "up", "upon", "us", "use", "used", "uses", "using", "ve", "very", "via", "was", "we", "were", "what", "whatever", "when", "where", "whether", "which", "while", "who", "whoever", "whom", "whose", "why", "will", "with", "within", "without", "would", "yes", "yet", "you", "your", "yours", "yourself"]
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+FUNCTION_WORDS = _words(
+    "a about above after again against all also although am among an and another any are as",
+    "at be became because been before being below between both but by can cannot could did",
+    "do does doing don down during each either else ever every few for from further get",
+    "gets give given gives had has have having he her here hers herself him himself his how",
+    "however i if in into is it its itself just know known let like ll made make makes many",
+    "may me might mine more most much must my myself name named neither no nor not now of",
+    "off on once one only onto or other others ought our ours ourselves out over own per",
+    "please same shall she should so some such t tell than that the their theirs them",
+    "themselves then there thereby therein these they this those though through thus to",
+    "together too under until up upon us use used uses using ve very via was we were what",
+    "whatever when where whether which while who whoever whom whose why will with within",
+    "without would yes yet you your yours yourself",
 )
 """English words that say how a sentence is built or a question asked, not what it is about. They
 count for nothing, so that a question's terms are known even in a pool of two chunks, where how
@@ -17,16 +34,44 @@ often a word occurs says little."""
 _DERIVED = (
     *("isation", "ization", "ational", "fulness", "ousness", "iveness", "ibility", "ability"),
     *("ement", "ation", "ition", "ator", "itor", "ment", "ness", "able", "ible", "ance", "ence"),
-    *("ancy", "ency", "ally", "ate", "ize", "ise", "ion", "ive", "ity", "ism", "ist", "ful"),
-    *("ous", "ant", "ent", "al", "er", "or", "ee", "ly", "ic"),
+    *("ancy", "ency", "ally", "ate", "ize", "ise", "ion", "ive", "iv", "ity", "ism", "ist", "ful"),
+    *("ous", "ant", "ent", "al", "at", "er", "or", "ee", "ly", "ic"),
 )
 """Endings that make one word of another, the longest first; five letters must be left."""
+_MAX_REMEMBERED = 100_000
+"""Words in the cache, 20 MB; then it starts again."""
 _VOWEL = re.compile(r"[aeiouy]")
 _MAX_WORD = 40
 """Letters beyond which nothing is reduced: such a word is an identifier or noise."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=1)
+def remembered() -> dict[int, tuple[str, str]]:
+    """Words by their hash: each in lower case, and its term. A cache; `remember` fills it.
+
+    A pool's words are looked up by the hundred; to cut each out of its text and reduce it again
+    would take longer than all the rest of ranking.
+    """
+    return {}
+
+
+def remember(word_hash: int, form: str) -> tuple[str, str]:
+    """Reduce a word that was not seen before; the result depends on the hash alone.
+
+    Args:
+        word_hash: of `ctxguard.text.lexicon`.
+        form: one of the spellings that have it.
+    """
+    known = remembered()
+    if len(known) >= _MAX_REMEMBERED:
+        known.clear()
+    word = unicodedata.normalize("NFKC", form).casefold()
+    if not word.isalnum():  # what says nothing in a word: a soft hyphen, a zero-width space
+        word = "".join(filter(str.isalnum, word))
+    known[word_hash] = found = word, term_of(word)
+    return found
+
+
 def term_of(word: str) -> str:
     """The term that a written word is a form of: `terminate`, `Termination` give `termin`.
 

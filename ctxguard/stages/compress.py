@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict
 
 from ctxguard.errors import PolicyError
 from ctxguard.stages._cut import cut_chunk
@@ -15,7 +16,7 @@ from ctxguard.stages._evidence import evidence_limit, is_divisible, shown
 from ctxguard.stages._index import name_of
 from ctxguard.stages._relevance import TermWeights, score_pieces
 from ctxguard.text.analysis import Analysis
-from ctxguard.text.encoders import Encoder
+from ctxguard.text.encoders import Encoder, static_encoder
 from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, Piece, StageResult
 
 __all__ = ["Compress"]
@@ -35,6 +36,7 @@ class Compress:
     """
 
     name: ClassVar[str] = "compress"
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     always: bool = False
     """Divide even when there is room for everything."""
@@ -45,8 +47,8 @@ class Compress:
     None: only the budget decides."""
     gap: str = "…"
     """Marks in a text where pieces were left out between others, for `min_relevance`."""
-    encoder: Encoder | None = None
-    """Tells which words are near the question's in meaning; None: words only."""
+    encoder: Encoder | Literal["static"] | None = None
+    """Closeness of words in meaning: "static" is the table that ships; None: words only."""
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""
@@ -60,6 +62,10 @@ class Compress:
             isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
         ):
             raise PolicyError(f"Compress.min_relevance: expected 0 to 1 or None, got {least!r}")
+        if isinstance(self.encoder, str) and self.encoder != "static":  # pyright: ignore[reportUnnecessaryComparison] -- values come from untyped callers
+            raise PolicyError(
+                f'Compress.encoder: expected an Encoder, "static" or None, got {self.encoder!r}'
+            )
         if not isinstance(self.gap, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise PolicyError(f"Compress.gap: expected a str, got {self.gap!r}")
 
@@ -100,7 +106,7 @@ class Compress:
             for chunk, analysis in zip(context.chunks, analyses, strict=True)
         ]
         spans = [division.spans for division in divisions]
-        scores = score_pieces(context, spans, encoder=self.encoder)
+        scores = score_pieces(context, spans, encoder=self._encoder())
         names = scores.names
         return tuple(
             chunk
@@ -118,6 +124,9 @@ class Compress:
                 context.chunks, divisions, analyses, scores.pieces, scores.terms, strict=True
             )
         )
+
+    def _encoder(self) -> Encoder | None:
+        return static_encoder() if isinstance(self.encoder, str) else self.encoder
 
     def _division(self, chunk: Chunk, analysis: Analysis, context: Context) -> Division:
         if chunk.pieces:
