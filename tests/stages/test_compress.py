@@ -290,6 +290,7 @@ def context_of(*chunks: Chunk | str, limit: int | None = 20, **fields: Any) -> C
         ({"min_relevance": 2}, r"Compress\.min_relevance: expected 0 to 1 or None"),
         ({"min_relevance": True}, r"Compress\.min_relevance"),
         ({"min_relevance": float("nan")}, r"Compress\.min_relevance"),
+        ({"encoder": "big"}, r"Compress\.encoder: expected an Encoder"),
         ({"gap": None}, r"Compress\.gap: expected a str"),
     ],
 )
