@@ -62,7 +62,7 @@ class Compress:
             isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
         ):
             raise PolicyError(f"Compress.min_relevance: expected 0 to 1 or None, got {least!r}")
-        if isinstance(self.encoder, str) and self.encoder != "static":  # pyright: ignore[reportUnnecessaryComparison] -- values come from untyped callers
+        if isinstance(self.encoder, str) and self.encoder != "static":
             raise PolicyError(
                 f'Compress.encoder: expected an Encoder, "static" or None, got {self.encoder!r}'
             )

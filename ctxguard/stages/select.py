@@ -12,7 +12,7 @@ from ctxguard.stages._cut import cut_chunk
 from ctxguard.stages._evidence import Counter, evidence_limit
 from ctxguard.stages._greedy import Order, best_singles, greedy_order
 from ctxguard.stages._path import Breakpoint, Choice, Kept, SelectionPath
-from ctxguard.stages._scan import Scan, scan
+from ctxguard.stages._scan import Scan, Single, scan
 from ctxguard.stages._units import Units, units_of
 from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, Span, StageResult
 
@@ -68,9 +68,10 @@ class Select:
         counter = self._counter(context)
         units = units_of(context, counter, self.gap, limit=limit)
         order = Order(greedy_order(units, self.coverage))
+        singles = cache(lambda: best_singles(units, self.coverage))
         budget = limit
         while True:
-            found = self._found(units, order, budget)
+            found = self._found(units, order, budget, singles)
             made = _Made(context, units, found, gap=self.gap)
             used = made.count(counter)
             excess = used - limit
@@ -90,14 +91,16 @@ class Select:
         singles = best_singles(units, self.coverage)
         return SelectionPath(units=units, order=order, singles=singles)
 
-    def _found(self, units: Units, order: Order, budget: int) -> Scan:
+    def _found(
+        self, units: Units, order: Order, budget: int, singles: Callable[[], Sequence[Single]]
+    ) -> Scan:
         found = scan(units, order, budget)
         # No group of m units is worth more than m + coverage: most often that settles it.
         largest = max(map(len, (*units.groups, *units.rivals.values())))
         most = largest * max(units.relevance) + self.coverage
         if budget >= units.full or not units.judged or found.value >= most:
             return found
-        return scan(units, order, budget, singles=best_singles(units, self.coverage))
+        return scan(units, order, budget, singles=singles())
 
     def _counter(self, context: Context) -> Counter:
         template = context.template
