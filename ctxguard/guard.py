@@ -24,7 +24,9 @@ from ctxguard.models import ModelCard
 from ctxguard.pipeline import Pipeline, failed, within
 from ctxguard.policy import Policy
 from ctxguard.run import Record, current_run, ledger_of
+from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer
+from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
 from ctxguard.window import Fitted, fit_messages
@@ -46,11 +48,19 @@ class Prepared:
     """Index in the input of each kept chunk."""
     decisions: tuple[Decision, ...]
     ledger: Ledger
+    template: Template | None = None
+    """How `text` writes the chunks; None: as their text."""
 
     @property
     def text(self) -> str:
-        """The kept chunks, one blank line between two."""
-        return SEPARATOR.join(chunk.text for chunk in self.chunks)
+        """The kept chunks as the template writes them, by default one blank line between two."""
+        separator = SEPARATOR if self.template is None else self.template.separator
+        return separator.join(write_chunks(self.chunks, self.template))
+
+    @property
+    def citations(self) -> dict[int, str]:
+        """The chunk's id for each number by which a template lets the model cite it."""
+        return {number: chunk.id for number, chunk in enumerate(self.chunks, start=1)}
 
 
 class Adapter(Protocol):
@@ -95,6 +105,7 @@ class Guard:
         *,
         budget: Budget | int | None = None,
         name: str = "prepare",
+        previous: Sequence[str] = (),
     ) -> Prepared:
         """Run the policy's stages over retrieved chunks, best-ranked first.
 
@@ -103,6 +114,8 @@ class Guard:
             chunks: strings, mappings with the fields of Chunk (`id` may be missing), or Chunks.
             budget: replaces the policy's budget for this call.
             name: what retrieved them, for the ledger.
+            previous: ids of the chunks in the prompt of the turn before, in its order, for
+                `Layout(order="cache-stable")`.
 
         Raises:
             InputError: naming the field, for input that is not text.
@@ -114,7 +127,7 @@ class Guard:
         run = current_run()
         given, decisions = identify_chunks(coerce_chunks(chunks), run.known() if run else {})
         pipeline = Pipeline(self.policy, self._analyzer(self.card))
-        context = pipeline.run(question, given, limits, decisions)
+        context = pipeline.run(question, given, limits, decisions, previous=previous)
         record = pipeline.record(context, given, question=question, name=name, card=self.card)
         if run is not None:
             run.add(record)
@@ -124,6 +137,7 @@ class Guard:
             positions=tuple(places[chunk.id] for chunk in context.chunks),
             decisions=record.decisions,
             ledger=ledger_of((record,), run_id=uuid.uuid4().hex, question=question, name=name),
+            template=self.policy.template,
         )
 
     # -- messages -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ctxguard.ledger import Step
 from ctxguard.models import ModelCard
 from ctxguard.policy import Policy
 from ctxguard.run import Record
+from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analysis, Analyzer
 from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer, Tokenizer
 from ctxguard.types import Budget, Chunk, Context, Decision, Segment, Stage
@@ -32,14 +33,25 @@ class Pipeline:
         self._held: list[Analysis] = []
 
     def run(
-        self, question: str, chunks: Sequence[Chunk], budget: Budget, decisions: Sequence[Decision]
+        self,
+        question: str,
+        chunks: Sequence[Chunk],
+        budget: Budget,
+        decisions: Sequence[Decision],
+        *,
+        previous: Sequence[str] = (),
     ) -> Context:
         """The context after every stage; a stage that fails hands its input on."""
         self.decisions.extend(decisions)
         self.budget = budget
         self._held = self._read(chunks)
         context = Context(
-            question=question, chunks=tuple(chunks), budget=budget, analyzer=self.analyzer
+            question=question,
+            chunks=tuple(chunks),
+            budget=budget,
+            template=self.policy.template,
+            previous=tuple(previous),
+            analyzer=self.analyzer,
         )
         for stage in self.policy.stages:
             context = self._step(stage, context)
@@ -133,18 +145,27 @@ class Pipeline:
         self, given: Sequence[Chunk], kept: Sequence[Chunk]
     ) -> tuple[int, tuple[Segment, ...]]:
         before = sum(self.analyzer.count(chunk.rendered or chunk.text) for chunk in given)
-        return before, tuple(_segment(chunk, self.analyzer) for chunk in kept)
+        template = self.policy.template
+        texts = (
+            [chunk.rendered or chunk.text for chunk in kept]
+            if template is None
+            else write_chunks(kept, template)
+        )
+        return before, tuple(
+            _segment(chunk, self.analyzer.count(text))
+            for chunk, text in zip(kept, texts, strict=True)
+        )
 
     @property
     def _tokenizer(self) -> Tokenizer:
         return self.analyzer.tokenizer
 
 
-def _segment(chunk: Chunk, analyzer: Analyzer) -> Segment:
+def _segment(chunk: Chunk, tokens: int) -> Segment:
     return Segment(
         kind="evidence",
         label=chunk.source or chunk.id,
-        tokens=analyzer.count(chunk.rendered or chunk.text),
+        tokens=tokens,
         subject=chunk.id,
         text=chunk.text,
     )

@@ -20,14 +20,21 @@ from typing import Any, Literal, cast, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError, PolicyError
-from ctxguard.stages import Deduplicate, Layout, Select
+from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
+from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 from ctxguard.types import Budget, Stage
 
 __all__ = ["Policy"]
 
 OnError = Literal["pass", "raise"]
-_STAGES: Mapping[str, type[Any]] = {"dedupe": Deduplicate, "select": Select, "layout": Layout}
+_STAGES: Mapping[str, type[Any]] = {
+    "dedupe": Deduplicate,
+    "rank": Rank,
+    "compress": Compress,
+    "select": Select,
+    "layout": Layout,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +45,19 @@ class Policy:
     """Token limits; a bare number limits the evidence; None: the model's window alone."""
     dedupe: Deduplicate | None = field(default_factory=Deduplicate)
     """Leave out copies, keep versions that differ in a fact; None: off."""
+    rank: Rank | None = field(default_factory=Rank)
+    """Estimate how likely each chunk helps, the most likely first; None: off, the retriever's order
+    stays."""
+    compress: Compress | None = field(default_factory=Compress)
+    """Divide chunks into pieces when they exceed a limit; None: all or nothing of a chunk."""
     select: Select | None = field(default_factory=Select)
-    """Keep what fits the budget, best-ranked first; None: off."""
+    """Keep what is worth most within the budget; None: off."""
     layout: Layout | None = field(default_factory=lambda: Layout(order="rank"))
     """Order the evidence; by default as ranked, because code behind a retriever may take the first
     few. `Layout()` puts the best at both edges; None: off."""
+    template: Template | None = None
+    """What `Prepared.text` writes around each chunk (numbers, sources, conflicts); Select counts
+    it. None: the text alone, and frameworks write chunks in their own way."""
     window: bool = True
     """Make messages fit the model's context window; False: count them only."""
     tokenizer: Tokenizer | str | None = None
@@ -65,6 +80,10 @@ class Policy:
             Budget.of(self.budget)
         except InputError as error:
             raise PolicyError(f"Policy.budget: {error}") from error
+        if self.template is not None and not isinstance(self.template, Template):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise PolicyError(
+                f"Policy.template: expected Template(…) or None, got {self.template!r}"
+            )
         if self.on_error not in get_args(OnError):
             raise PolicyError(f"Policy.on_error: expected 'pass' or 'raise', got {self.on_error!r}")
         if not isinstance(self.window, bool):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
@@ -98,7 +117,7 @@ class Policy:
     @classmethod
     def off(cls) -> Policy:
         """Nothing is changed, all is counted: a guarded object behaves like the plain."""
-        return cls(dedupe=None, select=None, layout=None, window=False)
+        return cls(dedupe=None, rank=None, compress=None, select=None, layout=None, window=False)
 
     # -- sources ------------------------------------------------------------------------------
 
@@ -106,8 +125,8 @@ class Policy:
     def from_toml(cls, path: str | Path) -> Policy:
         """The policy in a TOML file.
 
-        Top-level keys are the fields; `[budget]`, `[dedupe]`, `[select]` and `[layout]` are tables
-        of theirs; `dedupe = false` switches a stage off; `preset = "lean"` starts from a preset.
+        Top-level keys are the fields; `[budget]`, `[template]` and the stages' names are tables of
+        theirs; `dedupe = false` switches a stage off; `preset = "lean"` starts from a preset.
 
         Raises:
             PolicyError: naming the file and the field, for anything that cannot be used.
@@ -171,7 +190,7 @@ class Policy:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are on, in the order in which they run."""
-        stages = (self.dedupe, self.select, self.layout)
+        stages = (self.dedupe, self.rank, self.compress, self.select, self.layout)
         return tuple(stage for stage in stages if stage is not None)
 
     def resolve_tokenizer(self) -> Tokenizer | None:
@@ -217,7 +236,7 @@ def _parse(key: str, value: object) -> object:
         return _STAGES[key]()
     if not isinstance(value, Mapping):
         return value
-    kind = Budget if key == "budget" else _STAGES.get(key)
+    kind = {"budget": Budget, "template": Template, **_STAGES}.get(key)
     if kind is None:
         raise PolicyError(f"Policy.{key}: a table is not expected here")
     table = cast("Mapping[str, object]", value)

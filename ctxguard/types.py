@@ -14,6 +14,7 @@ from typing_extensions import TypeAliasType
 
 from ctxguard.errors import InputError
 from ctxguard.text.analysis import Analyzer, default_analyzer
+from ctxguard.text.template import Template
 
 __all__ = [
     "Action",
@@ -74,12 +75,15 @@ class Piece:
     span: Span
     """Characters of the chunk's text."""
     tokens: int
-    """Of its text where it stands, the whitespace after it included."""
+    """Of its text where it stands, the whitespace before it included."""
     relevance: float | None = None
     """P(it helps to answer the question), 0 to 1; None: not judged."""
     needs: tuple[int, ...] = ()
     """Indexes of pieces of the same chunk without which it would not be understood: its heading,
     a list's lead-in, a table's header, the sentence that its pronoun points to."""
+    covers: tuple[tuple[str, float], ...] = ()
+    """Terms of the question (and of what leads on from it) that it mentions, and what each counts;
+    a term counts the same in every piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +278,10 @@ class Context:
     history: tuple[Message, ...] = ()
     instructions: str = ""
     budget: Budget = field(default_factory=Budget)
+    template: Template | None = None
+    """How chunks will be written, so that it is counted; None: as their text."""
+    previous: tuple[str, ...] = ()
+    """Ids of the chunks that the prompt of the turn before held, in its order."""
     analyzer: Analyzer = field(default_factory=default_analyzer, repr=False, compare=False)
     """Counts tokens and finds sentences and facts, once per distinct text."""
 

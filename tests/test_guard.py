@@ -25,8 +25,9 @@ from ctxguard import (
 )
 from ctxguard.models import ModelCard
 from ctxguard.run import Run, activate, current_run
-from ctxguard.stages import Deduplicate
+from ctxguard.stages import Deduplicate, Layout
 from ctxguard.testing import WordTokenizer
+from ctxguard.text.template import Template
 
 NOTICE = (
     "Either party may end this agreement with a notice of {} days in writing to the other party."
@@ -224,7 +225,10 @@ def test_a_chunk_whose_twin_the_budget_left_out_is_flagged() -> None:
         Chunk(id="version", text=f"Notice is given within 60 days. {shared}"),
     ]
     policy = Policy(
-        tokenizer=WordTokenizer(), dedupe=Deduplicate(share_boilerplate=True), layout=None
+        tokenizer=WordTokenizer(),
+        dedupe=Deduplicate(share_boilerplate=True),
+        compress=None,
+        layout=None,
     )
     assert not _codes(Guard(policy).prepare("q", chunks), "twin-left-out")
     tight = Guard(policy).prepare("q", chunks, budget=70)
@@ -308,3 +312,24 @@ def test_overrides_replace_fields_of_the_policy() -> None:
         guard(7, dedupe="yes")
     with pytest.raises(UnsupportedObjectError):
         guard(7, dedupe=Deduplicate(), budget=10)
+
+
+def test_a_template_writes_the_text_and_numbers_resolve() -> None:
+    template = Template(chunk="[{number}] {source}: {text}", separator="\n")
+    chunks = [Chunk(id=name, text=f"Fact {name}.", source=f"{name}.pdf") for name in "abc"]
+    guard = Guard(Policy(template=template, layout=Layout(order="cache-stable")))
+    prepared = guard.prepare("Which fact?", chunks, previous=["c", "a"])
+    assert prepared.text == "[1] c.pdf: Fact c.\n[2] a.pdf: Fact a.\n[3] b.pdf: Fact b."
+    assert prepared.citations == {1: "c", 2: "a", 3: "b"}
+    count = guard._analyzer(guard.card).count
+    tokens = sum(count(line) for line in prepared.text.split("\n"))
+    assert sum(s.tokens for s in prepared.ledger.segments if s.kind == "evidence") == tokens
+
+
+def test_pieces_of_chunks_are_kept_within_the_budget() -> None:
+    rain = " ".join(f"It rained on day {n} of the month." for n in range(30))
+    chunks = [f"{rain} The notice period is 30 days. {rain}", rain.replace("rained", "snowed")]
+    prepared = Guard(Policy()).prepare("How long is the notice period?", chunks, budget=40)
+    assert "The notice period is 30 days." in prepared.text
+    assert Guard()._analyzer(Guard().card).count(prepared.text) <= 40
+    assert prepared.ledger.of("trim")

@@ -8,7 +8,7 @@ import pytest
 
 from ctxguard.errors import InputError, PolicyError
 from ctxguard.policy import Policy
-from ctxguard.stages import Deduplicate, Layout
+from ctxguard.stages import Compress, Deduplicate, Layout, Select, Template
 from ctxguard.testing import WordTokenizer
 from ctxguard.types import Budget
 
@@ -17,6 +17,8 @@ from ctxguard.types import Budget
     ("fields", "message"),
     [
         ({"dedupe": True}, r"Policy\.dedupe: expected Deduplicate"),
+        ({"compress": "much"}, r"Policy\.compress: expected Compress"),
+        ({"template": "[1]"}, r"Policy\.template: expected Template"),
         ({"select": "all"}, r"Policy\.select"),
         ({"layout": Deduplicate()}, r"Policy\.layout"),
         ({"budget": 0}, r"Policy\.budget.*at least 1"),
@@ -70,6 +72,15 @@ history = 200
 
 [dedupe]
 share_boilerplate = false
+
+[compress]
+min_relevance = 0.1
+
+[select]
+coverage = 1
+
+[template]
+chunk = "[{number}] {text}"
 """
 
 
@@ -80,6 +91,9 @@ def test_toml_holds_everything(tmp_path: Path) -> None:
     assert policy == Policy(
         budget=Budget(window=8192, context_tokens=1500, floors={"history": 200}),
         dedupe=Deduplicate(share_boilerplate=False),
+        compress=Compress(min_relevance=0.1),
+        select=Select(coverage=1),
+        template=Template(chunk="[{number}] {text}"),
         layout=None,
         on_error="raise",
     )
@@ -120,7 +134,7 @@ def test_the_environment_names_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_presets_and_stages() -> None:
-    assert [stage.name for stage in Policy().stages] == ["dedupe", "select", "layout"]
+    assert [stage.name for stage in Policy().stages] == ["dedupe", "rank", "compress", "select", "layout"]
     assert Policy.off().stages == ()
     assert Policy.lean().limits.context_tokens == 2000
     assert Policy.strict().on_error == "raise"

@@ -1,8 +1,21 @@
 """Stages: pure functions from a Context to a StageResult, each configured by its own fields."""
 
+from ctxguard.stages.compress import Compress
 from ctxguard.stages.dedupe import Deduplicate
 from ctxguard.stages.layout import Layout
 from ctxguard.stages.rank import Rank
-from ctxguard.stages.select import Select
+from ctxguard.stages.select import Breakpoint, Choice, Kept, Select, SelectionPath
+from ctxguard.text.template import Template
 
-__all__ = ["Deduplicate", "Layout", "Rank", "Select"]
+__all__ = [
+    "Breakpoint",
+    "Choice",
+    "Compress",
+    "Deduplicate",
+    "Kept",
+    "Layout",
+    "Rank",
+    "Select",
+    "SelectionPath",
+    "Template",
+]

@@ -1,4 +1,4 @@
-"""Layout: the order in which the evidence stands in the prompt."""
+"""Layout: the order in which the evidence stands in the prompt, and how it is written there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 from ctxguard.errors import PolicyError
+from ctxguard.stages._index import name_of
+from ctxguard.text.template import Template
 from ctxguard.types import Chunk, Context, Decision, StageResult
 
-__all__ = ["Layout", "Order"]
+__all__ = ["Layout", "Order", "write_chunks"]
 
-Order: TypeAlias = Literal["edges", "rank", "source", "stable"]
+Order: TypeAlias = Literal["edges", "rank", "source", "stable", "cache-stable"]
 
 _PAGES = ("page", "page_number")
 _OFFSETS = ("start_index", "start_char_idx", "position", "chunk_index")
@@ -42,6 +44,10 @@ class Layout:
       the order of their best chunk.
     - 'stable': by a hash of the content, so that the same set of chunks gives the same bytes
       whatever the ranks (for prompt caching).
+    - 'cache-stable': what stood in the prompt before (`Context.previous`) stays where it was, what
+      is new follows, by source, place in it and id, whatever the question. The prompt then begins
+      with the same bytes turn after turn, as far as the same chunks come back uncut: without
+      `Compress`, which cuts them for each question in another way.
     """
 
     def __post_init__(self) -> None:
@@ -58,6 +64,8 @@ class Layout:
             return StageResult(context=context)
         if self.order == "edges":
             return self._edges(context)
+        if self.order == "cache-stable":
+            return self._moved(context, chunks, _by_place(chunks, context.previous))
         arrange = _by_source if self.order == "source" else _by_content
         return self._moved(context, chunks, arrange(chunks))
 
@@ -133,6 +141,24 @@ def _column(metadata: Sequence[Mapping[str, object]], key: str) -> list[float] |
     return numbers
 
 
+def _by_place(chunks: Sequence[Chunk], previous: Sequence[str]) -> list[int]:
+    """What was there before in its old order, then by source, page, offset and id."""
+    before = {name: place for place, name in enumerate(previous)}
+    metadata = [chunk.metadata for chunk in chunks]
+
+    def key(place: int) -> tuple[int, str, list[float], str]:
+        chunk = chunks[place]
+        if chunk.id in before:
+            return before[chunk.id], "", [], chunk.id
+        numbers = [
+            next((n[0] for key in keys if (n := _column([metadata[place]], key))), math.inf)
+            for keys in (_PAGES, _OFFSETS)
+        ]
+        return len(before), chunk.source or chunk.id, numbers, chunk.id
+
+    return sorted(range(len(chunks)), key=key)
+
+
 def _by_content(chunks: Sequence[Chunk]) -> list[int]:
     def key(place: int) -> tuple[bytes, str]:
         text = chunks[place].rendered or chunks[place].text
@@ -164,8 +190,43 @@ def _stable_reason(_: Chunk, old: int, new: int, __: int) -> str:
     )
 
 
+def _cache_reason(_: Chunk, old: int, new: int, __: int) -> str:
+    return (
+        f"from place {old + 1} to {new + 1}: what stood in the prompt before stays in front, so "
+        "that its beginning is the same and can be read from the provider's cache"
+    )
+
+
 _REASONS: Mapping[Order, Callable[[Chunk, int, int, int], str]] = {
     "edges": _edge_reason,
     "source": _source_reason,
     "stable": _stable_reason,
+    "cache-stable": _cache_reason,
 }
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def write_chunks(chunks: Sequence[Chunk], template: Template | None = None) -> tuple[str, ...]:
+    """Each chunk as it is written into the prompt, numbered from 1 in this order.
+
+    Args:
+        chunks: in the order of the prompt.
+        template: None: each is its text.
+    """
+    if template is None:
+        return tuple(chunk.text for chunk in chunks)
+    numbers = {chunk.id: place for place, chunk in enumerate(chunks, start=1)}
+    return tuple(
+        template.write(
+            text=chunk.text,
+            number=number,
+            id=chunk.id,
+            source=chunk.source,
+            title=name_of(chunk),
+            also_in=chunk.also_in,
+            rivals=tuple(str(numbers[name]) for name in chunk.conflicts if name in numbers),
+        )
+        for number, chunk in enumerate(chunks, start=1)
+    )

@@ -7,13 +7,13 @@ import re
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ctxguard.stages import Deduplicate, Layout, Select
+from ctxguard.stages import Compress, Deduplicate, Layout, Select
 from ctxguard.stages.layout import Order
 from ctxguard.types import Budget, Chunk, Context
 from tests.stages.helpers import assert_in_order, by_action, check_laws, removed_by
 from tests.stages.pools import pools
 
-ORDERS: tuple[Order, ...] = ("edges", "rank", "source", "stable")
+ORDERS: tuple[Order, ...] = ("edges", "rank", "source", "stable", "cache-stable")
 PAGE = re.compile(r"\s*page 3(?: of 9)?\s*$", re.IGNORECASE)
 WORD = re.compile(r"[^\W_]{4,}|\d+")
 
@@ -130,8 +130,9 @@ def test_layout(order: Order, chunks: tuple[Chunk, ...]) -> None:
 
 @given(chunks=pools(), limit=st.integers(1, 300))
 def test_the_stages_in_a_row(chunks: tuple[Chunk, ...], limit: int) -> None:
-    context = Context(chunks=chunks, budget=Budget(context_tokens=limit))
-    for stage in (Deduplicate(), Select(), Layout()):
+    question = "How long is the notice that the tenant gives?"
+    context = Context(question=question, chunks=chunks, budget=Budget(context_tokens=limit))
+    for stage in (Deduplicate(), Compress(), Select(), Layout()):
         context = check_laws(stage, context).context
     joined = "\n\n".join(chunk.rendered or chunk.text for chunk in context.chunks)
     assert context.analyzer.count(joined) <= limit, "in the order of the layout too"

@@ -10,6 +10,8 @@ import pytest
 
 from ctxguard.errors import PolicyError
 from ctxguard.stages import Layout
+from ctxguard.stages.layout import write_chunks
+from ctxguard.text.template import Template
 from ctxguard.types import Chunk, Context
 from tests.stages.helpers import context_of, ids
 
@@ -98,3 +100,44 @@ def test_stable_tells_equal_texts_apart_by_id() -> None:
     chunks = context_of("a", "a").chunks
     for order in (chunks, chunks[::-1]):
         assert ids(Layout(order="stable")(Context(chunks=order))) == ["0", "1"]
+
+
+def test_cache_stable_begins_with_what_was_there_before() -> None:
+    layout = Layout(order="cache-stable")
+    first = layout(Context(chunks=context_of(*"cab").chunks)).context.chunks
+    before = tuple(chunk.id for chunk in first)
+    for chunks in itertools.permutations(context_of(*"cabde").chunks):
+        result = layout(Context(chunks=chunks, previous=before))
+        assert ids(result) == [*before, "3", "4"]
+        assert all(decision.code == "cache-stable" for decision in result.decisions)
+
+
+def test_cache_stable_orders_what_is_new_by_source_and_place() -> None:
+    chunks = (
+        piece("a", "z.pdf", page=2),
+        piece("b", "z.pdf", page=1, start_index=9),
+        piece("c", "z.pdf", page=1, start_index=2),
+        piece("d", "a.pdf"),
+        piece("e", "z.pdf"),
+        piece("f", "", page=float("nan")),
+    )
+    for order in itertools.permutations(chunks):
+        assert ids(Layout(order="cache-stable")(Context(chunks=order))) == list("dfcbae")
+
+
+def test_chunks_are_written_with_numbers_and_conflicts() -> None:
+    chunks = (
+        Chunk(id="a", text="30 days", source="old.pdf", conflicts=("b", "gone")),
+        Chunk(id="b", text="60 days", metadata={"title": "New"}, conflicts=("a",), also_in=("c",)),
+        Chunk(id="d", text="{text}"),
+    )
+    template = Template(
+        chunk="[{number}] {source} {title} {also_in}: {text}{conflict}",
+        conflict=" (not as in [{rivals}])",
+    )
+    assert write_chunks(chunks, template) == (
+        "[1] old.pdf old.pdf : 30 days (not as in [2])",
+        "[2] b New c: 60 days (not as in [1])",
+        "[3] d  : {text}",
+    )
+    assert write_chunks(chunks) == ("30 days", "60 days", "{text}")

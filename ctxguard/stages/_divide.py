@@ -1,0 +1,76 @@
+"""How a text is divided into pieces, and which others each of them needs to be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ctxguard.stages._blocks import Block, find_blocks
+from ctxguard.stages._outline import Outline, Part
+from ctxguard.stages._references import find_references
+from ctxguard.types import Span
+
+__all__ = ["Division", "divide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """The pieces of a text."""
+
+    spans: tuple[Span, ...]
+    """In order, without overlaps; they leave out whitespace only."""
+    needs: tuple[tuple[int, ...], ...]
+    """By piece: indexes of the pieces without which it would not be understood, ascending."""
+    labels: frozenset[int] = frozenset()
+    """Pieces that say nothing by themselves: headings, and what names a table's columns."""
+
+
+def divide(text: str, sentences: Sequence[Span], *, named: bool = False) -> Division:
+    """Divide a text: prose by sentence, lists by item, tables by row, code by block.
+
+    Takes time linear in the length of the text.
+
+    Args:
+        text: any string.
+        sentences: its sentences, as `split_sentences` finds them.
+        named: the reader sees what the text is about (its title) anyway, so that "she" and "it"
+            need no other piece.
+    """
+    parts = _parts(text, sentences, find_blocks(text))
+    outline = Outline(text, parts)
+    outline.read()
+    needs = outline.needs
+    for index, wanted in find_references(text, parts, outline.prose, named=named):
+        needs[index].add(wanted)
+    return Division(
+        spans=tuple((part.start, part.end) for part in parts),
+        needs=tuple(tuple(sorted(each)) if each else () for each in needs),
+        labels=frozenset(outline.labels),
+    )
+
+
+def _parts(text: str, sentences: Sequence[Span], blocks: Sequence[Block]) -> list[Part]:
+    """Rows and code as they are, and sentences as far as they stand outside of blocks."""
+    if not blocks:
+        return [Part(start, end) for start, end in sentences]
+    parts = [Part(*span, block, row) for block in blocks for row, span in enumerate(block.spans)]
+    borders = [(block.spans[0][0], block.spans[-1][1]) for block in blocks]
+    first = 0
+    for start, end in sentences:
+        while first < len(borders) and borders[first][1] <= start:
+            first += 1
+        place, at = first, start
+        while place < len(borders) and borders[place][0] < end:
+            parts.extend(_stripped(text, at, borders[place][0]))
+            at = max(at, borders[place][1])
+            place += 1
+        parts.extend(_stripped(text, at, end))
+    return sorted(parts, key=lambda part: part.start)
+
+
+def _stripped(text: str, start: int, end: int) -> list[Part]:
+    """The part of a text without the whitespace around it; none if nothing is left."""
+    inner = text[start:end]
+    left = start + len(inner) - len(inner.lstrip())
+    right = start + len(inner.rstrip())
+    return [Part(left, right)] if left < right else []

@@ -1,0 +1,109 @@
+"""What the evidence may use of the budget, and what a chunk costs where it stands."""
+
+from __future__ import annotations
+
+import re
+
+from ctxguard.stages._index import name_of
+from ctxguard.types import Chunk, Context
+
+__all__ = ["Counter", "evidence_limit", "is_divisible", "shown"]
+
+_TAIL = 32
+"""Characters before a separator that decide how it is tokenised. Encodings split text into pieces
+(a word, a number, a run of punctuation and line ends) before they merge bytes within a piece."""
+
+_END = re.compile(r"[A-Za-z]?[^A-Za-z]*\Z")
+"""A run of letters ends a piece in every tiktoken encoding, so that its last one stands for it."""
+
+_HEAD = "A"
+"""Stands for the start of whatever follows a separator."""
+
+
+def evidence_limit(context: Context) -> int | None:
+    """Tokens that the evidence may use, None when nothing limits it.
+
+    `Budget.context_tokens` is the limit when it is set, as far as instructions and question leave
+    it in the window: they cannot give way, while history can. With the window alone, the evidence
+    gets what instructions, question and history leave, at least `floors['evidence']`. In both
+    cases at most `ceilings['evidence']`.
+    """
+    budget, count = context.budget, context.analyzer.count
+    limits = [budget.context_tokens, budget.ceilings.get("evidence")]
+    if budget.prompt_tokens is not None:
+        room = budget.prompt_tokens - count(context.instructions) - count(context.question)
+        if budget.context_tokens is None:
+            history = sum(count(turn.text) + turn.extra_tokens for turn in context.history)
+            room = max(room - history, min(budget.floors.get("evidence", 0), room))
+        limits.append(max(0, room))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def shown(chunk: Chunk) -> str:
+    """What stands in the prompt for a chunk, before a template is put around it."""
+    return chunk.rendered or chunk.text
+
+
+def is_divisible(chunk: Chunk) -> bool:
+    """Whether a chunk can be cut: what the framework renders must hold its text word for word."""
+    return bool(chunk.text) and (not chunk.rendered or chunk.text in chunk.rendered)
+
+
+class Counter:
+    """Counts chunks as they are written into the prompt: template and separators included."""
+
+    def __init__(self, context: Context, separator: str) -> None:
+        self.context = context
+        self.separator = separator
+        self._written: dict[str, str] = {}
+        self._joints: dict[str, int] = {}
+        # The same number of tokens for every number that a chunk may get: the widest is counted.
+        self._number = len(context.chunks)
+
+    def written(self, chunk: Chunk) -> str:
+        """A chunk as it is written."""
+        template = self.context.template
+        if template is None:
+            return shown(chunk)
+        return template.write(
+            text=shown(chunk),
+            number=self._number,
+            id=chunk.id,
+            source=chunk.source,
+            title=name_of(chunk),
+            also_in=chunk.also_in,
+            rivals=tuple(str(self._number) for _ in chunk.conflicts),
+        )
+
+    def count(self, chunk: Chunk) -> int:
+        """Tokens of a chunk as it is written."""
+        return self.context.analyzer.count(self.written(chunk))
+
+    def around(self, chunk: Chunk) -> int:
+        """Tokens that are written with a chunk and are no text of it."""
+        if self.context.template is None and not chunk.rendered:
+            return 0
+        return max(0, self.count(chunk) - self.context.analyzer.count(chunk.text))
+
+    def joint(self, text: str) -> int:
+        """Tokens that a separator after a text adds; fewer than its own where they merge."""
+        found = _END.search(text, max(0, len(text) - _TAIL))
+        tail = found.group() if found else ""
+        known = self._joints.get(tail)
+        if known is None:
+            joined = self._encoded(tail + self.separator + _HEAD)
+            known = joined - self._encoded(tail) - self._encoded(_HEAD)
+            self._joints[tail] = known
+        return known
+
+    def joined(self, chunks: list[Chunk]) -> int:
+        """Tokens of all chunks together, in their order, counted as a whole."""
+        return self._encoded(self.separator.join(map(self.written, chunks)))
+
+    def tokens(self, text: str) -> int:
+        """Tokens of a text that is not seen again."""
+        return self._encoded(text)
+
+    def _encoded(self, text: str) -> int:
+        # Not through the analyzer: its cache is for texts that will be seen again.
+        return len(self.context.analyzer.tokenizer.encode(text))

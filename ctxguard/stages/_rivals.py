@@ -1,0 +1,78 @@
+"""Which piece of a chunk says the same as which of another version, with other facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ctxguard.stages._words import UNSPACED
+from ctxguard.types import Chunk
+
+__all__ = ["find_rivals"]
+
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+_ALIKE = 0.5
+"""Share of their words that two versions of a sentence have in common, at least: of the sentence
+pairs that differ in one fact nearly all have more, of different sentences hardly any."""
+_MAX_PAIRS = 256
+"""Conflicts that are followed into pieces; beyond, chunks stand for themselves."""
+
+
+def find_rivals(chunks: Sequence[Chunk], first: Sequence[int]) -> dict[int, list[int]]:
+    """By unit: the units of other chunks that contradict it.
+
+    Args:
+        chunks: with their conflicts.
+        first: by chunk, the number of its first unit.
+    """
+    if not any(chunk.conflicts for chunk in chunks):
+        return {}
+    places = {chunk.id: place for place, chunk in enumerate(chunks)}
+    pairs = dict.fromkeys(
+        (min(place, places[name]), max(place, places[name]))
+        for place, chunk in enumerate(chunks)
+        for name in chunk.conflicts
+        if name in places and name != chunk.id
+    )
+    rivals: dict[int, list[int]] = {}
+    words: dict[int, list[frozenset[str]]] = {}
+    for one, other in list(pairs)[:_MAX_PAIRS]:
+        for place in (one, other):
+            if place not in words:
+                words[place] = _words(chunks[place])
+        for mine, theirs in _matched(words[one], words[other]):
+            rivals.setdefault(first[one] + mine, []).append(first[other] + theirs)
+            rivals.setdefault(first[other] + theirs, []).append(first[one] + mine)
+    return rivals
+
+
+def _words(chunk: Chunk) -> list[frozenset[str]]:
+    """The words of every unit; a chunk that is not divided stands as a whole."""
+    spans = [piece.span for piece in chunk.pieces] or [(0, len(chunk.text))]
+    return [frozenset(_WORD.findall(chunk.text[start:end].casefold())) for start, end in spans]
+
+
+def _matched(
+    ones: Sequence[frozenset[str]], others: Sequence[frozenset[str]]
+) -> list[tuple[int, int]]:
+    """Pairs of units that are alike and differ; whole chunks that conflict always are."""
+    if len(ones) == 1 and len(others) == 1:
+        return [(0, 0)]
+    equal = set(ones) & set(others)
+    pairs: list[tuple[int, int]] = []
+    for mine, left in enumerate(ones):
+        if left in equal or not left:
+            continue
+        share, theirs = max(
+            ((_alike(left, right), -place) for place, right in enumerate(others)),
+            default=(0.0, 0),
+        )
+        if share >= _ALIKE and others[-theirs] not in equal:
+            pairs.append((mine, -theirs))
+    return pairs
+
+
+def _alike(left: frozenset[str], right: frozenset[str]) -> float:
+    """Jaccard similarity of two sets of words."""
+    joint = len(left & right)
+    return joint / (len(left) + len(right) - joint) if joint else 0.0

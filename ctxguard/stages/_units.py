@@ -1,0 +1,191 @@
+"""What Select can choose: pieces, and chunks that are not divided, with what each of them costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ctxguard.stages._evidence import Counter, is_divisible
+from ctxguard.stages._rivals import find_rivals
+from ctxguard.types import Chunk, Context, Span
+
+__all__ = ["Units", "units_of"]
+
+_CUT_TRIED = 8
+"""Best-ranked chunks that are cut to their first sentences when nothing else fits."""
+_MAX_NEEDS = 16
+"""Pieces that a piece brings along to be understood."""
+_MAX_GROUP = 64
+"""Units that one brings along; a larger group (a hundred versions of one clause) is not kept
+together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Units by number, best-ranked chunk first and in the order of its text; chunks by position.
+
+    A unit costs its tokens. The first unit of a chunk also pays what is written around the chunk
+    and the separator after it, and each stretch of neighbours but the first a gap.
+    """
+
+    ids: tuple[str, ...]
+    """Of the chunks."""
+    first: tuple[int, ...]
+    """By chunk: its first unit; one more entry at the end."""
+    around: tuple[int, ...]
+    joints: tuple[int, ...]
+    chunk: tuple[int, ...]
+    """By unit: the position of its chunk."""
+    spans: tuple[Span, ...]
+    tokens: tuple[int, ...]
+    relevance: tuple[float, ...]
+    covers: tuple[tuple[tuple[str, float], ...], ...]
+    groups: tuple[tuple[int, ...], ...]
+    """By unit: itself, and all that it needs to be understood."""
+    rivals: dict[int, tuple[int, ...]]
+    """Units that have another version in another chunk: their group, the versions included."""
+    heads: dict[int, tuple[tuple[int, int], ...]]
+    """Chunks that can be cut to their first sentences: where each ends, and the tokens up to it."""
+    gap: int
+    """Tokens of the mark between two stretches."""
+    full: int
+    """Tokens of all chunks undivided."""
+    judged: bool
+    """Whether relevance is known; else the rank alone decides."""
+
+    def together(self, unit: int) -> tuple[int, ...]:
+        """A unit with all that it should not be kept without."""
+        return self.rivals.get(unit) or self.groups[unit]
+
+    def price(self, group: Sequence[int]) -> int:
+        """Tokens of some units, ascending, when nothing else is there."""
+        total, last = 0, -1
+        joints: list[int] = []
+        for unit in group:
+            chunk = self.chunk[unit]
+            if last < 0 or self.chunk[last] != chunk:
+                joints.append(self.joints[chunk])
+                total += self.around[chunk] + self.joints[chunk]
+            elif unit != last + 1:
+                total += self.gap
+            total += self.tokens[unit]
+            last = unit
+        return total - min(joints, default=0)
+
+
+def units_of(context: Context, counter: Counter, gap: str, *, limit: int | None = None) -> Units:
+    """The units of a context.
+
+    Args:
+        context: the chunks, best-ranked first.
+        counter: counts them as they are written.
+        gap: what marks a place where pieces are left out.
+        limit: chunks up to this size need no shorter form; None: any limit may come.
+    """
+    chunks = context.chunks
+    first = [0]
+    chunk_of: list[int] = []
+    for place, chunk in enumerate(chunks):
+        size = len(chunk.pieces) or 1
+        chunk_of.extend([place] * size)
+        first.append(first[-1] + size)
+    sizes = [counter.count(chunk) for chunk in chunks]
+    joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
+    around = [counter.around(chunk) if chunk.pieces else 0 for chunk in chunks]
+    groups = _groups(chunks, first)
+    tokens: list[int] = []
+    relevance: list[float | None] = []
+    for chunk, size in zip(chunks, sizes, strict=True):
+        tokens.extend([piece.tokens for piece in chunk.pieces] or [size])
+        relevance.extend([piece.relevance for piece in chunk.pieces] or [chunk.relevance])
+    return Units(
+        ids=tuple(chunk.id for chunk in chunks),
+        first=tuple(first),
+        around=tuple(around),
+        joints=tuple(joints),
+        chunk=tuple(chunk_of),
+        spans=tuple(
+            span
+            for chunk in chunks
+            for span in [piece.span for piece in chunk.pieces] or [(0, len(chunk.text))]
+        ),
+        tokens=tuple(tokens),
+        relevance=tuple(value or 0.0 for value in relevance),
+        covers=tuple(
+            terms for chunk in chunks for terms in [piece.covers for piece in chunk.pieces] or [()]
+        ),
+        groups=groups,
+        rivals=_with_rivals(groups, find_rivals(chunks, first)),
+        heads=_heads(context, counter, sizes, limit),
+        gap=counter.tokens(gap),
+        full=sum(sizes) + sum(joints) - min(joints, default=0),
+        judged=any(value is not None for value in relevance),
+    )
+
+
+def _groups(chunks: Sequence[Chunk], first: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    groups: list[tuple[int, ...]] = []
+    for chunk, start in zip(chunks, first, strict=False):
+        if not chunk.pieces:
+            groups.append((start,))
+            continue
+        needs = [piece.needs for piece in chunk.pieces]
+        for index, each in enumerate(needs):
+            # Beyond the limit (a page of sentences that all begin with "this") the next ones do.
+            inner = _closure((index,), needs, _MAX_NEEDS) if each else (index,)
+            inner = inner or tuple(sorted({index, *each[-_MAX_NEEDS:]}))
+            groups.append(tuple(start + i for i in inner))
+    return tuple(groups)
+
+
+def _closure(
+    begin: Sequence[int], needs: Sequence[Sequence[int]], most: int | None = None
+) -> tuple[int, ...]:
+    """All that is needed, directly or not, ascending; empty if it is more than `most`."""
+    found = set(begin)
+    open_ = list(begin)
+    while open_:
+        for need in needs[open_.pop()]:
+            if need not in found and need < len(needs):
+                found.add(need)
+                open_.append(need)
+        if most is not None and len(found) > most:
+            return ()
+    return tuple(sorted(found))
+
+
+def _with_rivals(
+    groups: Sequence[tuple[int, ...]], rivals: dict[int, list[int]]
+) -> dict[int, tuple[int, ...]]:
+    """Groups that reach over chunks: a unit with its versions, and what those need."""
+    if not rivals:
+        return {}
+    needs = [(*group, *rivals.get(unit, ())) for unit, group in enumerate(groups)]
+    joint: dict[int, tuple[int, ...]] = {}
+    for unit, group in enumerate(groups):
+        if any(member in rivals for member in group):
+            closure = _closure(group, needs, _MAX_GROUP)
+            if closure:
+                joint[unit] = closure
+    return joint
+
+
+def _heads(
+    context: Context, counter: Counter, sizes: Sequence[int], limit: int | None
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """For the best chunks, as far as they are not divided: their sentences, counted on."""
+    heads: dict[int, tuple[tuple[int, int], ...]] = {}
+    for place, chunk in enumerate(context.chunks[:_CUT_TRIED]):
+        if chunk.pieces or not is_divisible(chunk) or (limit is not None and sizes[place] <= limit):
+            continue
+        used = counter.around(chunk)
+        ends: list[tuple[int, int]] = []
+        at = 0
+        for _, end in context.analyzer.analyse(chunk.text).sentences:
+            used += counter.tokens(chunk.text[at:end])
+            at = end
+            ends.append((end, used))
+            if limit is not None and used > limit:
+                break
+        heads[place] = tuple(ends)
+    return heads

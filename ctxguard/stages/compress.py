@@ -1,0 +1,238 @@
+"""Compress: chunks divided into pieces that can be kept or left out on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import ConfigDict
+
+from ctxguard.errors import PolicyError
+from ctxguard.stages._cut import cut_chunk
+from ctxguard.stages._divide import Division, divide
+from ctxguard.stages._evidence import evidence_limit, is_divisible, shown
+from ctxguard.stages._index import name_of
+from ctxguard.stages._relevance import TermWeights, score_pieces
+from ctxguard.text.analysis import Analysis
+from ctxguard.text.encoders import Encoder, static_encoder
+from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, Piece, StageResult
+
+__all__ = ["Compress"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compress:
+    """Divides chunks into sentences, list items, table rows and blocks of code.
+
+    Each piece knows its tokens, P(it helps to answer the question), and which other pieces it
+    needs to be understood: the heading above it, the lead-in of its list, the header of its table,
+    the definition of a term, the sentence that its pronoun points to. The text itself stays as it
+    is: Select leaves pieces out when the budget asks for it, and what it keeps is word for word.
+
+    Only a question can say what helps, and only a limit that the chunks exceed asks for it: without
+    either, nothing is divided.
+    """
+
+    name: ClassVar[str] = "compress"
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
+
+    always: bool = False
+    """Divide even when there is room for everything."""
+    keep_context: bool = True
+    """Note what a piece needs to be understood; False: every piece stands for itself."""
+    min_relevance: float | None = None
+    """Leave out pieces whose P is below it even when there is room, and chunks that have no other;
+    None: only the budget decides."""
+    gap: str = "…"
+    """Marks in a text where pieces were left out between others, for `min_relevance`."""
+    encoder: Encoder | Literal["static"] | None = None
+    """Closeness of words in meaning: "static" is the table that ships; None: words only."""
+
+    def __post_init__(self) -> None:
+        """Check every field; the message names the field and the way out."""
+        for name in ("always", "keep_context"):
+            if not isinstance(getattr(self, name), bool):
+                raise PolicyError(
+                    f"Compress.{name}: expected True or False, got {getattr(self, name)!r}"
+                )
+        least = self.min_relevance
+        if least is not None and (
+            isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+        ):
+            raise PolicyError(f"Compress.min_relevance: expected 0 to 1 or None, got {least!r}")
+        if isinstance(self.encoder, str) and self.encoder != "static":
+            raise PolicyError(
+                f'Compress.encoder: expected an Encoder, "static" or None, got {self.encoder!r}'
+            )
+        if not isinstance(self.gap, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise PolicyError(f"Compress.gap: expected a str, got {self.gap!r}")
+
+    def __call__(self, context: Context, /) -> StageResult:
+        """Divide what is not divided yet; a Decision for each chunk that loses a piece."""
+        new = [place for place, chunk in enumerate(context.chunks) if not chunk.pieces]
+        if not new or not context.question.strip() or not self._is_asked(context):
+            return StageResult(context=context)
+        context = replace(context, chunks=self._divided(context))
+        if self.min_relevance is None:
+            return StageResult(context=context)
+        chunks: list[Chunk] = []
+        decisions: list[Decision] = []
+        fresh = set(new)
+        for place, chunk in enumerate(context.chunks):
+            short, decision = self._sifted(chunk, context) if place in fresh else (chunk, None)
+            chunks.extend([] if short is None else [short])
+            decisions.extend([] if decision is None else [decision])
+        return StageResult(
+            context=replace(context, chunks=tuple(chunks)), decisions=tuple(decisions)
+        )
+
+    def _is_asked(self, context: Context) -> bool:
+        """Whether anything may have to give; the exact count is Select's."""
+        if self.always or self.min_relevance is not None:
+            return True
+        limit = evidence_limit(context)
+        if limit is None:
+            return False
+        count = context.analyzer.count
+        # Two tokens at most for the blank line between two chunks.
+        return sum(count(shown(chunk)) + 2 for chunk in context.chunks) > limit
+
+    def _divided(self, context: Context) -> tuple[Chunk, ...]:
+        analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
+        divisions = [
+            self._division(chunk, analysis, context)
+            for chunk, analysis in zip(context.chunks, analyses, strict=True)
+        ]
+        spans = [division.spans for division in divisions]
+        scores = score_pieces(context, spans, encoder=self._encoder())
+        names = scores.names
+        return tuple(
+            chunk
+            if chunk.pieces
+            else replace(
+                chunk,
+                pieces=_pieces(
+                    division,
+                    _tokens(analysis, division),
+                    relevance.tolist(),
+                    [_covers(term, names) for term in terms],
+                ),
+            )
+            for chunk, division, analysis, relevance, terms in zip(
+                context.chunks, divisions, analyses, scores.pieces, scores.terms, strict=True
+            )
+        )
+
+    def _encoder(self) -> Encoder | None:
+        return static_encoder() if isinstance(self.encoder, str) else self.encoder
+
+    def _division(self, chunk: Chunk, analysis: Analysis, context: Context) -> Division:
+        if chunk.pieces:
+            spans = tuple(piece.span for piece in chunk.pieces)
+            return Division(spans=spans, needs=tuple(piece.needs for piece in chunk.pieces))
+        if not is_divisible(chunk):
+            start = len(chunk.text) - len(chunk.text.lstrip())
+            end = max(start, len(chunk.text.rstrip()))
+            return Division(spans=((start, end),), needs=((),))
+        division = divide(chunk.text, analysis.sentences, named=_is_named(chunk, context))
+        if self.keep_context:
+            return division
+        return replace(division, needs=((),) * len(division.spans))
+
+    def _sifted(self, chunk: Chunk, context: Context) -> tuple[Chunk | None, Decision | None]:
+        """The chunk without the pieces that do not help; None if none does."""
+        least = self.min_relevance or 0.0
+        chosen: set[int] = set()
+        open_ = [i for i, p in enumerate(chunk.pieces) if (p.relevance or 0.0) >= least]
+        while open_:
+            index = open_.pop()
+            if index not in chosen:
+                chosen.add(index)
+                open_.extend(chunk.pieces[index].needs)
+        if len(chosen) == len(chunk.pieces):
+            return chunk, None
+        count = context.analyzer.count
+        before = count(shown(chunk))
+        best = max((piece.relevance or 0.0 for piece in chunk.pieces), default=0.0)
+        if not chosen:
+            reason = (
+                f"nothing in it helps to answer the question: P is {best:.2f} at most, "
+                f"{least:g} is asked for"
+            )
+            return None, self._decision("drop", chunk, reason, (before, 0), best, {})
+        short, removed = cut_chunk(chunk, sorted(chosen), gap=self.gap)
+        reason = (
+            f"{len(chosen)} of {len(chunk.pieces)} pieces help to answer the question or are "
+            f"needed to understand those that do; P of the others is below {least:g}"
+        )
+        spans: list[JsonValue] = [list(span) for span in removed]
+        details: dict[str, JsonValue] = {"removed": spans, "gap": self.gap}
+        tokens = (before, count(shown(short)))
+        return short, self._decision("trim", chunk, reason, tokens, best, details)
+
+    def _decision(
+        self,
+        action: Action,
+        chunk: Chunk,
+        reason: str,
+        tokens: tuple[int, int],
+        best: float,
+        details: dict[str, JsonValue],
+    ) -> Decision:
+        return Decision(
+            stage=self.name,
+            action=action,
+            subject=chunk.id,
+            code="irrelevant",
+            reason=reason,
+            score=best,
+            threshold=self.min_relevance,
+            tokens_before=tokens[0],
+            tokens_after=tokens[1],
+            details=details,
+        )
+
+
+def _is_named(chunk: Chunk, context: Context) -> bool:
+    """Whether the model sees what the chunk is called, beside its text."""
+    title = name_of(chunk)
+    if not title:
+        return False
+    if context.template is not None and context.template.shows("title"):
+        return True
+    return title in chunk.rendered.replace(chunk.text, "", 1)
+
+
+def _pieces(
+    division: Division,
+    tokens: Sequence[int],
+    relevance: Sequence[float],
+    covers: Sequence[tuple[tuple[str, float], ...]],
+) -> tuple[Piece, ...]:
+    labels = division.labels
+    return tuple(
+        # A heading that repeats the question's words says nothing of what it asks.
+        Piece(span=span, tokens=size, needs=needs, relevance=0.0)
+        if index in labels
+        else Piece(span=span, tokens=size, needs=needs, relevance=p, covers=terms)
+        for index, (span, size, needs, p, terms) in enumerate(
+            zip(division.spans, tokens, division.needs, relevance, covers, strict=True)
+        )
+    )
+
+
+def _covers(weights: TermWeights, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    numbers: list[int] = weights[0].tolist()
+    counts: list[float] = weights[1].tolist()
+    return tuple((names[number], count) for number, count in zip(numbers, counts, strict=True))
+
+
+def _tokens(analysis: Analysis, division: Division) -> list[int]:
+    """Tokens of each piece: those that begin in it or in the whitespace before it."""
+    ends = analysis.token_ends
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1]
+    edges = [0, *(end for _, end in division.spans)]
+    return np.diff(starts.searchsorted(edges)).tolist()
