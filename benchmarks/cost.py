@@ -31,7 +31,7 @@ class Meter:
             started = time.perf_counter()
             work()
             found.append(time.perf_counter() - started)
-            if found[-1] > 0.2:  # a model that computes vectors; noise is small beside it
+            if found[-1] > 0.1:  # a model that computes vectors; noise is small beside it
                 break
         return min(found)
 

