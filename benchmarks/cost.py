@@ -39,14 +39,14 @@ class Meter:
         self,
         cases: Sequence[Shown],
         work: Callable[[Shown], Any],
-        texts: Callable[[Shown], Sequence[str]] = lambda shown: shown,  # pyright: ignore[reportAssignmentType] -- a case of texts is the default
+        texts: Callable[[Shown], Sequence[str]],
     ) -> float | None:
         """How many tiktoken passes `work` takes, summed over the cases; None without a case.
 
         Args:
             cases: what is measured; a handful is enough for a ratio.
             work: the system.
-            texts: the texts of a case, where a case is more than its texts.
+            texts: what tiktoken reads of a case.
         """
         table = encoding()
         spent = once = 0.0

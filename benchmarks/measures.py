@@ -55,7 +55,7 @@ def bootstrap(
     drawn = np.random.default_rng(0).multinomial(
         len(rows), np.full(len(rows), 1 / len(rows)), size=RESAMPLES
     )
-    found = statistic(drawn @ rows)
+    found = statistic(drawn.astype(float) @ rows)
     low, high = np.nanpercentile(found, [2.5, 97.5])
     return {"value": round(value, 3), "low": round(float(low), 3), "high": round(float(high), 3)}
 
@@ -205,5 +205,5 @@ def kept_share(support: str, kept: str) -> float:
 
 
 def stands_in(support: str, kept: str) -> bool:
-    """Whether at least nine tenths of a supporting text were kept; the rest may be a chunk's end."""
+    """Whether nine tenths of a supporting text were kept; the rest may be where a chunk ends."""
     return kept_share(support, kept) >= 0.9

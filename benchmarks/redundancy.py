@@ -3,8 +3,8 @@
     python benchmarks/redundancy.py [--data DIR] [--cases 100] [--only ctxguard]
 
 Cases are clauses of contracts and documents of RAMDocs with copies and versions (`cases.py`), and
-pairs of sentences (SICK, MSRP; `data.py` says what is read). A peer runs with its documented setting
-and with the one of its sweep that is best on a tuning slice; figures are of the other cases.
+pairs of sentences (SICK, MSRP; `data.py` says what is read). A peer runs with its documented
+setting and with the best of its sweep on a tuning slice; figures are of the other cases.
 `--only` measures the systems of one name anew and keeps the others' results in the file.
 """
 
@@ -108,7 +108,7 @@ def measure_cases(
                 "peer": peer.name,
                 "setting": {peer.setting: value} if peer.setting else {},
                 **figures(_judged(rest, keep)),
-                "cost": meter.ratio([case.texts for case in rest[:5]], keep),
+                "cost": meter.ratio([case.texts for case in rest[:5]], keep, list),
             }
             print(f"  {name}", flush=True)
     return {

@@ -68,9 +68,8 @@ def contracts(
         chunks = tuple(
             Source(title="", text=text, sentences=sentences(text)) for text in cut(by_name[name])
         )
-        about = sorted(
-            (row for row in rows if row["chunks"] == name), key=lambda r: _digest(r["id"])
-        )
+        about = [row for row in rows if row["chunks"] == name]
+        about.sort(key=lambda row: _digest(row["id"]))
         found += [
             Question(
                 id=row["id"],

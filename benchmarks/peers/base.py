@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 __all__ = [
+    "Filter",
     "FilterPeer",
     "Question",
     "Selector",

@@ -14,6 +14,8 @@ from benchmarks.texts import fill, units
 
 __all__ = ["bm25", "dense", "hybrid"]
 
+_NOTE = "titles count; best first, if it fits"
+
 
 def _bm25_scores(module: Any, question: str, texts: Sequence[str]) -> np.ndarray:
     corpus = module.tokenize(list(texts), stopwords="en", show_progress=False)
@@ -32,9 +34,7 @@ def bm25(by: str) -> SelectorPeer:
         scores = _bm25_scores(module, question.text, shown)
         return fill([pieces[at] for at in np.argsort(-scores, kind="stable")], budget)
 
-    return SelectorPeer(
-        name=f"BM25, {by}s", select=select, note="titles count; best first, if it fits"
-    )
+    return SelectorPeer(name=f"BM25, {by}s", select=select, note=_NOTE)
 
 
 def dense(encoder: CachedEncoder, by: str) -> SelectorPeer:
@@ -45,9 +45,7 @@ def dense(encoder: CachedEncoder, by: str) -> SelectorPeer:
         scores = encoder(shown) @ encoder([question.text])[0]
         return fill([pieces[at] for at in np.argsort(-scores, kind="stable")], budget)
 
-    return SelectorPeer(
-        name=f"{encoder.name}, {by}s", select=select, note="titles count; best first, if it fits"
-    )
+    return SelectorPeer(name=f"{encoder.name}, {by}s", select=select, note=_NOTE)
 
 
 def hybrid(encoder: CachedEncoder, by: str) -> SelectorPeer:
