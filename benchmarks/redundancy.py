@@ -98,7 +98,7 @@ def measure_cases(
     cases: Sequence[Case], peers: Sequence[FilterPeer], meter: Meter
 ) -> dict[str, Any]:
     """Every peer on one kind of cases."""
-    slice_ = int(len(cases) * TUNING)
+    slice_ = max(1, int(len(cases) * TUNING))
     tuning, rest = cases[:slice_], cases[slice_:]
     systems: dict[str, Any] = {}
     for peer in peers:
@@ -135,7 +135,7 @@ def _dropped(pairs: Sequence[Pair], keep: Filter) -> list[bool]:
 
 def measure_sick(pairs: Sequence[Pair], peers: Sequence[FilterPeer]) -> dict[str, Any]:
     """What follows from the better-ranked sentence may go, what contradicts it may not."""
-    slice_ = int(len(pairs) * TUNING)
+    slice_ = max(1, int(len(pairs) * TUNING))
     tuning, rest = pairs[:slice_], pairs[slice_:]
     systems: dict[str, Any] = {}
     for peer in [peer for peer in peers if peer.of_pairs]:

@@ -38,7 +38,11 @@ class _Vectors(Embeddings):
 
 
 def _filters() -> Any:
-    return import_module("langchain_community.document_transformers.embeddings_redundant_filter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the package says that it is sunset
+        return import_module(
+            "langchain_community.document_transformers.embeddings_redundant_filter"
+        )
 
 
 def _applied(transformer: Any, texts: Sequence[str]) -> dict[int, str]:
