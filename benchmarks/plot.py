@@ -5,7 +5,7 @@ Each brings its own background and both colour schemes, so that it reads in ligh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import product
 from typing import Any
@@ -21,6 +21,7 @@ text{font:13px system-ui,sans-serif}.small{font-size:11px}.head{font-weight:600}
 </style>"""
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Interval = Mapping[str, float]
+Place = tuple[float, float]
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
@@ -38,7 +39,7 @@ def _text(x: float, y: float, text: str, kind: str = "ink", anchor: str = "start
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{shown}</text>'
 
 
-def _line(kind: str, start: tuple[float, float], end: tuple[float, float], width: float) -> str:
+def _line(kind: str, start: Place, end: Place, width: float) -> str:
     return (
         f'<line class="{kind}" x1="{start[0]:.1f}" y1="{start[1]:.1f}" '
         f'x2="{end[0]:.1f}" y2="{end[1]:.1f}" stroke-width="{width}"/>'
@@ -80,14 +81,17 @@ def versions_plot(measured: Mapping[str, Any]) -> str:
         + _text(24, middle, "versions kept", "soft", "middle")
         + "</g>"
     )
-    taken: list[tuple[float, float]] = []
-    dots: list[tuple[float, float]] = []
+    taken: list[Place] = []
+    dots: list[Place] = []
+    covered: list[Place] = []
     for name, found in systems:
         dots.append((x_at(found["copies removed"]["value"]), y_at(found["versions kept"]["value"])))
-        parts += _whiskers(found, x_at, y_at, ours=name == "ctxguard")
+        for start, end in _whiskers(found, x_at, y_at):
+            parts.append(_line("oursbar" if name == "ctxguard" else "bar", start, end, 1.5))
+            covered += _along(start, end)
     for number, ((name, _), (x, y)) in enumerate(zip(systems, dots, strict=True), 1):
         parts.append(_dot(x, y, ours=name == "ctxguard", title=name))
-        place = _free_place(x, y, taken, dots)
+        place = _free_place((x, y), taken, [*dots, *covered])
         taken.append(place)
         kind = "ours small head" if name == "ctxguard" else "ink small"
         parts.append(_text(place[0], place[1] + 4, str(number), kind, "middle"))
@@ -96,31 +100,42 @@ def versions_plot(measured: Mapping[str, Any]) -> str:
     return _svg(left + size + 400, height, "copies removed against versions kept", parts)
 
 
-def _whiskers(found: Mapping[str, Any], x_at: Any, y_at: Any, *, ours: bool) -> list[str]:
+def _whiskers(
+    found: Mapping[str, Any], x_at: Callable[[float], float], y_at: Callable[[float], float]
+) -> tuple[tuple[Place, Place], tuple[Place, Place]]:
     removed, kept = found["copies removed"], found["versions kept"]
-    kind = "oursbar" if ours else "bar"
     x, y = x_at(removed["value"]), y_at(kept["value"])
+    return (
+        ((x_at(removed["low"]), y), (x_at(removed["high"]), y)),
+        ((x, y_at(kept["high"])), (x, y_at(kept["low"]))),
+    )
+
+
+def _along(start: Place, end: Place) -> list[Place]:
+    """Places on a whisker, close enough that no number fits between two."""
+    steps = max(1, int(abs(end[0] - start[0]) + abs(end[1] - start[1])) // 6)
     return [
-        _line(kind, (x_at(removed["low"]), y), (x_at(removed["high"]), y), 1.5),
-        _line(kind, (x, y_at(kept["low"])), (x, y_at(kept["high"])), 1.5),
+        (
+            start[0] + (end[0] - start[0]) * step / steps,
+            start[1] + (end[1] - start[1]) * step / steps,
+        )
+        for step in range(steps + 1)
     ]
 
 
-def _free_place(
-    x: float, y: float, taken: Sequence[tuple[float, float]], dots: Sequence[tuple[float, float]]
-) -> tuple[float, float]:
+def _free_place(dot: Place, numbers: Sequence[Place], marks: Sequence[Place]) -> Place:
     """The nearest place around a dot where a number of two digits meets no other mark."""
-    steps = [(dx, dy) for dx, dy in product(range(-40, 41, 8), repeat=2) if dx or dy]
+    steps = [(dx, dy) for dx, dy in product(range(-48, 49, 6), repeat=2) if dx or dy]
     for dx, dy in sorted(steps, key=lambda step: (step[0] ** 2 + step[1] ** 2, step)):
-        place = (x + dx, y + dy)
-        if all(_apart(place, mark, 15, 13) for mark in taken) and all(
-            _apart(place, dot, 12, 10) for dot in dots
+        place = (dot[0] + dx, dot[1] + dy)
+        if all(_apart(place, number, 15, 13) for number in numbers) and all(
+            _apart(place, mark, 10, 8) for mark in marks
         ):
             return place
-    return (x + 12, y - 10)
+    return (dot[0] + 12, dot[1] - 10)
 
 
-def _apart(place: tuple[float, float], mark: tuple[float, float], wide: int, high: int) -> bool:
+def _apart(place: Place, mark: Place, wide: int, high: int) -> bool:
     return abs(place[0] - mark[0]) >= wide or abs(place[1] - mark[1]) >= high
 
 
@@ -131,7 +146,7 @@ def recall_plot(sets: Mapping[str, Any]) -> str:
     """A row per system, a column per set: support recall at a quarter of the tokens."""
     names = list(dict.fromkeys(name for one in sets.values() for name in one["systems"]))
     names.sort(key=lambda name: name != "ctxguard")
-    left, top, wide, row, gap = 290, 70, 190, 26, 36
+    left, top, wide, row, gap = 350, 70, 190, 26, 36
     bottom = top + row * len(names)
     parts = [_text(20, 28, "Support recall at 25 % of the tokens", "ink head")]
     for number, name in enumerate(names):
@@ -154,7 +169,7 @@ def recall_plot(sets: Mapping[str, Any]) -> str:
     return _svg(width, bottom + 56, "support recall at a quarter of the tokens", parts)
 
 
-def _recall(at: Mapping[str, Any], place: tuple[float, float], wide: float, name: str) -> list[str]:
+def _recall(at: Mapping[str, Any], place: Place, wide: float, name: str) -> list[str]:
     recall: Interval = at["support recall"]
     ours = name == "ctxguard"
     kind = "oursbar" if ours else "bar"

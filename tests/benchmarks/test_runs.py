@@ -37,8 +37,8 @@ QUESTION = Question(
         ),
         Source(
             title="B",
-            text="Bread is baked from flour, water, salt and yeast.",
-            sentences=("The tenant gives notice in May.",),
+            text=BREAD,
+            sentences=(BREAD,),
         ),
     ),
     support=("The tenant gives notice in May.",),
