@@ -33,7 +33,6 @@ from ctxguard.stages import Deduplicate
 RESULTS = Path(__file__).parent / "results" / "redundancy.json"
 TUNING = 0.3
 """The share of the cases that a peer's setting is chosen on; nothing is measured there."""
-PAIRS = 1000
 Pair = tuple[str, str, str]
 
 
@@ -210,16 +209,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Copies out, versions kept.")
     folder_option(parser)
     parser.add_argument("--cases", type=int, default=145, help="of each kind; 30 % are for tuning")
+    parser.add_argument("--pairs", type=int, default=1000, help="of SICK and of MSRP")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = options_for(parser, arguments)
-    number = 30 if options.quick else options.cases
+    number, pairs = (30, 200) if options.quick else (options.cases, options.pairs)
     ramdocs = read(options.data, "redundancy/ramdocs")
     kinds = {
         "contracts": contract_cases(read(options.data, "redundancy/cuad_clauses"), number),
         "RAMDocs": ramdocs_cases(ramdocs, number),
         "answer-swapped": swapped_cases(ramdocs, number),
     }
-    pairs = 200 if options.quick else PAIRS
     sick = _pairs(read(options.data, "redundancy/sick_train"), pairs)
     msrp = _pairs(read(options.data, "redundancy/msrp_train"), pairs)
 
@@ -233,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = {
         "what": "copies removed and versions kept, by case; 95 % bootstrap intervals over cases",
         "data": {name: text for name, text in FILES.items() if name.startswith("redundancy")},
+        "sample": {"cases": number, "pairs": pairs},
         "environment": environment(*PEERS),
         "encoder": encoder.name if encoder else None,
         "left out": {**missing, **left_out},

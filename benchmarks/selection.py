@@ -183,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "what": "support kept under a token budget; 95 % bootstrap intervals over questions, "
         "for contracts over contracts",
         "data": {name: text for name, text in FILES.items() if name.startswith("selection")},
+        "sample": {"questions": number, "contracts": about},
         "environment": environment(*PEERS),
         "encoder": encoder.name if encoder else None,
         "left out": {**missing, **left_out},

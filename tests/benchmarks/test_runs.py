@@ -17,7 +17,7 @@ from benchmarks.cases import contract_cases
 from benchmarks.cost import Meter
 from benchmarks.data import read
 from benchmarks.embeddings import CachedEncoder
-from benchmarks.merging import merged
+from benchmarks.merging import merged, options_for
 from benchmarks.peers.base import Filter, FilterPeer, Question, SelectorPeer, Source
 from benchmarks.peers.registry import filters, selectors
 from benchmarks.peers.shingles import containment
@@ -212,6 +212,20 @@ def test_only_replaces_one_system(tmp_path: Path) -> None:
     systems = found["sets"]["s"]["systems"]
     assert (systems["a"]["value"], systems["b"]["value"]) == (2, 1)
     assert found["ctxguard"] == "2"
+
+
+def test_only_measures_as_many_cases_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"sample": {"cases": 7}}), encoding="utf-8")
+
+    def parsed(*arguments: str) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--cases", type=int, default=3)
+        parser.add_argument("--output", type=Path)
+        return options_for(parser, ["--output", str(path), *arguments])
+
+    assert parsed("--only", "ctxguard").cases == 7
+    assert parsed().cases == 3
 
 
 def test_only_refuses_other_cases(tmp_path: Path) -> None:
