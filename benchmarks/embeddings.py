@@ -60,7 +60,7 @@ def minilm() -> CachedEncoder:
 def shipped() -> CachedEncoder:
     """The static vectors that come with ctxguard; ImportError where they do not."""
     try:
-        found = import_module("ctxguard.text.encoders").StaticEncoder()
+        found = import_module("ctxguard.text.encoders").static_encoder()
     except ModuleNotFoundError as error:
         raise ImportError("this version of ctxguard ships no vectors") from error
-    return CachedEncoder("ctxguard's static vectors", found.encode)
+    return CachedEncoder("static vectors", found.encode)

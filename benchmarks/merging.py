@@ -14,13 +14,18 @@ __all__ = ["merged", "options_for"]
 def options_for(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> argparse.Namespace:
-    """Parse, with the two options that both benchmarks of quality have.
+    """Parse, with the options that both benchmarks of quality have.
 
     With `--only`, how many cases there are is what the old result says.
     """
     parser.add_argument("--only", default="", help="measure one system, keep the other results")
+    parser.add_argument(
+        "--vectors", choices=("minilm", "shipped"), default="minilm", help="the peers' encoder"
+    )
     parser.add_argument("--quick", action="store_true", help="few cases, no model of torch's")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.vectors = "shipped"
     if options.only and options.output.exists():
         for name, value in json.loads(options.output.read_text("utf-8"))["sample"].items():
             setattr(options, name, value)

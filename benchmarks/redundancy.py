@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sick = _pairs(read(options.data, "redundancy/sick_train"), pairs)
     msrp = _pairs(read(options.data, "redundancy/msrp_train"), pairs)
 
-    encoder, missing = (None, {}) if options.only == ours.NAME else encoder_for(quick=options.quick)
+    encoder, missing = (None, {}) if options.only == ours.NAME else encoder_for(options.vectors)
     found, left_out = ([], {}) if options.only == ours.NAME else filters(encoder)
     peers = [peer for peer in (ours.filter_peer(), *found) if options.only in ("", peer.name)]
     meter = Meter(encoder)

@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "contracts": contracts(rows["cuad"], read(options.data, "selection/contracts"), about),
     }
     alone = options.only == ours.NAME
-    encoder, missing = (None, {}) if alone else encoder_for(quick=options.quick)
+    encoder, missing = (None, {}) if alone else encoder_for(options.vectors)
     found, left_out = ([], {}) if alone else selectors(encoder)
     peers = [peer for peer in (ours.selector_peer(), *found) if options.only in ("", peer.name)]
     meter = Meter(encoder)

@@ -22,10 +22,14 @@ _NEEDS_A_MODEL = {
 }
 
 
-def encoder_for(*, quick: bool) -> tuple[CachedEncoder | None, dict[str, str]]:
-    """The encoder that all peers share, and what could not be had."""
+def encoder_for(wanted: str) -> tuple[CachedEncoder | None, dict[str, str]]:
+    """The encoder that all peers share, and what could not be had.
+
+    Args:
+        wanted: "minilm", or the shipped one where torch is missing; or "shipped".
+    """
     missing: dict[str, str] = {}
-    makers = (shipped,) if quick else (minilm, shipped)
+    makers = (minilm, shipped) if wanted == "minilm" else (shipped,)
     for make in makers:
         try:
             return make(), missing
