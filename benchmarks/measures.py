@@ -129,18 +129,24 @@ class Judgement:
     """Versions kept, of how many, by kind."""
     originals: tuple[int, int]
     """Originals, each better-ranked than its copies, that stay unchanged; of how many."""
+    said: tuple[int, int]
+    """Originals of which the text or a copy of it stays; of how many."""
     answers: tuple[int, int]
     """Answers that still stand somewhere, of how many."""
 
     @property
     def right(self) -> bool:
-        """Every copy is gone, and all that must stay stays."""
-        pairs = [*self.gone.values(), *self.kept.values(), self.originals, self.answers]
+        """Every copy is gone, and all that must stay stays, be it as a copy."""
+        pairs = [*self.gone.values(), *self.kept.values(), self.said, self.answers]
         return all(hits == of for hits, of in pairs)
 
 
 def judge(case: Case, stays: Mapping[int, str]) -> Judgement:
     """Compare what stays with what should.
+
+    Of a text and its copies one should stay. Where the text itself goes, its best-ranked copy that
+    stays takes its place: it is no copy left over, and the text is not lost. Which of them stays is
+    counted apart, in `originals`.
 
     Args:
         case: what the filter was shown.
@@ -149,22 +155,41 @@ def judge(case: Case, stays: Mapping[int, str]) -> Judgement:
     gone: dict[str, Counter[bool]] = {}
     kept: dict[str, Counter[bool]] = {}
     originals: Counter[bool] = Counter()
+    said: Counter[bool] = Counter()
+    instead = _stand_ins(case, stays)
     for index, item in enumerate(case.items):
         left = stays.get(index)
         if item.role == "copy":
-            gone.setdefault(item.kind, Counter())[_is_gone(item, left)] += 1
+            is_gone = _is_gone(item, left) or index in instead.values()
+            gone.setdefault(item.kind, Counter())[is_gone] += 1
         elif item.role == "version":
-            kept.setdefault(item.kind, Counter())[_is_kept(item, left)] += 1
+            kept.setdefault(item.kind, Counter())[_is_kept(item, left) or index in instead] += 1
         elif item.role == "original":
             originals[left == item.text] += 1
+            said[left == item.text or index in instead] += 1
     standing = " \n ".join(_plain(text) for text in stays.values())
     found = sum(_plain(answer) in standing for answer in case.answers)
     return Judgement(
         gone={kind: (count[True], count.total()) for kind, count in gone.items()},
         kept={kind: (count[True], count.total()) for kind, count in kept.items()},
         originals=(originals[True], originals.total()),
+        said=(said[True], said.total()),
         answers=(found, len(case.answers)),
     )
+
+
+def _stand_ins(case: Case, stays: Mapping[int, str]) -> dict[int, int]:
+    """From each text that is gone to the best-ranked of its copies that stays."""
+    gone = {
+        item.text: index
+        for index, item in enumerate(case.items)
+        if item.role != "copy" and index not in stays
+    }
+    found: dict[int, int] = {}
+    for index, item in enumerate(case.items):
+        if item.role == "copy" and index in stays and item.of in gone:
+            found.setdefault(gone[item.of], index)
+    return found
 
 
 def _plain(text: str) -> str:

@@ -105,7 +105,7 @@ def measure(questions: Sequence[Question], peer: SelectorPeer, part: float) -> d
         kept = SEPARATOR.join(peer.select(question, budget))
         spent = tokens(kept)
         hits = [stands_in(support, kept) for support in question.support]
-        supports.setdefault(question.group, []).extend(map(float, hits))
+        supports.setdefault(question.group, []).append(sum(hits) / len(hits))
         alls.setdefault(question.group, []).append(float(all(hits)))
         answers += _answered(question, text, kept)
         used.append((spent, budget))

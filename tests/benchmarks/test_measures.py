@@ -40,15 +40,28 @@ def test_a_case_is_right_when_copies_are_gone_and_versions_stay() -> None:
     assert found.originals == (1, 1)
 
 
-@pytest.mark.parametrize("gone", [(), (1,), (1, 2, 3), (0, 3), (0, 1, 3)])
+@pytest.mark.parametrize("gone", [(), (1,), (1, 2, 3), (0,), (0, 1, 3)])
 def test_a_case_is_wrong_when_anything_is(gone: tuple[int, ...]) -> None:
     assert not judge(CASE, without(*gone)).right
 
 
-def test_the_better_ranked_copy_is_the_one_to_keep() -> None:
+def test_a_copy_may_stand_for_its_original_but_is_not_the_better_ranked() -> None:
     found = judge(CASE, without(0, 3))
     assert found.originals == (0, 1)
-    assert found.gone == {"capitals": (0, 1), "page": (1, 1)}
+    assert found.said == (1, 1)
+    assert found.gone == {"capitals": (1, 1), "page": (1, 1)}
+    assert found.right
+    assert judge(CASE, without(0)).gone == {"capitals": (1, 1), "page": (0, 1)}
+
+
+def test_a_copy_of_a_version_may_stand_for_it() -> None:
+    version = CASE.items[2]
+    copy = Item(text=version.text.lower(), role="copy", kind="lower", of=version.text)
+    case = Case(items=(CASE.items[0], copy, version))
+    assert judge(case, {0: CLAUSE, 1: copy.text}).right
+    assert judge(case, {0: CLAUSE, 2: version.text}).right
+    assert not judge(case, {0: CLAUSE}).right
+    assert not judge(case, dict(enumerate(case.texts))).right
 
 
 def test_a_copy_cut_to_what_only_it_says_is_gone() -> None:
