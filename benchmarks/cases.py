@@ -154,10 +154,17 @@ def shape(answer: str) -> str:
 
 
 def swapped_cases(rows: Sequence[Mapping[str, Any]], number: int) -> list[Case]:
-    """A document and itself with another question's answer of the same shape; a copy of each."""
+    """A document and itself with another question's answer of the same shape; a copy of each.
+
+    Up to three documents of other questions stand among them, so that no number of texts is right
+    for all cases.
+    """
     found = list(_swaps(rows))
     random.Random(2).shuffle(found)
-    return [_swapped_case(*swap, seed) for seed, swap in enumerate(found[:number])]
+    return [
+        _swapped_case(*swap, seed, [found[seed - back][0] for back in range(1, 1 + seed % 4)])
+        for seed, swap in enumerate(found[:number])
+    ]
 
 
 def _swaps(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -178,10 +185,11 @@ def _swaps(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
                 break
 
 
-def _swapped_case(passage: str, swapped: str, seed: int) -> Case:
+def _swapped_case(passage: str, swapped: str, seed: int, others: Sequence[str]) -> Case:
     rng = random.Random(seed)
     first = Item(text=passage, role="original", kind="original")
     items = [Item(text=swapped, role="version", kind="swapped", of=passage)]
+    items += [Item(text=text, role="version", kind="unrelated") for text in dict.fromkeys(others)]
     items += [copy for text in (passage, swapped) if (copy := _copy_of(text, rng)) is not None]
     rng.shuffle(items)
     return Case(items=(first, *items))

@@ -95,7 +95,7 @@ def whole(question: Question) -> str:
 def measure(questions: Sequence[Question], peer: SelectorPeer, part: float) -> dict[str, Any]:
     """One system at one budget."""
     supports: dict[str, list[float]] = {}
-    alls: dict[str, list[float]] = {}
+    wholes: dict[str, list[float]] = {}
     answers: list[tuple[float, float]] = []
     used: list[tuple[float, float]] = []
     over = 0
@@ -106,13 +106,13 @@ def measure(questions: Sequence[Question], peer: SelectorPeer, part: float) -> d
         spent = tokens(kept)
         hits = [stands_in(support, kept) for support in question.support]
         supports.setdefault(question.group, []).append(sum(hits) / len(hits))
-        alls.setdefault(question.group, []).append(float(all(hits)))
+        wholes.setdefault(question.group, []).append(float(all(hits)))
         answers += _answered(question, text, kept)
         used.append((spent, budget))
         over += spent > budget
     return {
         "support recall": share([(sum(hits), len(hits)) for hits in supports.values()]),
-        "all support kept": share([(sum(hits), len(hits)) for hits in alls.values()]),
+        "all support kept": share([(sum(hits), len(hits)) for hits in wholes.values()]),
         "answer kept": share(answers),
         "over budget": round(over / len(questions), 3),
         "tokens used": share(used),

@@ -78,7 +78,7 @@ def test_a_swapped_case_has_the_other_answer_in_the_same_document() -> None:
     for case in swapped_cases(towns, 3):
         passage, (swapped,) = (
             case.texts[0],
-            [item.text for item in case.items if item.role == "version"],
+            [item.text for item in case.items if item.kind == "swapped"],
         )
         assert passage != swapped
         before, after = set(passage.split()), set(swapped.split())
