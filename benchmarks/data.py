@@ -1,0 +1,47 @@
+"""Where the data of the benchmarks is, and reading it.
+
+The folder is `--data`, else CTXGUARD_DATA, else ../shared/data. It holds `redundancy/` and
+`selection/`, whose files are JSON lines, gzipped; `FILES` says what each is and where it is from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FILES", "folder_option", "read"]
+
+FILES: Mapping[str, str] = {
+    "redundancy/cuad_clauses": "clauses of CUAD v1 (The Atticus Project, CC BY 4.0)",
+    "redundancy/ramdocs": "RAMDocs (github.com/HanNight/RAMDocs, MIT)",
+    "redundancy/sick_train": "SICK, train and trial (believed CC BY-NC-SA 3.0; measured only)",
+    "redundancy/msrp_train": "MSRP, train and val (Microsoft Research licence; measured only)",
+    "selection/hotpot": "HotpotQA, distractor setting (CC BY-SA 4.0)",
+    "selection/musique": "MuSiQue (CC BY 4.0)",
+    "selection/cuad": "questions about contracts and their clauses (CUAD v1, CC BY 4.0)",
+    "selection/contracts": "the contracts' text (CUAD v1, CC BY 4.0)",
+}
+
+
+def folder_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`."""
+    default = os.environ.get("CTXGUARD_DATA") or "../shared/data"
+    parser.add_argument("--data", type=Path, default=Path(default), help="folder of the data sets")
+
+
+def read(folder: Path, name: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of one of `FILES`; where it is missing, says what to get and ends the process."""
+    path = folder / f"{name}.jsonl.gz"
+    if not path.exists():
+        sys.exit(
+            f"{path} is missing: {FILES[name]}. "
+            "Point --data or CTXGUARD_DATA to a folder that holds it."
+        )
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]

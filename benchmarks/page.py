@@ -1,0 +1,186 @@
+# ruff: noqa: RUF001 -- a range has an en dash, a ratio a multiplication sign
+"""The tables and plots of docs/benchmarks.md, from the results; nothing is typed there by hand.
+
+    python benchmarks/page.py          # after a run: rewrite what stands between the page's marks
+
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`. A test makes sure that the page
+says what the results say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.plot import recall_plot, versions_plot
+
+__all__ = ["figure", "filled", "plots", "results", "tables"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+ASSETS = ROOT / "docs" / "assets"
+_MARK = re.compile(r"(<!-- results: (?P<name>[\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Results = Mapping[str, Any]
+
+
+def results() -> dict[str, Results]:
+    """What is committed of the two benchmarks of quality."""
+    folder = ROOT / "benchmarks" / "results"
+    return {
+        name: json.loads((folder / f"{name}.json").read_text("utf-8"))
+        for name in ("redundancy", "selection")
+    }
+
+
+def figure(found: Mapping[str, float] | None) -> str:
+    """'.83 [.79, .87]'; a dash where there is none."""
+    if found is None:
+        return "–"
+    value, low, high = (_short(found[name]) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0") if value < 1 else f"{value:.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _ours_first(systems: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    ordered = sorted(systems.items(), key=lambda item: item[0] != "ctxguard")
+    return [(f"**{name}**" if name == "ctxguard" else name, found) for name, found in ordered]
+
+
+def _cost(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.1f} ×" if value < 100 else f"{value:,.0f} ×"
+
+
+def _pools(measured: Mapping[str, Any], columns: Sequence[str]) -> str:
+    rows = [
+        [name, *(figure(found.get(column)) for column in columns), _cost(found["cost"])]
+        for name, found in _ours_first(measured["systems"])
+    ]
+    return _table(["system", *columns, "cost"], rows)
+
+
+def _kinds(measured: Mapping[str, Any]) -> str:
+    """Ours by kind: how many of each kind there were."""
+    found = measured["systems"]["ctxguard"]
+    rows = [
+        [what, kind.replace("_", " "), _short(share), str(number)]
+        for what, by in (("removed", "by copy"), ("kept", "by edit"))
+        for kind, (share, number) in found[by].items()
+    ]
+    return _table(["", "kind", "share", "of"], rows)
+
+
+def _pairs(sets: Mapping[str, Any]) -> str:
+    sick, msrp = sets["SICK"]["systems"], sets["MSRP"]["systems"]
+    head = ["system", "contradictions dropped", "F1 of entailments dropped"]
+    head += ["paraphrases: precision", "at recall", "precision at recall ≥ .35"]
+    rows: list[list[str]] = []
+    for name, _ in _ours_first({**sick, **msrp}):
+        plain = name.strip("*")
+        of_sick, of_msrp = sick.get(plain, {}), msrp.get(plain, {})
+        default = of_msrp.get("paraphrases", {})
+        rows.append(
+            [
+                name,
+                figure(of_sick.get("contradictions dropped")),
+                figure(of_sick.get("entailments", {}).get("F1")),
+                figure(default.get("precision")),
+                figure(default.get("recall")),
+                figure(of_msrp.get("precision at recall .35")),
+            ]
+        )
+    return _table(head, rows)
+
+
+def _selection(measured: Mapping[str, Any]) -> str:
+    head = ["system", "recall, 25 %", "all kept, 25 %", "recall, 12.5 %", "all kept, 12.5 %"]
+    has_answers = any(found["at"]["25.0%"]["answer kept"] for found in measured["systems"].values())
+    head += (["answer kept, 25 %"] if has_answers else []) + ["over budget", "cost"]
+    rows: list[list[str]] = []
+    for name, found in _ours_first(measured["systems"]):
+        quarter, eighth = found["at"]["25.0%"], found["at"]["12.5%"]
+        cells = [
+            figure(at[column])
+            for at in (quarter, eighth)
+            for column in ("support recall", "all support kept")
+        ]
+        cells += [figure(quarter["answer kept"])] if has_answers else []
+        over = max(quarter["over budget"], eighth["over budget"])
+        rows.append([name, *cells, f"{over:.0%}", _cost(found["cost"])])
+    return _table(head, rows)
+
+
+def _left_out(found: Mapping[str, Results]) -> str:
+    missing = {name: why for one in found.values() for name, why in one["left out"].items()}
+    return "".join(f"- {name}: {why}\n" for name, why in missing.items())
+
+
+def tables(found: Mapping[str, Results]) -> dict[str, str]:
+    """Every table of the page, by its mark."""
+    redundancy, selection = found["redundancy"]["sets"], found["selection"]["sets"]
+    removed, right = "copies removed", "pools entirely right"
+    return {
+        "contracts": _pools(
+            redundancy["contracts"], (removed, "versions kept", "better-ranked copy kept", right)
+        ),
+        "kinds": _kinds(redundancy["contracts"]),
+        "ramdocs": _pools(redundancy["RAMDocs"], (removed, "every answer survives", right)),
+        "swapped": _pools(redundancy["answer-swapped"], (removed, "versions kept", right)),
+        "pairs": _pairs(redundancy),
+        "hotpot": _selection(selection["HotpotQA"]),
+        "musique": _selection(selection["MuSiQue"]),
+        "clauses": _selection(selection["contracts"]),
+        "numbers": _numbers(found),
+        "left out": _left_out(found),
+    }
+
+
+def _numbers(found: Mapping[str, Results]) -> str:
+    rows = [
+        [name, str(measured["cases"]), str(measured.get("tuning cases", 0)), str(one["encoder"])]
+        for one in found.values()
+        for name, measured in one["sets"].items()
+    ]
+    return _table(["set", "cases measured", "cases for tuning peers", "vectors"], rows)
+
+
+def plots(found: Mapping[str, Results]) -> dict[str, str]:
+    """Every plot of the page, by file name."""
+    return {
+        "redundancy.svg": versions_plot(found["redundancy"]["sets"]["contracts"]),
+        "selection.svg": recall_plot(found["selection"]["sets"]),
+    }
+
+
+def filled(page: str, found: Mapping[str, Results]) -> str:
+    """The page with every table as the results give it."""
+    made = tables(found)
+    return _MARK.sub(lambda mark: f"{mark[1]}\n{made[mark['name']]}\n{mark[3]}", page)
+
+
+def main() -> None:
+    """Rewrite the page and the plots."""
+    found = results()
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), found), encoding="utf-8")
+    ASSETS.mkdir(exist_ok=True)
+    for name, text in plots(found).items():
+        (ASSETS / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
