@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ctxguard.stages._blocks import Block, find_blocks
+from ctxguard.stages._blocks import find_blocks
 from ctxguard.stages._outline import Outline, Part
 from ctxguard.stages._references import find_references
-from ctxguard.types import Span
+from ctxguard.text.analysis import Analysis
+from ctxguard.types import Context, Span
 
-__all__ = ["Division", "divide"]
+__all__ = ["Division", "divide", "division_of", "spans_of"]
+
+_BYTES_PER_PIECE = 256
+"""What a division keeps of a piece weighs at most, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,21 +40,56 @@ def divide(text: str, sentences: Sequence[Span], *, named: bool = False) -> Divi
         named: the reader sees what the text is about (its title) anyway, so that "she" and "it"
             need no other piece.
     """
-    parts = _parts(text, sentences, find_blocks(text))
+    return _divided(text, _parts(text, sentences), named=named)
+
+
+def division_of(analysis: Analysis, *, named: bool = False) -> Division:
+    """`divide` for an analysed text, computed once."""
+
+    def compute(analysis: Analysis) -> tuple[Division, int]:
+        found = _divided(analysis.text, _parts_of(analysis), named=named)
+        return found, _BYTES_PER_PIECE * len(found.spans)
+
+    return analysis.note("named division" if named else "division", compute)
+
+
+def spans_of(context: Context) -> list[tuple[Span, ...]]:
+    """The characters of the pieces of each chunk: those that it has, else as `divide` finds them."""
+    analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
+    return [
+        tuple(piece.span for piece in chunk.pieces) if chunk.pieces else _spans(_parts_of(analysis))
+        for chunk, analysis in zip(context.chunks, analyses, strict=True)
+    ]
+
+
+def _divided(text: str, parts: Sequence[Part], *, named: bool) -> Division:
     outline = Outline(text, parts)
     outline.read()
     needs = outline.needs
     for index, wanted in find_references(text, parts, outline.prose, named=named):
         needs[index].add(wanted)
     return Division(
-        spans=tuple((part.start, part.end) for part in parts),
+        spans=_spans(parts),
         needs=tuple(tuple(sorted(each)) if each else () for each in needs),
         labels=frozenset(outline.labels),
     )
 
 
-def _parts(text: str, sentences: Sequence[Span], blocks: Sequence[Block]) -> list[Part]:
+def _spans(parts: Sequence[Part]) -> tuple[Span, ...]:
+    return tuple((part.start, part.end) for part in parts)
+
+
+def _parts_of(analysis: Analysis) -> list[Part]:
+    def compute(analysis: Analysis) -> tuple[list[Part], int]:
+        found = _parts(analysis.text, analysis.sentences)
+        return found, _BYTES_PER_PIECE * len(found)
+
+    return analysis.note("parts", compute)
+
+
+def _parts(text: str, sentences: Sequence[Span]) -> list[Part]:
     """Rows and code as they are, and sentences as far as they stand outside of blocks."""
+    blocks = find_blocks(text)
     if not blocks:
         return [Part(start, end) for start, end in sentences]
     parts = [Part(*span, block, row) for block in blocks for row, span in enumerate(block.spans)]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._terms import remember, remembered
+from ctxguard.stages._vocabulary import Vocabulary, current_vocabulary
 from ctxguard.text.analysis import Analyzer
-from ctxguard.text.lexicon import WordHashes
 from ctxguard.types import Chunk, Context, JsonValue, Span
 
 __all__ = ["Bools", "Floats", "Index", "Ints", "distinct", "index_of", "name_of", "title_of"]
@@ -27,6 +26,14 @@ _MAX_TITLE = 200
 """Characters of a title that are read."""
 _MAX_HEADING = 80
 """Characters that the first line of a text may have to be its heading."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spelled:
+    """A word of each term, by its number in a vocabulary."""
+
+    vocabulary: Vocabulary
+    words: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +56,10 @@ class Index:
     place: Ints
     """Place of each piece within its chunk, 0 is the first."""
     chunks: int
-    terms: tuple[str, ...]
-    """What the numbers of terms stand for: stems; the first is blank."""
-    forms: tuple[str, ...]
-    """A word of each term, in lower case."""
+    size: int
+    """How many terms there are; 0 is none."""
+    spelled: _Spelled
+    """How they are written."""
     one_document: float
     """How far the chunks are parts of one document, by their names: 0 each its own, 1 all of one;
     0.5 where they have none."""
@@ -61,6 +68,16 @@ class Index:
     def pieces(self) -> int:
         """How many pieces there are."""
         return int(self.chunk.size)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """A word of each term, in lower case; the first is blank."""
+        return self.forms_of(np.arange(self.size))
+
+    def forms_of(self, terms: Ints) -> tuple[str, ...]:
+        """A word of each of these terms, in lower case."""
+        known = self.spelled.vocabulary.forms
+        return tuple(known[word] for word in self.spelled.words[terms].tolist())
 
 
 def name_of(chunk: Chunk) -> str:
@@ -89,99 +106,93 @@ def index_of(context: Context, spans: Sequence[Sequence[Span]]) -> Index:
     chunks = context.chunks
     names = [name_of(chunk) for chunk in chunks]
     titles = [title_of(chunk, name) for chunk, name in zip(chunks, names, strict=True)]
-    texts = [context.question, *titles, *(chunk.text for chunk in chunks)]
-    read = _Reading(context.analyzer, texts)
+    read = _Reading(context.analyzer, [*(one.text for one in chunks), *titles, context.question])
     counts = np.array([len(pieces) for pieces in spans], dtype=np.int64)
     chunk = np.repeat(np.arange(counts.size), counts)
-    total, known = int(chunk.size), len(titles)
-    rows = np.where(read.text <= known, total + read.text - 1, -1)
-    in_text = read.text > known
-    rows[in_text] = _piece_of(read.span[in_text], read.text[in_text] - known - 1, texts, spans)
-    asked = read.terms[read.text == 0]
-    kept = (rows >= 0) & (read.text > 0)
-    order = np.argsort(rows[kept], kind="stable")
+    rows = read.rows(spans, chunk)
+    kept = rows >= 0
+    asked = read.terms[rows == read.last_row]
+    kept[rows == read.last_row] = False
     return Index(
         question=asked[asked > 0],
-        words=read.terms[kept][order],
-        rows=rows[kept][order],
-        named=read.named[kept][order],
+        words=read.terms[kept],
+        rows=rows[kept],
+        named=read.named[kept],
         chunk=chunk,
-        place=np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts),
+        place=np.arange(chunk.size) - np.repeat(np.cumsum(counts) - counts, counts),
         chunks=len(chunks),
-        terms=read.names,
-        forms=read.forms,
+        size=read.forms.size,
+        spelled=_Spelled(vocabulary=read.vocabulary, words=read.forms),
         one_document=_one_document(names),
     )
 
 
 class _Reading:
-    """The words of texts one after the other: text, span, term, and whether each is a name."""
+    """The words of texts one after the other: where each begins, its term, and if it is a name."""
 
     def __init__(self, analyzer: Analyzer, texts: Sequence[str]) -> None:
         found = analyzer.words_of(texts)
-        sizes = [len(words) for words in found]
-        self.text: Ints = np.repeat(np.arange(len(texts)), sizes)
-        self.span: NDArray[np.int32] = np.concatenate([words.spans for words in found])
+        self._offsets = np.cumsum([0, *(len(text) + 1 for text in texts)])
+        self._sizes = np.array([len(words) for words in found])
+        spans = np.concatenate([words.spans for words in found])
         hashes = np.concatenate([words.hashes for words in found])
-        first, which = _numbered(hashes)
-        known = remembered()
-        keys: list[int] = hashes[first].tolist()
-        words = [known.get(word) for word in keys]
-        for place, word in enumerate(words):
-            if word is None:
-                at = int(first[place])
-                start, end = int(self.span[at, 0]), int(self.span[at, 1])
-                words[place] = remember(keys[place], texts[int(self.text[at])][start:end])
-        numbers: dict[str, int] = {"": 0}
-        forms: list[str] = [""]
-        terms: list[int] = []
-        for form, term in filter(None, words):
-            number = numbers.get(term)
-            if number is None:
-                number = numbers[term] = len(forms)
-                forms.append(form)
-            terms.append(number)
-        self.terms: Ints = np.array(terms, dtype=np.int64)[which]
-        self.names = tuple(numbers)
-        self.forms = tuple(forms)
-        self.named: Bools = _begin_named(texts, found)
+        self.starts: Ints = spans[:, 0] + np.repeat(self._offsets[:-1], self._sizes)
+        joined = "\0".join(texts)
+
+        def spell(place: int) -> str:
+            start = int(self.starts[place])
+            return joined[start : start + int(spans[place, 1] - spans[place, 0])]
+
+        self.vocabulary = current_vocabulary()
+        numbers = self.vocabulary.numbers_of(hashes, spell)
+        self.terms, self.forms = _local(self.vocabulary, numbers)
+        self.named: Bools = _begin_named(joined, self.starts)
+
+    def rows(self, spans: Sequence[Sequence[Span]], chunk: Ints) -> Ints:
+        """The row of each word, ascending but for -1 where it stands in none; then the question."""
+        edges = np.fromiter(
+            (edge for pieces in spans for span in pieces for edge in span), dtype=np.int64
+        ).reshape(-1, 2)
+        edges += self._offsets[chunk][:, None]
+        # Where pieces begin and end among the words: between two of them stands no piece.
+        cuts = np.searchsorted(self.starts, edges.reshape(-1))
+        titles = self._sizes.size - len(spans)
+        texts = int(self._sizes[: len(spans)].sum())
+        lengths = np.diff(np.concatenate([[0], cuts, [texts]]))
+        rows = np.full(lengths.size + titles, -1)
+        rows[1 : lengths.size : 2] = np.arange(chunk.size)
+        rows[lengths.size :] = np.arange(chunk.size, chunk.size + titles)
+        self.last_row = int(chunk.size + titles - 1)
+        return np.repeat(rows, np.concatenate([lengths, self._sizes[len(spans) :]]))
 
 
-def _numbered(hashes: NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """Where each distinct hash occurs first, in order of the hashes, and which one each is."""
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    new = np.ones(ordered.size, dtype=np.bool_)
-    new[1:] = ordered[1:] != ordered[:-1]
-    which = np.empty(ordered.size, dtype=np.int64)
-    which[order] = np.cumsum(new) - 1
-    return order[new], which
+def _local(vocabulary: Vocabulary, numbers: Ints) -> tuple[Ints, Ints]:
+    """The terms of words, numbered in the order of their words' hashes, and a word of each.
+
+    Numbers of the vocabulary depend on what was read before; sums and ties may not.
+    """
+    met = np.zeros(len(vocabulary), dtype=np.bool_)
+    met[numbers] = True
+    words = np.flatnonzero(met)
+    words = words[np.argsort(vocabulary.hashes[words])]
+    terms = vocabulary.terms[words]
+    words, terms = words[terms > 0], terms[terms > 0]
+    first = np.full(int(terms.max(initial=0)) + 1, -1)
+    first[terms[::-1]] = np.arange(terms.size)[::-1]
+    leads = first[terms] == np.arange(terms.size)
+    number = np.zeros(first.size, dtype=np.int64)
+    number[terms[leads]] = np.arange(1, int(leads.sum()) + 1)
+    by_word = np.zeros(len(vocabulary), dtype=np.int64)
+    by_word[words] = number[terms]
+    return by_word[numbers], np.concatenate([[0], words[leads]])
 
 
-def _piece_of(
-    words: NDArray[np.int32], owner: Ints, texts: Sequence[str], spans: Sequence[Sequence[Span]]
-) -> Ints:
-    """The piece that each word of the chunks begins in, -1 where it stands in none."""
-    sizes = [len(text) + 1 for text in texts[len(texts) - len(spans) :]]
-    offsets = np.cumsum([0, *sizes])
-    edges = np.array([edge for pieces in spans for edge in pieces], dtype=np.int64).reshape(-1, 2)
-    counts = [len(pieces) for pieces in spans]
-    edges += np.repeat(offsets[:-1], counts)[:, None]
-    starts = words[:, 0] + offsets[owner]
-    pieces = np.searchsorted(edges[:, 0], starts, side="right") - 1
-    if not edges.size:
-        return np.full(starts.size, -1)
-    return np.where((pieces >= 0) & (starts < edges[pieces, 1]), pieces, -1)
-
-
-def _begin_named(texts: Sequence[str], found: Sequence[WordHashes]) -> Bools:
-    """Whether each word begins with a capital or a digit."""
-    codes = [np.zeros(0, dtype=np.uint32)]
-    for text, words in zip(texts, found, strict=True):
-        if len(words):
-            letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-            codes.append(letters[words.spans[:, 0]])
-    letters = np.concatenate(codes)
+def _begin_named(text: str, starts: Ints) -> Bools:
+    """Whether the word at each place of a text begins with a capital or a digit."""
+    if text.isascii():
+        codes = np.frombuffer(text.encode(), dtype=np.uint8)[starts]
+        return (codes < 91) & ((codes > 64) | (codes < 58))
+    letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)[starts]
     named = (letters < 91) & ((letters > 64) | (letters < 58))
     beyond = letters > 127
     if beyond.any():

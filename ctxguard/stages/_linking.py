@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._index import Floats, Index, Ints, distinct
+from ctxguard.stages._index import Bools, Floats, Index, Ints
 from ctxguard.stages._matching import Postings, Query
 
 __all__ = ["LINK", "Links", "link_features", "logit"]
@@ -30,6 +30,8 @@ _SECOND = 0.6
 """What a hop counts beside the piece's own score when the second hop begins."""
 _BLOCK = 4096
 """Pieces that are compared with the seeds at once, so that memory stays flat."""
+_POSTINGS = 1 << 16
+"""Postings that are added up at once, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,50 +95,118 @@ def _hop(index: Index, postings: Postings, query: Query, base: Floats) -> _Hop:
     """From the best pieces to pieces of other chunks."""
     seeds = np.argsort(-base, kind="stable")[:_SEEDS]
     seeds = seeds[base[seeds] > 0]
-    terms = _terms_of(index, postings, query, seeds)
-    rows = _rows(index, postings, terms)
-    pieces, titles = rows[: index.pieces], rows[index.pieces :]
+    bridge = _bridge(index, postings, query, seeds)
     owner = index.chunk[seeds]
-    rarity = postings.chunk_idf[terms].astype(np.float32)
-    shared = np.zeros((seeds.size, index.pieces), dtype=np.float32)
-    seed_rows = np.maximum(pieces[seeds], titles[owner]) * rarity**2
+    rarity = postings.chunk_idf[bridge.terms].astype(np.float32)
+    held = bridge.of_rows(seeds)
+    lead = np.maximum(held, bridge.of_rows(index.pieces + owner)) * rarity**2
+    shared = _shared(index, bridge, lead, owner)
+    usual = float(np.median(shared.max(axis=1))) if seeds.size else 0.0
+    named = _named_titles(index, postings, query, bridge.sums(held * rarity, titles=True))
+    hop = _Hop(
+        shared=np.zeros(index.pieces),
+        title=np.zeros(index.pieces),
+        cover=np.zeros(index.pieces),
+        links=_links(bridge.terms, rarity, held, base[seeds]),
+    )
+    score = base[seeds][:, None]
     for start in range(0, index.pieces, _BLOCK):
         block = slice(start, start + _BLOCK)
-        shared[:, block] = seed_rows @ np.maximum(pieces[block], titles[index.chunk[block]]).T
-    other = owner[:, None] != index.chunk[None, :]
-    shared *= other
-    usual = float(np.median(shared.max(axis=1))) if seeds.size else 0.0
-    strength = np.minimum(shared / max(usual, 1e-9), 1.5)
-    strength /= strength + 0.5
-    mentions = np.asarray((pieces[seeds] * rarity) @ titles.T, dtype=np.float32)
-    named = _named_titles(index, postings, query, mentions)
-    score = base[seeds][:, None]
-    return _Hop(
-        shared=(score * strength).max(axis=0, initial=0),
-        title=(score * (named[:, index.chunk] * other)).max(axis=0, initial=0),
-        cover=(strength * _joint_cover(index, query, seeds)).max(axis=0, initial=0),
-        links=_links(terms, rarity, pieces[seeds], base[seeds]),
+        strength = np.minimum(shared[:, block] / max(usual, 1e-9), 1.5)
+        strength /= strength + 0.5
+        chunk = index.chunk[block]
+        other = owner[:, None] != chunk
+        joint = _joint_cover(index, query, seeds, block)
+        hop.shared[block] = (score * strength).max(axis=0, initial=0)
+        hop.cover[block] = (strength * joint).max(axis=0, initial=0)
+        hop.title[block] = (score * (named[:, chunk] * other)).max(axis=0, initial=0)
+    return hop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bridge:
+    """The postings of those terms by which seeds lead to other pieces."""
+
+    terms: Ints
+    """Of the seeds and of their titles, those of the question left out; ascending."""
+    row: Ints
+    """Of each posting, ascending."""
+    column: Ints
+    """Of each posting: the place of its term in `terms`."""
+    rows: int
+    pieces: int
+
+    def of_rows(self, rows: Ints) -> NDArray[np.float32]:
+        """Which of the terms some rows hold: 1 or 0, shape `(rows, terms)`."""
+        held = np.zeros((rows.size, self.terms.size), dtype=np.float32)
+        first = np.searchsorted(self.row, rows).tolist()
+        last = np.searchsorted(self.row, rows, side="right").tolist()
+        for place, (start, end) in enumerate(zip(first, last, strict=True)):
+            held[place, self.column[start:end]] = 1
+        return held
+
+    def sums(
+        self, weights: NDArray[np.float32], *, titles: bool = False, but: Bools | None = None
+    ) -> NDArray[np.float32]:
+        """What the terms of each piece count together, per seed; shape `(seeds, pieces)`.
+
+        Args:
+            weights: what a term counts for a seed, shape `(seeds, terms)`.
+            titles: of titles instead; shape `(seeds, chunks)`.
+            but: postings of pieces that count for nothing.
+        """
+        split = int(np.searchsorted(self.row, self.pieces))
+        row, column = self.row[:split], self.column[:split]
+        if titles:
+            row, column = self.row[split:] - self.pieces, self.column[split:]
+        elif but is not None:
+            row, column = row[~but], column[~but]
+        size = self.rows - self.pieces if titles else self.pieces
+        sums = np.zeros((len(weights), size), dtype=np.float32)
+        for start in range(0, row.size, _POSTINGS):
+            held = row[start : start + _POSTINGS]
+            first = np.flatnonzero(np.r_[True, held[1:] != held[:-1]])
+            counts = weights[:, column[start : start + _POSTINGS]]
+            sums[:, held[first]] += np.add.reduceat(counts, first, axis=1)
+        return sums
+
+    def in_title(self, chunk: Ints) -> Bools:
+        """Whether the title of its chunk holds the term of each posting of a piece."""
+        split = int(np.searchsorted(self.row, self.pieces))
+        size = max(1, self.terms.size)
+        titles = (self.row[split:] - self.pieces) * size + self.column[split:]
+        own = chunk[self.row[:split]] * size + self.column[:split]
+        place = np.minimum(np.searchsorted(titles, own), titles.size - 1)
+        return titles[place] == own if titles.size else np.zeros(split, dtype=np.bool_)
+
+
+def _bridge(index: Index, postings: Postings, query: Query, seeds: Ints) -> _Bridge:
+    rows = index.pieces + index.chunks
+    wanted = np.zeros(rows, dtype=np.bool_)
+    wanted[seeds] = True
+    wanted[index.pieces + index.chunk[seeds]] = True
+    leads = np.zeros(index.size, dtype=np.bool_)
+    leads[postings.term[wanted[postings.row]]] = True
+    leads[query.terms] = False
+    found = np.flatnonzero(leads[postings.term])
+    return _Bridge(
+        terms=np.flatnonzero(leads),
+        row=postings.row[found],
+        column=(np.cumsum(leads) - 1)[postings.term[found]],
+        rows=rows,
+        pieces=index.pieces,
     )
 
 
-def _terms_of(index: Index, postings: Postings, query: Query, seeds: Ints) -> Ints:
-    """Terms of the seeds and of their titles that the question does not have."""
-    wanted = np.zeros(index.pieces + index.chunks, dtype=np.bool_)
-    wanted[seeds] = True
-    wanted[index.pieces + index.chunk[seeds]] = True
-    terms = distinct(postings.term[wanted[postings.row]])
-    return terms[query.column[terms] < 0]
-
-
-def _rows(index: Index, postings: Postings, terms: Ints) -> NDArray[np.float32]:
-    """Which row holds which of the terms: 1 or 0, shape `(pieces + chunks, terms)`."""
-    column = np.full(len(index.terms), -1, dtype=np.int64)
-    column[terms] = np.arange(terms.size)
-    place = column[postings.term]
-    found = place >= 0
-    rows = np.zeros((index.pieces + index.chunks, terms.size), dtype=np.float32)
-    rows[postings.row[found], place[found]] = 1
-    return rows
+def _shared(
+    index: Index, bridge: _Bridge, lead: NDArray[np.float32], owner: Ints
+) -> NDArray[np.float32]:
+    """What each piece of another chunk, its title included, has in common with each seed."""
+    both = bridge.in_title(index.chunk)
+    shared = bridge.sums(lead, but=both)
+    shared += bridge.sums(lead, titles=True)[:, index.chunk]
+    shared *= owner[:, None] != index.chunk
+    return shared
 
 
 def _named_titles(
@@ -151,13 +221,13 @@ def _named_titles(
     return np.where(whole > 0, named / np.maximum(whole, 1e-6), 0).astype(np.float32)
 
 
-def _joint_cover(index: Index, query: Query, seeds: Ints) -> Floats:
+def _joint_cover(index: Index, query: Query, seeds: Ints, block: slice) -> Floats:
     """How much of the question each seed and each piece hold together, titles included."""
-    held = (query.counts[: index.pieces] + query.counts[index.pieces :][index.chunk] > 0).astype(
-        np.float64
-    )
+    titles = query.counts[index.pieces :]
+    held = query.counts[: index.pieces][block] + titles[index.chunk[block]] > 0
+    seed = query.counts[seeds] + titles[index.chunk[seeds]] > 0
     own = held @ query.weights
-    return own[seeds][:, None] + own[None, :] - (held[seeds] * query.weights) @ held.T
+    return (seed @ query.weights)[:, None] + own - (seed * query.weights) @ held.T
 
 
 def _links(

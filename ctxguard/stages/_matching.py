@@ -64,7 +64,7 @@ class Query:
 
 def postings_of(index: Index) -> Postings:
     """Count the terms of every row."""
-    size = len(index.terms)
+    size = index.size
     said = index.words > 0
     keys, count = np.unique(index.rows[said] * size + index.words[said], return_counts=True)
     row, term = keys // size, keys % size
@@ -85,7 +85,7 @@ def postings_of(index: Index) -> Postings:
 def query_of(index: Index, postings: Postings) -> Query:
     """Look the question's terms up."""
     terms = distinct(index.question)
-    column = np.full(len(index.terms), -1, dtype=np.int64)
+    column = np.full(index.size, -1, dtype=np.int64)
     column[terms] = np.arange(terms.size)
     counts = np.zeros((index.pieces + index.chunks, terms.size))
     asked = column[postings.term] >= 0
@@ -163,7 +163,7 @@ def _title_asked(index: Index, postings: Postings, query: Query) -> Floats:
 
 def _phrases(index: Index, postings: Postings) -> Floats:
     """How many of the question's pairs of neighbouring terms a piece has as neighbours too."""
-    size, pieces = len(index.terms), index.pieces
+    size, pieces = index.size, index.pieces
     asked = distinct(index.question[:-1] * size + index.question[1:])
     if not asked.size:
         return np.zeros(pieces)

@@ -37,7 +37,7 @@ def refitted(model: RankModel, judged: Sequence[Judged]) -> RankModel:
     features = np.concatenate([_best_pieces(one.scores) for one in judged])
     labels = np.concatenate([one.relevant[_filled(one.scores)] for one in judged])
     linked = fit_layer(layers.linked.names, features, labels, strength=_NEAR, prior=layers.linked)
-    every = np.concatenate([one.scores.features for one in judged])
+    every = np.concatenate([rows for one in judged for rows in one.scores.features])
     linked = _as_sure(linked, layers.linked, every)
     fitted = replace(layers, linked=linked, chunk=_chunk_layer(layers, linked, judged))
     return replace(model, vectors=fitted) if with_vectors else replace(model, words=fitted)
@@ -47,7 +47,7 @@ def _chunk_layer(layers: Layers, linked: Layer, judged: Sequence[Judged]) -> Lay
     found = [
         chunk_features(
             np.repeat(np.arange(len(one.scores.pieces)), [p.size for p in one.scores.pieces]),
-            linked.probability(one.scores.features),
+            linked.probability(np.concatenate(one.scores.features)),
             one.scores.cover,
         )
         for one in judged
@@ -58,13 +58,8 @@ def _chunk_layer(layers: Layers, linked: Layer, judged: Sequence[Judged]) -> Lay
 
 def _best_pieces(scores: Scores) -> Floats:
     """Features of the best piece of each chunk that has any."""
-    first = np.cumsum([0, *(p.size for p in scores.pieces)])
-    best = [
-        int(start + p.argmax())
-        for start, p in zip(first[:-1], scores.pieces, strict=True)
-        if p.size
-    ]
-    return scores.features[best]
+    found = zip(scores.features, scores.pieces, strict=True)
+    return np.concatenate([rows[[int(p.argmax())]] if p.size else rows for rows, p in found])
 
 
 def _filled(scores: Scores) -> list[int]:

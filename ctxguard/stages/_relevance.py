@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ctxguard.stages._index import Floats, Index, Ints, index_of
+from ctxguard.stages._index import Floats, Index, Ints, index_of, name_of
 from ctxguard.stages._linking import Links, link_features, logit
 from ctxguard.stages._matching import Postings, Query, features_of, postings_of, query_of
 from ctxguard.stages._rank_model import RankModel, shipped_model
 from ctxguard.text.encoders import Encoder, StaticEncoder
 from ctxguard.types import Context, Span
 
-__all__ = ["Scores", "TermWeights", "chunk_features", "cover_of", "score_pieces"]
-
-TermWeights: TypeAlias = tuple[Ints, Floats]
-"""Numbers of terms, ascending, and what each of them counts; equal lengths."""
+__all__ = ["Scores", "chunk_features", "cover_of", "score_pieces"]
 
 _HOP_SHARE = 0.5
 """What a term that leads on counts at most, beside all of the question's terms together: 1."""
+_BYTES_PER_PIECE = 512
+"""What is kept of a piece weighs at most, features, terms and span (measured: 350)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +32,15 @@ class Scores:
     """Per chunk: P(the piece helps to answer the question), one per span."""
     chunks: Floats
     """P(the chunk helps), shape `(chunks,)`."""
-    terms: tuple[tuple[TermWeights, ...], ...]
-    """Per chunk and piece: the question's and hop terms that it holds. A term has one number and
-    one weight in all pieces, so that what a selection covers is the sum over distinct numbers."""
-    names: tuple[str, ...]
-    """A word of each term in lower case, by its number."""
-    features: Floats
-    """Of each piece, what the last layer saw; shape `(pieces, features)`."""
+    terms: tuple[tuple[tuple[int, ...], ...], ...]
+    """Per chunk and piece: numbers of the question's and hop terms that it holds, ascending."""
+    weights: Mapping[int, float]
+    """What each of those terms counts, in whichever piece it stands, so that what a selection
+    covers is the sum over distinct numbers."""
+    names: Mapping[int, str]
+    """A word of each of those terms in lower case."""
+    features: tuple[Floats, ...]
+    """Per chunk: of each piece, what the last layer saw; shape `(pieces, features)` each."""
     vectors: bool
     """Whether word vectors were used."""
     cover: Floats
@@ -59,6 +59,9 @@ def score_pieces(
 ) -> Scores:
     """Score all pieces of all chunks together; near-linear in the length of the texts.
 
+    The order of the chunks does not matter, and the last few results are kept with the analyzer:
+    what Rank found, Compress need not find again.
+
     Args:
         context: the question and the chunks.
         spans: per chunk, the characters of its pieces, in order and without overlap.
@@ -66,11 +69,35 @@ def score_pieces(
             single words and are not asked. None: words only.
         model: weights; None: those that ship.
     """
+    chunks = context.chunks
+    # Sums of floats and ties come out the same in whatever order the chunks came in, so that
+    # ranking what was ranked moves nothing.
+    order = sorted(range(len(chunks)), key=lambda at: (chunks[at].text, chunks[at].id))
+    words = encoder if isinstance(encoder, StaticEncoder) else None
     model = model or shipped_model()
+    ordered = replace(context, chunks=tuple(chunks[at] for at in order))
+    pieces = tuple(tuple(spans[at]) for at in order)
+    titles = tuple(name_of(chunk) for chunk in ordered.chunks)
+    texts = tuple(chunk.text for chunk in ordered.chunks)
+    key = (context.question, words, model, texts, titles, pieces)
+    recent = context.analyzer.recent
+    found = cast("Scores | None", recent.get(key))
+    if found is None:
+        found = _scored(ordered, pieces, words, model)
+        recent.put(key, found, _BYTES_PER_PIECE * sum(map(len, pieces)))
+    return _arranged(found, order)
+
+
+def _scored(
+    context: Context,
+    spans: Sequence[Sequence[Span]],
+    encoder: StaticEncoder | None,
+    model: RankModel,
+) -> Scores:
     index = index_of(context, spans)
     postings = postings_of(index)
     query = query_of(index, postings)
-    vectors = _vectors(index, encoder)
+    vectors = None if encoder is None else encoder.encode_words(index.forms)
     weights = model.words if vectors is None else model.vectors
     match = features_of(index, postings, query, vectors)
     alone = weights.alone.probability(match)
@@ -84,16 +111,34 @@ def score_pieces(
     pieces *= known
     chunks = weights.chunk.probability(chunk_features(index.chunk, pieces, cover))
     chunks *= known & (np.bincount(index.chunk, minlength=index.chunks) > 0)
-    bounds = np.cumsum([len(each) for each in spans])[:-1]
+    counts = _counts(postings, query, links)
+    said = np.flatnonzero(counts)
+    edges = list(pairwise(accumulate(map(len, spans), initial=0)))
     return Scores(
-        pieces=tuple(np.split(pieces, bounds)) if spans else (),
+        pieces=tuple(pieces[start:end] for start, end in edges),
         chunks=chunks,
-        terms=_terms(postings, query, links, spans),
-        names=index.forms,
-        features=features,
+        terms=_terms(index, postings, counts, edges),
+        weights=dict(zip(said.tolist(), counts[said].tolist(), strict=True)),
+        names=dict(zip(said.tolist(), index.forms_of(said), strict=True)),
+        features=tuple(features[start:end] for start, end in edges),
         vectors=vectors is not None,
         cover=cover,
         asked=frozenset(query.terms.tolist()),
+    )
+
+
+def _arranged(scores: Scores, order: Sequence[int]) -> Scores:
+    """Scores in the order of a Context, from those of its chunks in the given one."""
+    back = np.empty(len(order), dtype=np.int64)
+    back[np.array(order, dtype=np.int64)] = np.arange(len(order))
+    places: list[int] = back.tolist()
+    return replace(
+        scores,
+        pieces=tuple(scores.pieces[at] for at in places),
+        chunks=scores.chunks[back],
+        terms=tuple(scores.terms[at] for at in places),
+        features=tuple(scores.features[at] for at in places),
+        cover=scores.cover[back],
     )
 
 
@@ -127,26 +172,21 @@ def chunk_features(chunk: Ints, pieces: Floats, cover: Floats) -> Floats:
     )
 
 
-def _vectors(index: Index, encoder: Encoder | None) -> NDArray[np.float32] | None:
-    """A unit vector for each term."""
-    if not isinstance(encoder, StaticEncoder):
-        return None
-    return encoder.encode_words(index.forms)
-
-
-def _terms(
-    postings: Postings, query: Query, links: Links, spans: Sequence[Sequence[Span]]
-) -> tuple[tuple[TermWeights, ...], ...]:
-    """The question's and hop terms of each piece, with what they count."""
+def _counts(postings: Postings, query: Query, links: Links) -> Floats:
+    """What each term counts: of the question's, and of those that lead on; shape `(terms,)`."""
     weight = np.zeros(query.column.size)
     leads = links.strongest * (postings.chunks[links.terms] > 1)
     weight[links.terms] = _HOP_SHARE * leads / max(float(leads.sum()), 1e-9)
     weight[query.terms] = query.weights
-    counts = weight[postings.term] > 0
-    row, term = postings.row[counts], postings.term[counts]
-    held = weight[term]
-    total = sum(map(len, spans))
-    edges = np.searchsorted(row, np.arange(total + 1)).tolist()
-    flat = [(term[start:end], held[start:end]) for start, end in pairwise(edges)]
-    firsts = np.cumsum([0, *map(len, spans)]).tolist()
-    return tuple(tuple(flat[start:end]) for start, end in pairwise(firsts))
+    return weight
+
+
+def _terms(
+    index: Index, postings: Postings, counts: Floats, edges: Sequence[Span]
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """The terms of each piece that count."""
+    held = np.flatnonzero(counts[postings.term] > 0)
+    flat: list[int] = postings.term[held].tolist()
+    bounds = np.searchsorted(postings.row[held], np.arange(index.pieces + 1)).tolist()
+    each = [tuple(flat[start:end]) for start, end in pairwise(bounds)]
+    return tuple(tuple(each[start:end]) for start, end in edges)

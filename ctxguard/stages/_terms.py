@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 
-__all__ = ["FUNCTION_WORDS", "remember", "remembered", "term_of"]
+__all__ = ["FUNCTION_WORDS", "read_word", "term_of"]
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -38,38 +37,20 @@ _DERIVED = (
     *("ous", "ant", "ent", "al", "at", "er", "or", "ee", "ly", "ic"),
 )
 """Endings that make one word of another, the longest first; five letters must be left."""
-_MAX_REMEMBERED = 100_000
-"""Words in the cache, 25 MB; then it starts again."""
 _VOWEL = re.compile(r"[aeiouy]")
 _MAX_WORD = 40
 """Letters beyond which nothing is reduced: such a word is an identifier or noise."""
 
 
-@lru_cache(maxsize=1)
-def remembered() -> dict[int, tuple[str, str]]:
-    """Words by their hash: each in lower case, and its term. A cache; `remember` fills it.
+def read_word(form: str) -> tuple[str, str]:
+    """A word in lower case without what says nothing in it, and its term.
 
-    A pool's words are looked up by the thousand, and most were seen before: they are neither cut
-    out of their text nor reduced again.
+    The same for all spellings that have one hash in `ctxguard.text.lexicon`.
     """
-    return {}
-
-
-def remember(word_hash: int, form: str) -> tuple[str, str]:
-    """Reduce a word that was not seen before; the result depends on the hash alone.
-
-    Args:
-        word_hash: of `ctxguard.text.lexicon`.
-        form: one of the spellings that have it.
-    """
-    known = remembered()
-    if len(known) >= _MAX_REMEMBERED:
-        known.clear()
     word = unicodedata.normalize("NFKC", form).casefold()
     if not word.isalnum():  # what says nothing in a word: a soft hyphen, a zero-width space
         word = "".join(filter(str.isalnum, word))
-    known[word_hash] = found = word, term_of(word)
-    return found
+    return word, term_of(word)
 
 
 def term_of(word: str) -> str:

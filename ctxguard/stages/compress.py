@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from pydantic import ConfigDict
 
 from ctxguard.errors import PolicyError
 from ctxguard.stages._cut import cut_chunk
-from ctxguard.stages._divide import Division, divide
+from ctxguard.stages._divide import Division, division_of, spans_of
 from ctxguard.stages._evidence import evidence_limit, is_divisible, shown
 from ctxguard.stages._index import name_of
-from ctxguard.stages._relevance import TermWeights, score_pieces
+from ctxguard.stages._relevance import score_pieces
 from ctxguard.text.analysis import Analysis
 from ctxguard.text.encoders import Encoder, static_encoder
 from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, Piece, StageResult
 
 __all__ = ["Compress"]
+
+_Covers: TypeAlias = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,42 +103,32 @@ class Compress:
 
     def _divided(self, context: Context) -> tuple[Chunk, ...]:
         analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
-        divisions = [
-            self._division(chunk, analysis, context)
-            for chunk, analysis in zip(context.chunks, analyses, strict=True)
-        ]
-        spans = [division.spans for division in divisions]
-        scores = score_pieces(context, spans, encoder=self._encoder())
-        names = scores.names
+        scores = score_pieces(context, spans_of(context), encoder=self._encoder())
+        # One pair for a term, in whichever piece it stands.
+        pairs = {term: (scores.names[term], weight) for term, weight in scores.weights.items()}
+        found = zip(context.chunks, analyses, scores.pieces, scores.terms, strict=True)
         return tuple(
             chunk
             if chunk.pieces
             else replace(
                 chunk,
                 pieces=_pieces(
-                    division,
-                    _tokens(analysis, division),
+                    self._division(chunk, analysis, context),
+                    analysis,
                     relevance.tolist(),
-                    [_covers(term, names) for term in terms],
-                ),
+                    [tuple([pairs[term] for term in held]) for held in terms],
+                )
+                if is_divisible(chunk)
+                else _whole(chunk, analysis, relevance.tolist(), terms, pairs),
             )
-            for chunk, division, analysis, relevance, terms in zip(
-                context.chunks, divisions, analyses, scores.pieces, scores.terms, strict=True
-            )
+            for chunk, analysis, relevance, terms in found
         )
 
     def _encoder(self) -> Encoder | None:
         return static_encoder() if isinstance(self.encoder, str) else self.encoder
 
     def _division(self, chunk: Chunk, analysis: Analysis, context: Context) -> Division:
-        if chunk.pieces:
-            spans = tuple(piece.span for piece in chunk.pieces)
-            return Division(spans=spans, needs=tuple(piece.needs for piece in chunk.pieces))
-        if not is_divisible(chunk):
-            start = len(chunk.text) - len(chunk.text.lstrip())
-            end = max(start, len(chunk.text.rstrip()))
-            return Division(spans=((start, end),), needs=((),))
-        division = divide(chunk.text, analysis.sentences, named=_is_named(chunk, context))
+        division = division_of(analysis, named=_is_named(chunk, context))
         if self.keep_context:
             return division
         return replace(division, needs=((),) * len(division.spans))
@@ -207,11 +199,12 @@ def _is_named(chunk: Chunk, context: Context) -> bool:
 
 def _pieces(
     division: Division,
-    tokens: Sequence[int],
+    analysis: Analysis,
     relevance: Sequence[float],
-    covers: Sequence[tuple[tuple[str, float], ...]],
+    covers: Sequence[_Covers],
 ) -> tuple[Piece, ...]:
     labels = division.labels
+    tokens = _tokens(analysis, division)
     return tuple(
         # A heading that repeats the question's words says nothing of what it asks.
         Piece(span=span, tokens=size, needs=needs, relevance=0.0)
@@ -223,16 +216,30 @@ def _pieces(
     )
 
 
-def _covers(weights: TermWeights, names: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    numbers: list[int] = weights[0].tolist()
-    counts: list[float] = weights[1].tolist()
-    return tuple((names[number], count) for number, count in zip(numbers, counts, strict=True))
+def _whole(
+    chunk: Chunk,
+    analysis: Analysis,
+    relevance: Sequence[float],
+    terms: Sequence[Sequence[int]],
+    pairs: Mapping[int, tuple[str, float]],
+) -> tuple[Piece, ...]:
+    """A chunk that cannot be cut, as likely to help as its best sentence."""
+    start = len(chunk.text) - len(chunk.text.lstrip())
+    end = max(start, len(chunk.text.rstrip()))
+    held = sorted(set[int]().union(*terms))
+    return (
+        Piece(
+            span=(start, end),
+            tokens=analysis.tokens,
+            relevance=max(relevance, default=0.0),
+            covers=tuple([pairs[term] for term in held]),
+        ),
+    )
 
 
 def _tokens(analysis: Analysis, division: Division) -> list[int]:
     """Tokens of each piece: those that begin in it or in the whitespace before it."""
-    ends = analysis.token_ends
-    starts = np.zeros_like(ends)
-    starts[1:] = ends[:-1]
-    edges = [0, *(end for _, end in division.spans)]
-    return np.diff(starts.searchsorted(edges)).tolist()
+    # A token begins where the one before ends; the first at 0.
+    edges = np.array([end for _, end in division.spans], dtype=np.int32)
+    upto = np.searchsorted(analysis.token_ends[:-1], edges) + min(1, analysis.tokens)
+    return np.diff(upto, prepend=0).tolist()

@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 from ctxguard.errors import PolicyError
 from ctxguard.stages._calibration import Reliability, reliability_of
 from ctxguard.stages._cross_encoder import cross_encode
+from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import Floats
 from ctxguard.stages._linking import logit
 from ctxguard.stages._rank_fit import Judged, refitted
@@ -78,19 +79,17 @@ class Rank:
         """Set `Chunk.relevance` and order; a Decision for each chunk that moved."""
         if not context.chunks:
             return StageResult(context=context)
-        place = _canonical(context.chunks)
-        scores = self._scores(context, place)
+        scores = self._score(context)
         if scores is None:
             return StageResult(context=context, decisions=(_no_question(context.chunks[0]),))
-        back = np.argsort(place, kind="stable")
-        scored = np.array([_score_of(context.chunks[at]) for at in place])
-        p = self._judged(context, _with_prior(scores.chunks, scored)[back])
+        scored = np.array([_score_of(chunk) for chunk in context.chunks])
+        p = self._judged(context, _with_prior(scores.chunks, scored))
         order = (
             sorted(range(len(p)), key=lambda at: (-p[at], at)) if self.reorder else range(len(p))
         )
         chunks = tuple(replace(context.chunks[at], relevance=p[at]) for at in order)
         decisions = [
-            _moved(chunk, was=was, now=now, why=_why(scores, int(back[was])))
+            _moved(chunk, was=was, now=now, why=_why(scores, was))
             for now, (was, chunk) in enumerate(zip(order, chunks, strict=True))
             if was != now
         ]
@@ -146,13 +145,8 @@ class Rank:
             [bool(one) for _, held in found for one in held],
         )
 
-    def _scores(self, context: Context, place: Sequence[int]) -> Scores | None:
-        """Scores of the chunks in canonical order; None if the question says nothing."""
-        ordered = replace(context, chunks=tuple(context.chunks[at] for at in place))
-        return self._score(ordered)
-
     def _score(self, context: Context) -> Scores | None:
-        spans = [context.analyzer.analyse(chunk.text).sentences for chunk in context.chunks]
+        spans = spans_of(context)
         encoder = static_encoder() if self.encoder == "static" else self.encoder
         scores = score_pieces(context, spans, encoder=encoder, model=self.model)
         return scores if scores.asked else None
@@ -214,15 +208,6 @@ def _check_kinds(rank: Rank) -> None:
         raise PolicyError(f"Rank.model: expected a RankModel or None, got {model!r}")
 
 
-def _canonical(chunks: Sequence[Chunk]) -> list[int]:
-    """Places of the chunks in an order of their own.
-
-    Sums of floats and ties then come out the same in whatever order the chunks came in, so that
-    ranking what was ranked moves nothing.
-    """
-    return sorted(range(len(chunks)), key=lambda at: (chunks[at].text, chunks[at].id))
-
-
 def _score_of(chunk: Chunk) -> float:
     """The retriever's score, NaN if it is unknown or no number."""
     return float("nan") if chunk.score is None else float(chunk.score)
@@ -231,22 +216,21 @@ def _score_of(chunk: Chunk) -> float:
 def _with_prior(p: Floats, scored: Floats) -> Floats:
     """P with what the retriever's scores say on top: they see what words do not."""
     known = np.isfinite(scored) & (np.abs(scored) < _MAX_SCORE)
-    spread = float(scored[known].std()) if known.any() else 0.0
+    values: list[float] = scored[known].tolist()
+    # Exact sums: the same in whatever order the chunks came in.
+    mean = math.fsum(values) / max(1, len(values))
+    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in values) / max(1, len(values)))
     if spread < 1e-9:
         return p
-    above = np.where(known, (np.where(known, scored, 0.0) - scored[known].mean()) / spread, 0.0)
+    above = np.where(known, (np.where(known, scored, 0.0) - mean) / spread, 0.0)
     odds = logit(p) + _PRIOR * np.clip(above, -3, 3)
     return np.where(p > 0, 1 / (1 + np.exp(-odds)), p)
 
 
 def _why(scores: Scores, place: int) -> tuple[str, list[str]]:
     """What speaks for a chunk, and the words that say it, those that count most first."""
-    weights = {
-        int(term): float(weight)
-        for terms, held in scores.terms[place]
-        for term, weight in zip(terms, held, strict=True)
-    }
-    best = sorted(weights, key=lambda term: (-weights[term], term))
+    held = set[int]().union(*scores.terms[place])
+    best = sorted(held, key=lambda term: (-scores.weights[term], term))
     asked = [scores.names[term] for term in best if term in scores.asked][:_TERMS]
     if asked:
         return f"it has {_quoted(asked)} of the question", asked

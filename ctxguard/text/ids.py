@@ -44,7 +44,7 @@ def byte_lengths(tokenizer: Tokenizer, text: str, ids: NDArray[np.int64]) -> NDA
     Together they are the text's bytes. Equal shares where the tokenizer does not say: a foreign
     one, or a text with lone surrogates.
     """
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     lengths: NDArray[np.int64] | None = None
     if isinstance(tokenizer, TiktokenTokenizer):
         lengths = _tiktoken_lengths(tokenizer.encoding, ids)
