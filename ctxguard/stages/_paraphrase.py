@@ -1,0 +1,276 @@
+"""Does a better-ranked text say all that a worse-ranked one says, in other words?
+
+The question is entailment, not likeness: "a boy plays the guitar" says that "a child plays an
+instrument", not the other way round. Every word of the worse text that says something must be
+said by the better one, with the same word, a synonym or a narrower one; facts, negations and roles
+must agree. What cannot be judged (a word that no lexicon knows) counts as not said.
+
+The score is the product of what each word and each deviation leaves of certainty. It is an estimate
+of the probability that a reader would call the worse text entailed, set by hand: weights fitted on
+one kind of sentences would not hold for another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ctxguard.stages._statement import OPPOSITE_WORDS, PARTICLES, Statement, Word, is_limit
+from ctxguard.text.encoders import StaticEncoder
+from ctxguard.text.facts import Fact
+from ctxguard.text.lexicon import Lexicon, Relatedness
+
+__all__ = ["Judgement", "Said", "judge"]
+
+_SYNONYM = 0.97
+_BROADER = 0.95
+_PER_STEP = 0.98
+"""Certainty that a word is said by a synonym, by a narrower word, and per step between the two:
+many words have senses that are not meant."""
+_ALIKE = 0.75
+"""Certainty that a word is said by one that is only near it in the encoder; at a cosine of 1."""
+_NEAR = 0.55
+"""Cosine from which two words may mean the same: 0.5 and less is common among words of one topic
+(dog and cat)."""
+_UNSAID = 0.2
+"""Of a word that nothing says; it may be implied by the rest."""
+_CLASH = 0.03
+"""Of a word where the other text has an opposite or another kind of the same: cat for dog."""
+_MOVED = 0.4
+"""Of two nouns that change places with no verb between them."""
+_TURNED = 0.8
+"""Of two that stand side by side in the worse text: "stone steps" are "steps of stone"."""
+_SIDE = 0.2
+"""Of a noun that stands on the other side of a verb: "she draws a man", "a man draws"."""
+_PARTICLE = 0.5
+"""Of each particle that only the worse text has."""
+_MORE = 0.98
+"""Of each word that only the better text has: what it adds may change what the rest means."""
+_LOOSE_QUANTIFIERS = frozenset({"some", "any", "several", "both", "either"})
+_NARROWING = frozenset({"few", "least", "only", "solely", "exclusively", "sometimes"})
+"""Quantifiers that make a statement smaller: without them it says more than the better text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A word of the worse text and the word of the better one that says it."""
+
+    wanted: Word
+    said: Word | None
+    score: float
+    """Certainty, 0 to 1."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it is a form of the same word."""
+        return self.score == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How sure it is that the better text says the worse one."""
+
+    score: float
+    """0 to 1."""
+    pairs: tuple[Said, ...] = ()
+    """For each word of the worse text that says something, in its order."""
+    blocked: str = ""
+    """What rules it out: 'fact', 'preposition', 'roles', 'nothing'; blank: nothing does."""
+
+
+def judge(
+    worse: Statement, better: Statement, *, lexicon: Lexicon, encoder: StaticEncoder
+) -> Judgement:
+    """Whether the better sentence says the worse one.
+
+    Args:
+        worse: the worse-ranked sentence.
+        better: the better-ranked one.
+        lexicon: knows synonyms and what is more general.
+        encoder: its vectors of single words stand in where the lexicon knows nothing.
+    """
+    if not worse.content or not better.content:
+        return Judgement(0.0, blocked="nothing")
+    if not _facts_agree(worse, better):
+        return Judgement(0.0, blocked="fact")
+    if _prepositions_clash(worse, better):
+        return Judgement(0.0, blocked="preposition")
+    pairs = _Aligner(worse, better, lexicon, encoder).pairs()
+    order = _order(worse, better, pairs)
+    particles = len((PARTICLES & worse.vocabulary) - better.vocabulary)
+    if not order:
+        return Judgement(0.0, pairs, blocked="roles")
+    taken = {pair.said.place for pair in pairs if pair.said is not None}
+    more = sum(word.place not in taken for word in better.content)
+    words = math.prod(pair.score for pair in pairs)
+    return Judgement(order * words * _MORE**more * _PARTICLE**particles, pairs)
+
+
+# -- facts ----------------------------------------------------------------------------------------
+
+
+def _facts_agree(worse: Statement, better: Statement) -> bool:
+    """Whether the better text states every fact of the worse one, and nothing limits it more."""
+    if worse.limits != better.limits:
+        return False
+    ours = {(fact.kind, fact.value) for fact in worse.facts}
+    theirs = {(fact.kind, fact.value) for fact in better.facts}
+    if any(kind == "quantifier" and value in _NARROWING for kind, value in theirs - ours):
+        return False
+    return all(_is_stated(fact, theirs, better) for fact in worse.facts if not is_limit(fact))
+
+
+def _is_stated(fact: Fact, theirs: set[tuple[str, str]], better: Statement) -> bool:
+    if (fact.kind, fact.value) in theirs or fact.kind == "bound":
+        return True  # A bound that is no limit: "around" without a number.
+    lower = fact.text.lower()
+    if fact.kind == "quantifier":
+        return fact.value in _LOOSE_QUANTIFIERS
+    if fact.kind == "name":
+        # A word in front of a sentence has its capital from there; it is looked for as a word.
+        return fact.span[0] == 0 or all(word in better.vocabulary for word in lower.split())
+    return lower.split()[0] == "one" and bool(better.vocabulary & {"a", "an"})
+
+
+def _prepositions_clash(worse: Statement, better: Statement) -> bool:
+    ours, theirs = worse.vocabulary, better.vocabulary
+    only_ours, only_theirs = ours - theirs, theirs - ours
+    return any(
+        (left & only_ours and right & only_theirs) or (right & only_ours and left & only_theirs)
+        for left, right in OPPOSITE_WORDS
+    )
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+class _Aligner:
+    """Finds for each word of the worse text the word that says it."""
+
+    def __init__(
+        self, worse: Statement, better: Statement, lexicon: Lexicon, encoder: StaticEncoder
+    ) -> None:
+        self._worse = worse.content
+        self._better = better.content
+        self._lexicon = lexicon
+        self._encoder = encoder
+
+    def pairs(self) -> tuple[Said, ...]:
+        """One pair per word of the worse text."""
+        found = [self._best(word) for word in self._worse]
+        rest = {word.place for word in self._better}
+        rest -= {pair.said.place for pair, _ in found if pair.said is not None}
+        return tuple(
+            Said(pair.wanted, None, _CLASH) if clashes & rest else pair for pair, clashes in found
+        )
+
+    def _best(self, wanted: Word) -> tuple[Said, set[int]]:
+        """The pair of a word, and the places of words that rule it out."""
+        best, clashes = Said(wanted, None, _UNSAID), set[int]()
+        unknown: list[Word] = []
+        for said in self._better:
+            if said.text == wanted.text:
+                relation = Relatedness("same")
+            else:
+                relation = self._lexicon.relate(said.text, wanted.text)
+            if relation is None:
+                unknown.append(said)
+            elif relation.kind in ("opposite", "sibling"):
+                clashes.add(said.place)
+            else:
+                score = _certainty(relation)
+                distance = abs(said.place - wanted.place)
+                held = best.said and (best.score, -abs(best.said.place - wanted.place))
+                if held is None or (score, -distance) > held:
+                    best = Said(wanted, said, score)
+        if best.said is not None:
+            return best, set()
+        return self._alike(wanted, unknown) or best, clashes
+
+    def _alike(self, wanted: Word, words: Sequence[Word]) -> Said | None:
+        """The pair with the nearest word in the encoder, if it is near."""
+        if wanted.is_name or not wanted.text.isalpha() or not words:
+            return None
+        rows = self._encoder.encode_words([wanted.text, *(word.text for word in words)])
+        cosines = rows[1:] @ rows[0]
+        at = int(cosines.argmax())
+        cosine = min(1.0, float(cosines[at]))
+        if cosine < _NEAR:
+            return None
+        return Said(
+            wanted, words[at], _UNSAID + (_ALIKE - _UNSAID) * (cosine - _NEAR) / (1 - _NEAR)
+        )
+
+
+def _certainty(relation: Relatedness) -> float:
+    if relation.kind == "same":
+        return 1.0
+    return _SYNONYM if relation.kind == "synonym" else _BROADER * _PER_STEP**relation.steps
+
+
+# -- order ----------------------------------------------------------------------------------------
+
+
+def _order(worse: Statement, better: Statement, pairs: Sequence[Said]) -> float:
+    """What is left of certainty when words change places; 0 if two nouns change roles."""
+    placed = [(pair.wanted, pair.said) for pair in pairs if pair.said is not None]
+    verbs = [
+        _Verb(ours.place, theirs.place, *_voices(worse, ours, better, theirs))
+        for ours, theirs in placed
+        if ours.part == "v" or theirs.part == "v"
+    ]
+    taken = {verb.ours for verb in verbs}
+    nouns = [(ours.place, theirs.place) for ours, theirs in placed if ours.place not in taken]
+    left = 1.0
+    for index, first in enumerate(nouns):
+        left *= _sides(first, verbs)
+        for second in nouns[index + 1 :]:
+            left *= _exchange(first, second, verbs)
+    return left
+
+
+class _Verb(NamedTuple):
+    """Where a verb stands in both, and how its voices compare."""
+
+    ours: int
+    theirs: int
+    turned: bool
+    """Whether exactly one of them is passive."""
+    by: bool
+    """Whether exactly one is passive and says by whom."""
+
+
+def _voices(worse: Statement, ours: Word, better: Statement, theirs: Word) -> tuple[bool, bool]:
+    one, other = worse.voice(ours.place), better.voice(theirs.place)
+    return (one == "active") != (other == "active"), (one == "by") != (other == "by")
+
+
+def _sides(noun: tuple[int, int], verbs: Sequence[_Verb]) -> float:
+    """Whether a noun is still the one that acts: it stands on the same side of the next verb."""
+    near = min(verbs, key=lambda verb: abs(verb.ours - noun[0]), default=None)
+    if near is None or near.turned:
+        return 1.0
+    return 1.0 if (noun[0] < near.ours) == (noun[1] < near.theirs) else _SIDE
+
+
+def _exchange(first: tuple[int, int], second: tuple[int, int], verbs: Sequence[_Verb]) -> float:
+    """Whether two nouns keep their order, but for a change of voice between them."""
+    swapped = first[1] > second[1]
+    between = [
+        verb
+        for verb in verbs
+        if first[0] < verb.ours < second[0]
+        and min(first[1], second[1]) < verb.theirs < max(first[1], second[1])
+    ]
+    if between:
+        fits = (
+            any(verb.turned for verb in between)
+            if swapped
+            else not any(verb.by for verb in between)
+        )
+        return 1.0 if fits else 0.0
+    if swapped:
+        return _TURNED if second[0] - first[0] < 4 else _MOVED
+    return 1.0
