@@ -5,9 +5,11 @@ instrument", not the other way round. Every word of the worse text that says som
 said by the better one, with the same word, a synonym or a narrower one; facts, negations and roles
 must agree. What cannot be judged (a word that no lexicon knows) counts as not said.
 
-The score is the product of what each word and each deviation leaves of certainty. It is an estimate
-of the probability that a reader would call the worse text entailed, set by hand: weights fitted on
-one kind of sentences would not hold for another.
+The score is the product of what each word and each deviation leaves of certainty, set by hand in
+round numbers: weights fitted on one kind of sentences would not hold for another. Where that falls
+below one half, something is not said; the score is then half the share of words that the two have
+in common, so that a lower threshold trades safety for reach in a sensible order. What facts,
+negation or roles rule out is 0 at any threshold.
 """
 
 from __future__ import annotations
@@ -99,13 +101,17 @@ def judge(
         return Judgement(0.0, blocked="preposition")
     pairs = _Aligner(worse, better, lexicon, encoder).pairs()
     order = _order(worse, better, pairs)
-    particles = len((PARTICLES & worse.vocabulary) - better.vocabulary)
     if not order:
         return Judgement(0.0, pairs, blocked="roles")
     taken = {pair.said.place for pair in pairs if pair.said is not None}
     more = sum(word.place not in taken for word in better.content)
-    words = math.prod(pair.score for pair in pairs)
-    return Judgement(order * words * _MORE**more * _PARTICLE**particles, pairs)
+    particles = len((PARTICLES & worse.vocabulary) - better.vocabulary)
+    score = order * math.prod(pair.score for pair in pairs) * _PARTICLE**particles
+    if score < 0.5:
+        unsaid = sum(pair.said is None for pair in pairs)
+        score = 0.5 - 0.25 * max(0.04, unsaid / len(pairs) + more / len(better.content))
+        return Judgement(score, pairs)
+    return Judgement(max(0.5, score * _MORE**more), pairs)
 
 
 # -- facts ----------------------------------------------------------------------------------------
@@ -113,7 +119,7 @@ def judge(
 
 def _facts_agree(worse: Statement, better: Statement) -> bool:
     """Whether the better text states every fact of the worse one, and nothing limits it more."""
-    if worse.limits != better.limits:
+    if not worse.agrees_in_limits(better):
         return False
     ours = {(fact.kind, fact.value) for fact in worse.facts}
     theirs = {(fact.kind, fact.value) for fact in better.facts}
@@ -123,8 +129,8 @@ def _facts_agree(worse: Statement, better: Statement) -> bool:
 
 
 def _is_stated(fact: Fact, theirs: set[tuple[str, str]], better: Statement) -> bool:
-    if (fact.kind, fact.value) in theirs or fact.kind == "bound":
-        return True  # A bound that is no limit: "around" without a number.
+    if (fact.kind, fact.value) in theirs:
+        return True
     lower = fact.text.lower()
     if fact.kind == "quantifier":
         return fact.value in _LOOSE_QUANTIFIERS

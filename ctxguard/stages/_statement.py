@@ -13,7 +13,7 @@ from ctxguard.text.lexicon import Lexicon
 
 __all__ = ["OPPOSITE_WORDS", "PARTICLES", "Statement", "Word", "is_limit"]
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -22,16 +22,15 @@ def _words(*lines: str) -> frozenset[str]:
 
 _BE = _words("am is are was were be been being get gets got getting 's 're")
 _FUNCTION = _BE | _words(
-    "a an the this that these those there here it its it's he she they we you i him her them us me",
-    "my our your his their hers theirs who whom whose which what when where while why how whether",
-    "as of at by for from in into inside outside on onto off out over to toward towards under up",
-    "upon via with within without and or but nor so yet because although though if then than do",
-    "does did done doing have has had having let such same not no never n't also just very too own",
-    "about above across after against along among around before behind below beneath beside between",
-    "beyond down during near next per since through throughout until together shall may must should",
-    "will would can could might ought cannot one's each other another some any all both every"
-    "either neither none nobody nothing only self itself himself herself themselves several",
-    "group lot lots",
+    "a an the this that these those there here it its it's he she they we you i him her them us",
+    "me my our your his their hers theirs who whom whose which what when where while why how as of",
+    "at by for from in into inside outside on onto off out over to toward towards under up upon via",
+    "with within without and or but nor so yet because although though if then than do does did",
+    "done doing have has had having let such same not no never also just very too own whether about",
+    "above across after against along among around before behind below beneath beside between near",
+    "beyond down during next per since through throughout until together shall may must should",
+    "will would can could might ought cannot each other another some any all both every several",
+    "either neither none nobody nothing only self itself himself herself themselves group lot lots",
 )
 """Words without a meaning of their own to look for: what they change is seen in facts, in
 `OPPOSITE_WORDS` and in the order of the others."""
@@ -77,7 +76,7 @@ class Statement:
         """
         self.text = text
         found = _WORD.findall(text)
-        self.words = [word.replace("’", "'").lower() for word in found]
+        self.words = [word.replace("\u2019", "'").lower() for word in found]
         self.content = [
             Word(_bare(word), place, lexicon.main_part(_bare(word)), _is_name(found, place))
             for place, word in enumerate(self.words)
@@ -94,15 +93,24 @@ class Statement:
         """Its words, each once."""
         return frozenset(self.words)
 
-    @cached_property
-    def limits(self) -> Counter[tuple[str, str]]:
-        """Facts that limit what is said, by kind and value: not, may, at most."""
+    def agrees_in_limits(self, better: Statement) -> bool:
+        """Whether both deny, allow and bound the same; the better one may say when and where.
+
+        A bound before a number limits it. Another one belongs to what is added: "after the game".
+        """
+        if self._limits(hard=True) != better._limits(hard=True):
+            return False
+        return not self._limits(hard=False) - better._limits(hard=False)
+
+    def _limits(self, *, hard: bool) -> Counter[tuple[str, str]]:
+        """Limits by kind and value: hard ones (not, may, at most 5), or the others."""
         numbers = {fact.span[0] for fact in self.facts if fact.kind not in _WORDS_ONLY}
         return Counter(
             (fact.kind, fact.value)
             for fact in self.facts
             if is_limit(fact)
-            and (fact.value not in _ROUGH or not numbers.isdisjoint(_just_after(fact)))
+            and (fact.kind != "bound" or not numbers.isdisjoint(_just_after(fact))) == hard
+            and (hard or fact.value not in _ROUGH)
         )
 
     def voice(self, place: int) -> Literal["active", "passive", "by"]:
@@ -116,7 +124,7 @@ class Statement:
 _LIMITS = frozenset({"negation", "modality", "bound"})
 _WORDS_ONLY = _LIMITS | {"quantifier", "name"}
 _ROUGH = frozenset({"approximately", "exactly"})
-"""Bounds only before a number: "around ten people", but "they walk around"."""
+"""No bounds but before a number: "around ten people", but "they walk around"."""
 
 
 def is_limit(fact: Fact) -> bool:

@@ -154,7 +154,7 @@ class Lexicon:
         return any(other in wide for sense in narrow for other in self._opposites[sense])
 
     def _with_heads(self, lemmas: Sequence[str]) -> set[int]:
-        """Senses, and what is directly above them: "huge" stands against "small" as "large" does."""
+        """Senses, and the heads of adjectives: "huge" stands against "small" as "large" does."""
         senses = {sense for lemma in lemmas for sense in self._senses_of(lemma)}
         return senses | {
             up for sense in senses if self._parts[sense] == "a" for up in self._parents[sense]
