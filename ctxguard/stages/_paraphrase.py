@@ -131,13 +131,11 @@ def _facts_agree(worse: Statement, better: Statement) -> bool:
 def _is_stated(fact: Fact, theirs: set[tuple[str, str]], better: Statement) -> bool:
     if (fact.kind, fact.value) in theirs:
         return True
-    lower = fact.text.lower()
     if fact.kind == "quantifier":
         return fact.value in _LOOSE_QUANTIFIERS
     if fact.kind == "name":
-        # A word in front of a sentence has its capital from there; it is looked for as a word.
-        return fact.span[0] == 0 or all(word in better.vocabulary for word in lower.split())
-    return lower.split()[0] == "one" and bool(better.vocabulary & {"a", "an"})
+        return True  # Its words are looked for as words: "Ms Lee" is not all of "Ann Lee".
+    return fact.text.lower().split()[0] == "one" and bool(better.vocabulary & {"a", "an"})
 
 
 def _prepositions_clash(worse: Statement, better: Statement) -> bool:

@@ -23,14 +23,15 @@ def _words(*lines: str) -> frozenset[str]:
 _BE = _words("am is are was were be been being get gets got getting 's 're")
 _FUNCTION = _BE | _words(
     "a an the this that these those there here it its it's he she they we you i him her them us",
-    "me my our your his their hers theirs who whom whose which what when where while why how as of",
-    "at by for from in into inside outside on onto off out over to toward towards under up upon via",
-    "with within without and or but nor so yet because although though if then than do does did",
-    "done doing have has had having let such same not no never also just very too own whether about",
-    "above across after against along among around before behind below beneath beside between near",
-    "beyond down during next per since through throughout until together shall may must should",
-    "will would can could might ought cannot each other another some any all both every several",
-    "either neither none nobody nothing only self itself himself herself themselves group lot lots",
+    "me my our your his their hers theirs who whom whose which what when where while why how as",
+    "of at by for from in into inside outside on onto off out over to toward towards under up",
+    "upon via with within without and or but nor so yet because although though if then than do",
+    "does did done doing have has had having let such same not no never also just very too own",
+    "whether about above across after against along among around before behind below beneath",
+    "beside between near beyond down during next per since through throughout until together",
+    "shall may must should will would can could might ought cannot each other another some any",
+    "all both every several either neither none nobody nothing only self itself himself herself",
+    "themselves group lot lots",
 )
 """Words without a meaning of their own to look for: what they change is seen in facts, in
 `OPPOSITE_WORDS` and in the order of the others."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ctxguard.errors import PolicyError
+from ctxguard.stages._rephrased import leave_out_rephrased
 from ctxguard.stages._sift import Settings, Sifter
 from ctxguard.types import Context, StageResult
 
@@ -38,6 +39,11 @@ class Deduplicate:
     chunk that holds the rest. Saves most where long clauses differ in one sentence; a reader of
     the trimmed chunk alone then misses the rest."""
 
+    paraphrase: float | None = 0.8
+    """How sure it must be (above 0, up to 1) that a better-ranked chunk says all of a short one in
+    other words, for that one to be dropped; None: only copies are. English only. Below 0.5 chunks
+    go of which something is not said."""
+
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""
         _check_whole("shingle", self.shingle)
@@ -55,6 +61,8 @@ class Deduplicate:
                 f"got {self.share_boilerplate!r}"
             )
 
+        _check_paraphrase(self.paraphrase)
+
     def __call__(self, context: Context, /) -> StageResult:
         """Take out copies; a Decision for each chunk that is dropped, trimmed or a version."""
         settings = Settings(
@@ -65,9 +73,12 @@ class Deduplicate:
         )
         sifter = Sifter(settings, context.chunks, context.analyzer)
         sifter.run()
-        return StageResult(
-            context=replace(context, chunks=sifter.kept()), decisions=sifter.decisions()
-        )
+        kept, decisions = sifter.kept(), sifter.decisions()
+        if self.paraphrase is not None:
+            kept, decisions = leave_out_rephrased(
+                kept, decisions, context.analyzer, self.paraphrase
+            )
+        return StageResult(context=replace(context, chunks=kept), decisions=decisions)
 
 
 def _check_whole(name: str, value: object) -> None:
@@ -75,3 +86,12 @@ def _check_whole(name: str, value: object) -> None:
         raise PolicyError(f"Deduplicate.{name}: expected a whole number, got {value!r}")
     if value < 1:
         raise PolicyError(f"Deduplicate.{name}: expected at least 1, got {value}")
+
+
+def _check_paraphrase(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise PolicyError(
+            f"Deduplicate.paraphrase: expected a number above 0 and up to 1, or None, got {value!r}"
+        )
