@@ -15,11 +15,12 @@ negation or roles rule out is 0 at any threshold.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ctxguard.stages._statement import OPPOSITE_WORDS, PARTICLES, Statement, Word, is_limit
+from ctxguard.stages._statement import LOGIC, OPPOSITE_WORDS, PARTICLES, Statement, Word, is_limit
 from ctxguard.text.encoders import StaticEncoder
 from ctxguard.text.facts import Fact
 from ctxguard.text.lexicon import Lexicon, Relatedness
@@ -43,11 +44,16 @@ _CLASH = 0.03
 _MOVED = 0.4
 """Of two nouns that change places with no verb between them."""
 _TURNED = 0.8
-"""Of two that stand side by side in the worse text: "stone steps" are "steps of stone"."""
+"""Of two that stand side by side in one of the texts only: "stone steps" are "steps of stone"."""
 _SIDE = 0.2
 """Of a noun that stands on the other side of a verb: "she draws a man", "a man draws"."""
 _PARTICLE = 0.5
 """Of each particle that only the worse text has."""
+_LONG = 20
+"""Words of a sentence above which the better one may add nothing: in a long sentence, a word more
+is an exception or a condition."""
+_NUMBER = 0.45
+"""Of a noun that is one in one text and many in the other."""
 _MORE = 0.98
 """Of each word that only the better text has: what it adds may change what the rest means."""
 _LOOSE_QUANTIFIERS = frozenset({"some", "any", "several", "both", "either"})
@@ -79,7 +85,7 @@ class Judgement:
     pairs: tuple[Said, ...] = ()
     """For each word of the worse text that says something, in its order."""
     blocked: str = ""
-    """What rules it out: 'fact', 'preposition', 'roles', 'nothing'; blank: nothing does."""
+    """What rules it out ('fact', 'logic', 'preposition', 'roles'), or 'nothing' to be judged."""
 
 
 def judge(
@@ -93,12 +99,8 @@ def judge(
         lexicon: knows synonyms and what is more general.
         encoder: its vectors of single words stand in where the lexicon knows nothing.
     """
-    if not worse.content or not better.content:
-        return Judgement(0.0, blocked="nothing")
-    if not _facts_agree(worse, better):
-        return Judgement(0.0, blocked="fact")
-    if _prepositions_clash(worse, better):
-        return Judgement(0.0, blocked="preposition")
+    if blocked := _ruled_out(worse, better):
+        return Judgement(0.0, blocked=blocked)
     pairs = _Aligner(worse, better, lexicon, encoder).pairs()
     order = _order(worse, better, pairs)
     if not order:
@@ -107,11 +109,25 @@ def judge(
     more = sum(word.place not in taken for word in better.content)
     particles = len((PARTICLES & worse.vocabulary) - better.vocabulary)
     score = order * math.prod(pair.score for pair in pairs) * _PARTICLE**particles
-    if score < 0.5:
+    if score < 0.5 or (more and len(worse.words) > _LONG):
         unsaid = sum(pair.said is None for pair in pairs)
         score = 0.5 - 0.25 * max(0.04, unsaid / len(pairs) + more / len(better.content))
         return Judgement(score, pairs)
     return Judgement(max(0.5, score * _MORE**more), pairs)
+
+
+def _ruled_out(worse: Statement, better: Statement) -> str:
+    """Why no alignment of words could do; blank if one could."""
+    if not worse.content or not better.content:
+        return "nothing"
+    if not _facts_agree(worse, better):
+        return "fact"
+    if worse.count_of(LOGIC) != better.count_of(LOGIC):
+        return "logic"
+    if _prepositions_clash(worse, better):
+        return "preposition"
+    same_words = sorted(worse.words) == sorted(better.words)
+    return "roles" if same_words and worse.words != better.words else ""
 
 
 # -- facts ----------------------------------------------------------------------------------------
@@ -121,16 +137,19 @@ def _facts_agree(worse: Statement, better: Statement) -> bool:
     """Whether the better text states every fact of the worse one, and nothing limits it more."""
     if not worse.agrees_in_limits(better):
         return False
-    ours = {(fact.kind, fact.value) for fact in worse.facts}
-    theirs = {(fact.kind, fact.value) for fact in better.facts}
+    ours = Counter((fact.kind, fact.value) for fact in worse.facts)
+    theirs = Counter((fact.kind, fact.value) for fact in better.facts)
     if any(kind == "quantifier" and value in _NARROWING for kind, value in theirs - ours):
         return False
-    return all(_is_stated(fact, theirs, better) for fact in worse.facts if not is_limit(fact))
+    left = ours - theirs
+    return all(
+        (fact.kind, fact.value) not in left or is_limit(fact) or _is_implied(fact, better)
+        for fact in worse.facts
+    )
 
 
-def _is_stated(fact: Fact, theirs: set[tuple[str, str]], better: Statement) -> bool:
-    if (fact.kind, fact.value) in theirs:
-        return True
+def _is_implied(fact: Fact, better: Statement) -> bool:
+    """Whether the better text says a fact that it does not have as a fact."""
     if fact.kind == "quantifier":
         return fact.value in _LOOSE_QUANTIFIERS
     if fact.kind == "name":
@@ -177,6 +196,8 @@ class _Aligner:
         for said in self._better:
             if said.text == wanted.text:
                 relation = Relatedness("same")
+            elif wanted.is_name:
+                continue  # only the same name will do
             else:
                 relation = self._lexicon.relate(said.text, wanted.text)
             if relation is None:
@@ -185,6 +206,8 @@ class _Aligner:
                 clashes.add(said.place)
             else:
                 score = _certainty(relation)
+                if relation.kind == "same" and _differ_in_number(said, wanted):
+                    score = _NUMBER
                 distance = abs(said.place - wanted.place)
                 held = best.said and (best.score, -abs(best.said.place - wanted.place))
                 if held is None or (score, -distance) > held:
@@ -206,6 +229,12 @@ class _Aligner:
         return Said(
             wanted, words[at], _UNSAID + (_ALIKE - _UNSAID) * (cosine - _NEAR) / (1 - _NEAR)
         )
+
+
+def _differ_in_number(one: Word, other: Word) -> bool:
+    """Whether two forms of a noun are singular and plural."""
+    plural = one.text.endswith("s") != other.text.endswith("s")
+    return plural and one.part == other.part == "n" and not one.text.endswith("ing")
 
 
 def _certainty(relation: Relatedness) -> float:
@@ -276,5 +305,6 @@ def _exchange(first: tuple[int, int], second: tuple[int, int], verbs: Sequence[_
         )
         return 1.0 if fits else 0.0
     if swapped:
-        return _TURNED if second[0] - first[0] < 4 else _MOVED
+        apart = second[0] - first[0], first[1] - second[1]
+        return _TURNED if min(apart) == 1 < max(apart) < 5 else _MOVED
     return 1.0

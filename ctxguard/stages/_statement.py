@@ -11,7 +11,7 @@ from typing import Literal
 from ctxguard.text.facts import Fact, extract_facts
 from ctxguard.text.lexicon import Lexicon
 
-__all__ = ["OPPOSITE_WORDS", "PARTICLES", "Statement", "Word", "is_limit"]
+__all__ = ["LOGIC", "OPPOSITE_WORDS", "PARTICLES", "Statement", "Word", "is_limit"]
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
 
@@ -48,6 +48,8 @@ OPPOSITE_WORDS = (
     (_words("for"), _words("against")),
 )
 """Prepositions of which one text may not have the one where the other has the other."""
+LOGIC = _words("or nor if unless whether any all every each either both only until than provided")
+"""Words of which both must have the same: they say of whom, when, and of how much it holds."""
 PARTICLES = _words("up down off out away into onto over under behind back through across")
 """Words that make another verb of a verb: to take, to take off."""
 
@@ -81,7 +83,8 @@ class Statement:
         self.content = [
             Word(_bare(word), place, lexicon.main_part(_bare(word)), _is_name(found, place))
             for place, word in enumerate(self.words)
-            if _bare(word) not in _FUNCTION and not _is_contraction(word)
+            if (_bare(word) not in _FUNCTION or _is_name(found, place))
+            and not _is_contraction(word)
         ]
 
     @cached_property
@@ -93,6 +96,10 @@ class Statement:
     def vocabulary(self) -> frozenset[str]:
         """Its words, each once."""
         return frozenset(self.words)
+
+    def count_of(self, words: frozenset[str]) -> Counter[str]:
+        """How often it has each of some words."""
+        return Counter(word for word in self.words if word in words)
 
     def agrees_in_limits(self, better: Statement) -> bool:
         """Whether both deny, allow and bound the same; the better one may say when and where.
@@ -148,4 +155,4 @@ def _is_contraction(word: str) -> bool:
 
 def _is_name(words: list[str], place: int) -> bool:
     """Whether a word is written like a name: a capital that no start of a sentence explains."""
-    return place > 0 and words[place][0].isupper()
+    return place > 0 and words[place][0].isupper() and words[place] != "I"
