@@ -154,7 +154,7 @@ def _is_implied(fact: Fact, better: Statement) -> bool:
         return fact.value in _LOOSE_QUANTIFIERS
     if fact.kind == "name":
         return True  # Its words are looked for as words: "Ms Lee" is not all of "Ann Lee".
-    return fact.text.lower().split()[0] == "one" and bool(better.vocabulary & {"a", "an"})
+    return fact.text.lower().split()[0] == "one" and bool(better.vocabulary & {"a", "an", "the"})
 
 
 def _prepositions_clash(worse: Statement, better: Statement) -> bool:
@@ -291,20 +291,17 @@ def _sides(noun: tuple[int, int], verbs: Sequence[_Verb]) -> float:
 def _exchange(first: tuple[int, int], second: tuple[int, int], verbs: Sequence[_Verb]) -> float:
     """Whether two nouns keep their order, but for a change of voice between them."""
     swapped = first[1] > second[1]
-    between = [
-        verb
-        for verb in verbs
-        if first[0] < verb.ours < second[0]
-        and min(first[1], second[1]) < verb.theirs < max(first[1], second[1])
-    ]
+    parted = [verb for verb in verbs if _is_between(verb.theirs, first[1], second[1])]
+    between = [verb for verb in parted if first[0] < verb.ours < second[0]]
+    if swapped and any(verb.turned for verb in parted):
+        return 1.0
     if between:
-        fits = (
-            any(verb.turned for verb in between)
-            if swapped
-            else not any(verb.by for verb in between)
-        )
-        return 1.0 if fits else 0.0
+        return 0.0 if swapped or any(verb.by for verb in between) else 1.0
     if swapped:
         apart = second[0] - first[0], first[1] - second[1]
         return _TURNED if min(apart) == 1 < max(apart) < 5 else _MOVED
     return 1.0
+
+
+def _is_between(place: int, one: int, other: int) -> bool:
+    return min(one, other) < place < max(one, other)

@@ -22,7 +22,7 @@ def _words(*lines: str) -> frozenset[str]:
 
 _BE = _words("am is are was were be been being get gets got getting 's 're")
 _FUNCTION = _BE | _words(
-    "a an the this that these those there here it its it's he she they we you i him her them us",
+    "a an the one this that these those there here it its he she they we you i him her them us",
     "me my our your his their hers theirs who whom whose which what when where while why how as",
     "of at by for from in into inside outside on onto off out over to toward towards under up",
     "upon via with within without and or but nor so yet because although though if then than do",

@@ -39,7 +39,7 @@ class Deduplicate:
     chunk that holds the rest. Saves most where long clauses differ in one sentence; a reader of
     the trimmed chunk alone then misses the rest."""
 
-    paraphrase: float | None = 0.8
+    paraphrase: float | None = 0.7
     """How sure it must be (above 0, up to 1) that a better-ranked chunk says all of a short one in
     other words, for that one to be dropped; None: only copies are. English only. Below 0.5 chunks
     go of which something is not said."""
