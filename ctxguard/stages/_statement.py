@@ -35,6 +35,7 @@ _FUNCTION = _BE | _words(
 )
 """Words without a meaning of their own to look for: what they change is seen in facts, in
 `OPPOSITE_WORDS` and in the order of the others."""
+_ANYONE = _words("someone somebody people")
 OPPOSITE_WORDS = (
     (_words("up upwards"), _words("down downwards")),
     (_words("in into inside within"), _words("out outside")),
@@ -81,9 +82,11 @@ class Statement:
         found = _WORD.findall(text)
         self.words = [word.replace("\u2019", "'").lower() for word in found]
         self.content = [
-            Word(_bare(word), place, lexicon.main_part(_bare(word)), _is_name(found, place))
+            Word(
+                _bare(word), place, lexicon.main_part(_bare(word)), _is_name(found, place, lexicon)
+            )
             for place, word in enumerate(self.words)
-            if (_bare(word) not in _FUNCTION or _is_name(found, place))
+            if (_bare(word) not in _FUNCTION or (place and _is_name(found, place, lexicon)))
             and not _is_contraction(word)
         ]
 
@@ -91,6 +94,11 @@ class Statement:
     def facts(self) -> tuple[Fact, ...]:
         """Its material facts."""
         return extract_facts(self.text)
+
+    @cached_property
+    def starts(self) -> frozenset[str]:
+        """The first letters of its words: enough to see that two texts have little in common."""
+        return frozenset(word.text[:4] for word in self.content)
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
@@ -153,6 +161,15 @@ def _is_contraction(word: str) -> bool:
     return "'" in word and not word.endswith("'s")
 
 
-def _is_name(words: list[str], place: int) -> bool:
-    """Whether a word is written like a name: a capital that no start of a sentence explains."""
-    return place > 0 and words[place][0].isupper() and words[place] != "I"
+def _is_name(words: list[str], place: int, lexicon: Lexicon) -> bool:
+    """Whether a word is written like a name: a capital that no start of a sentence explains.
+
+    At the start, a singular noun that stands alone: "Distributor shall", but "Dogs are".
+    """
+    word = words[place]
+    if not word[0].isupper() or word == "I":
+        return False
+    lower = word.lower()
+    if place or lower in _FUNCTION or lower in _ANYONE:
+        return place > 0
+    return lexicon.main_part(lower) in ("n", "") and len(lexicon.lemmas(lower)) == 1
