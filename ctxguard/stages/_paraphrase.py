@@ -91,11 +91,16 @@ class Judgement:
     pairs: tuple[Said, ...] = ()
     """For each word of the worse text that says something, in its order."""
     blocked: str = ""
-    """What rules it out ('fact', 'logic', 'preposition', 'roles'), or 'nothing' to be judged."""
+    """What rules it out (fact, logic, preposition, roles, unsaid), or 'nothing' to judge."""
 
 
 def judge(
-    worse: Statement, better: Statement, *, lexicon: Lexicon, encoder: StaticEncoder
+    worse: Statement,
+    better: Statement,
+    *,
+    lexicon: Lexicon,
+    encoder: StaticEncoder,
+    least: float = 0.0,
 ) -> Judgement:
     """Whether the better sentence says the worse one.
 
@@ -104,10 +109,15 @@ def judge(
         better: the better-ranked one.
         lexicon: knows synonyms and what is more general.
         encoder: its vectors of single words stand in where the lexicon knows nothing.
+        least: a score below it need not be exact; from 0.5 on most pairs are done with at the first
+            word that is not said.
     """
     if blocked := _ruled_out(worse, better):
         return Judgement(0.0, blocked=blocked)
-    pairs = _Aligner(worse, better, lexicon, encoder).pairs()
+    aligner = _Aligner(worse, better, lexicon, encoder)
+    pairs = aligner.pairs(stop=least >= 0.5)
+    if len(pairs) < len(worse.content):
+        return Judgement(0.0, pairs, blocked="unsaid")
     order = _order(worse, better, pairs)
     if not order:
         return Judgement(0.0, pairs, blocked="roles")
@@ -188,12 +198,17 @@ class _Aligner:
         self._lexicon = lexicon
         self._encoder = encoder
 
-    def pairs(self) -> tuple[Said, ...]:
-        """One pair per word of the worse text."""
+    def pairs(self, *, stop: bool) -> tuple[Said, ...]:
+        """One pair per word of the worse text; with `stop` those before a word that is not said."""
+        names = {word.text for word in self._better}
+        if stop and any(word.is_name and word.text not in names for word in self._worse):
+            return ()
         spare = Counter(word.text for word in self._better)
         found: list[tuple[Said, set[int]]] = []
         for word in self._worse:
             found.append(self._best(word, spent=not spare[word.text]))
+            if stop and found[-1][0].said is None:
+                return tuple(pair for pair, _ in found[:-1])
             spare[word.text] -= spare[word.text] > 0
         rest = {word.place for word in self._better}
         rest -= {pair.said.place for pair, _ in found if pair.said is not None}

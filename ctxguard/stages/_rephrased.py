@@ -125,7 +125,7 @@ def _find(
         short = short[:_MOST]
     if len(able) < 2 or not short:
         return
-    reader = _Reader(analyzer)
+    reader = _Reader(analyzer, threshold)
     gone: set[int] = set()
     for worse, twins in _nearest(chunks, able, short, gone):
         for better in twins:
@@ -174,7 +174,8 @@ def _vectors(chunks: Sequence[Chunk]) -> NDArray[np.float32]:
 class _Reader:
     """Judges texts sentence by sentence; reads each sentence once."""
 
-    def __init__(self, analyzer: Analyzer) -> None:
+    def __init__(self, analyzer: Analyzer, threshold: float) -> None:
+        self._threshold = threshold
         self._analyzer = analyzer
         self._lexicon = default_lexicon()
         self._encoder = static_encoder()
@@ -202,7 +203,13 @@ class _Reader:
         ]
         best, at = Judgement(0.0, blocked="nothing"), len(others)
         for _, place in sorted(shared)[:_SENTENCES]:
-            found = judge(statement, others[place], lexicon=self._lexicon, encoder=self._encoder)
+            found = judge(
+                statement,
+                others[place],
+                lexicon=self._lexicon,
+                encoder=self._encoder,
+                least=self._threshold,
+            )
             if found.score > best.score:
                 best, at = found, place
         return best, at

@@ -65,6 +65,7 @@ class Lexicon:
         self._senses = _Rows(table["sense_ends"], table["senses"])
         self._parents = _Rows(table["parent_ends"], table["parents"])
         self._opposites = _Rows(table["opposite_ends"], table["opposites"])
+        self._relations = lru_cache(maxsize=50_000)(self._find_relation)
         self._lemmas = lru_cache(maxsize=50_000)(self._find_lemmas)
         self._above = lru_cache(maxsize=50_000)(self._find_above)
 
@@ -88,6 +89,11 @@ class Lexicon:
 
     def relate(self, said: str, wanted: str) -> Relatedness | None:
         """How `said` relates to `wanted`; None if nothing is known."""
+        return self._relations(said, wanted)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _find_relation(self, said: str, wanted: str) -> Relatedness | None:
         if set(self.lemmas(said)) & set(self.lemmas(wanted)):
             return Relatedness("same")
         ours, theirs = self._read_as(said), self._read_as(wanted)
@@ -103,8 +109,6 @@ class Lexicon:
             steps = min(hits)
             return Relatedness("broader", steps) if steps else Relatedness("synonym")
         return Relatedness("sibling") if self._are_siblings(above, theirs) else None
-
-    # -- inside ---------------------------------------------------------------------------------
 
     def _find_lemmas(self, word: str) -> tuple[str, ...]:
         found = [word]
