@@ -134,19 +134,34 @@ def judge(
 
 def _ruled_out(worse: Statement, better: Statement) -> str:
     """Why no alignment of words could do; blank if one could."""
-    if len(worse.starts & better.starts) < _SHARED * len(worse.starts) or not worse.content:
+    if not _can_be_judged(worse, better):
         return "nothing"
-    if worse.count_of(LOGIC) != better.count_of(LOGIC):
-        return "logic"
-    if not _facts_agree(worse, better):
-        return "fact"
-    if _prepositions_clash(worse, better):
-        return "preposition"
     same_words = sorted(worse.words) == sorted(better.words)
-    return "roles" if same_words and worse.words != better.words else ""
+    reasons = (
+        ("logic", worse.count_of(LOGIC) != better.count_of(LOGIC)),
+        ("preposition", _prepositions_clash(worse, better)),
+        ("roles", same_words and worse.words != better.words),
+    )
+    for reason, holds in reasons:
+        if holds:
+            return reason
+    return "" if _signs_agree(worse, better) and _facts_agree(worse, better) else "fact"
 
 
-# -- facts ----------------------------------------------------------------------------------------
+def _can_be_judged(worse: Statement, better: Statement) -> bool:
+    """Whether there is a claim to judge, and enough in common to look at it."""
+    shared = len(worse.starts & better.starts)
+    return worse.is_claim and bool(worse.content) and shared >= _SHARED * len(worse.starts)
+
+
+def _signs_agree(worse: Statement, better: Statement) -> bool:
+    """Whether both write the same figures and signs; the better one may have more figures."""
+    more = better.signs - worse.signs
+    return not worse.signs - better.signs and all(_is_figure(sign) for sign in more)
+
+
+def _is_figure(sign: str) -> bool:
+    return any(map(str.isdigit, sign))
 
 
 def _facts_agree(worse: Statement, better: Statement) -> bool:

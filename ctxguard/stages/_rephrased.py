@@ -6,6 +6,7 @@ others lean on stays, and so does what conflicts with a third text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -37,6 +38,8 @@ _BLOCK = 512
 _MOST = 4096
 """Short texts per call; in larger pools only the best-ranked are judged: cosines of all pairs take
 time and memory that grow with the square."""
+_LAID_OUT = re.compile(r"\t|\||^\s*[-*\u2022>#]|(?<!.{40})\n(?=\s*\S)|\n(?!\s*[a-z]|\s*$)|```")
+"""What prose does not have: a list, a table, a heading. A line may be wrapped in a sentence."""
 _SUBJECTS = frozenset({"he", "she", "it", "they", "this", "these", "those", "such", "that"})
 """Words at the start of a statement that stand for what is not in it."""
 
@@ -216,6 +219,8 @@ class _Reader:
 
     def _statements(self, text: str) -> list[Statement]:
         known = self._read.get(text)
+        if known is None and _LAID_OUT.search(text.strip()):
+            known = self._read[text] = []
         if known is None:
             spans = self._analyzer.analyse(text).sentences
             known = [Statement(text[start:end], self._lexicon) for start, end in spans]

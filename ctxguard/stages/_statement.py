@@ -20,6 +20,8 @@ def _words(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
+_FIGURE = re.compile(r"[^\s\w(]*\d\S*")
+_SIGN = re.compile(r"[^\w\s.,;:'\"()?!\-\u2018\u2019\u201c\u201d]|[!?](?=[^\s'\")\u2019\u201d])")
 _BE = _words("am is are was were be been being get gets got getting 's 're")
 _FUNCTION = _BE | _words(
     "a an the one this that these those there here it its he she they we you i him her them us",
@@ -49,6 +51,7 @@ OPPOSITE_WORDS = (
     (_words("for"), _words("against")),
 )
 """Prepositions of which one text may not have the one where the other has the other."""
+_VERBS = _BE | _words("do does did has have had shall may must should will would can could might")
 LOGIC = _words("or nor if unless whether any all every each either both only until than provided")
 """Words of which both must have the same: they say of whom, when, and of how much it holds."""
 PARTICLES = _words("up down off out away into onto over under behind back through across")
@@ -94,6 +97,17 @@ class Statement:
     def facts(self) -> tuple[Fact, ...]:
         """Its material facts."""
         return extract_facts(self.text)
+
+    @cached_property
+    def is_claim(self) -> bool:
+        """Whether it has a verb: a heading, a label or an item of a list says nothing alone."""
+        return any(word.part == "v" for word in self.content) or not _VERBS.isdisjoint(self.words)
+
+    @cached_property
+    def signs(self) -> Counter[str]:
+        """Figures with what is glued to them, and signs other than punctuation."""
+        figures = (found.rstrip(".,;:!?)") for found in _FIGURE.findall(self.text))
+        return Counter([*figures, *_SIGN.findall(self.text)])
 
     @cached_property
     def starts(self) -> frozenset[str]:
