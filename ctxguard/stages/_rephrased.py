@@ -185,24 +185,25 @@ class _Reader:
         self._read: dict[str, list[Statement]] = {}
 
     def judge(self, worse: str, better: str) -> Judgement:
-        """Whether each sentence of one text is said by one of the other, in the same order."""
+        """Whether the sentences of one text are said by sentences of the other in a row."""
         ours, theirs = self._statements(worse), self._statements(better)
         if not 0 < len(ours) <= _SENTENCES or len(ours) > len(theirs):
             return Judgement(0.0, blocked="nothing")
-        score, pairs, after = 1.0, (), 0
-        for statement in ours:
-            best, place = self._best(statement, theirs, after)
-            score, pairs, after = score * best.score, (*pairs, *best.pairs), place + 1
+        best, place = self._best(ours[0], theirs)
+        score, pairs = best.score, best.pairs
+        for statement in ours[1:]:
+            # The next one only: what stands between may change what it speaks of.
+            place += 1
+            best, _ = self._best(statement, theirs[place : place + 1])
+            score, pairs = score * best.score, (*pairs, *best.pairs)
         return Judgement(score, pairs)
 
-    def _best(
-        self, statement: Statement, others: Sequence[Statement], after: int
-    ) -> tuple[Judgement, int]:
-        """The sentence, from a place on, that says most of a statement."""
+    def _best(self, statement: Statement, others: Sequence[Statement]) -> tuple[Judgement, int]:
+        """The judgement by the sentence that says most of a statement, and its place."""
         shared = [
             (-len(statement.vocabulary & other.vocabulary), place)
             for place, other in enumerate(others)
-            if place >= after and not _points_elsewhere(statement, other)
+            if not _points_elsewhere(statement, other)
         ]
         best, at = Judgement(0.0, blocked="nothing"), len(others)
         for _, place in sorted(shared)[:_SENTENCES]:

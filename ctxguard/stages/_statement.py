@@ -100,7 +100,9 @@ class Statement:
 
     @cached_property
     def is_claim(self) -> bool:
-        """Whether it has a verb: a heading, a label or an item of a list says nothing alone."""
+        """Whether it has a verb and no label: a heading or an item of a list says nothing alone."""
+        if ": " in self.text:
+            return False
         return any(word.part == "v" for word in self.content) or not _VERBS.isdisjoint(self.words)
 
     @cached_property

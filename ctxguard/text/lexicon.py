@@ -77,11 +77,6 @@ class Lexicon:
         """What a lower-case word may be a form of, itself first; itself if nothing is known."""
         return self._lemmas(word)
 
-    def parts(self, word: str) -> frozenset[str]:
-        """The parts of speech that the lemmas of a word have."""
-        senses = (sense for lemma in self.lemmas(word) for sense in self._senses_of(lemma))
-        return frozenset(self._parts[sense] for sense in senses)
-
     def main_part(self, word: str) -> str:
         """The part of speech that a word mostly is; "" if it is unknown."""
         senses = (sense for lemma in self._read_as(word) for sense in self._senses_of(lemma))

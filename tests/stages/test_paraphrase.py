@@ -237,7 +237,7 @@ def test_laws(texts: list[str]) -> None:
 @pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, True, "high"])
 def test_a_threshold_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(PolicyError, match=r"Deduplicate\.paraphrase"):
-        Deduplicate(paraphrase=value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] -- what untyped callers hand in
+        Deduplicate(paraphrase=value)  # type: ignore[arg-type]
 
 
 # -- the lexicon ----------------------------------------------------------------------------------
