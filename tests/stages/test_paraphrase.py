@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages import Deduplicate
+from ctxguard.stages import Deduplicate, _rephrased
 from ctxguard.stages._paraphrase import Judgement, judge
+from ctxguard.stages._rephrased import leave_out_rephrased
 from ctxguard.stages._statement import Statement
+from ctxguard.text.analysis import default_analyzer
 from ctxguard.text.encoders import static_encoder
 from ctxguard.text.lexicon import Relatedness, default_lexicon
-from ctxguard.types import Chunk, Context, StageResult
+from ctxguard.types import Chunk, Context, Decision, StageResult
 
 SAID = [
     ("The kids are playing in the garden.", "The children are playing in the garden."),
@@ -168,6 +170,36 @@ def test_what_conflicts_with_a_third_text_stays() -> None:
         "The renter shall pay 600 dollars on the first day of each month to the owner.",
     )
     assert {"0", "1"} <= set(kept(deduplicated(*texts)))
+
+
+@pytest.mark.parametrize("field", ["conflicts", "leans_on"])
+def test_what_is_tied_to_another_chunk_stays(field: str) -> None:
+    tie = {field: ("2",)}
+    chunks = (
+        Chunk(id="0", text="The kids are playing."),
+        Chunk(id="1", text="The children are playing.", **tie),  # type: ignore[arg-type]
+        Chunk(id="2", text="The lease ends in March."),
+    )
+    left, decisions = leave_out_rephrased(chunks, (), default_analyzer(), 0.7)
+    assert left == chunks
+    assert decisions == ()
+
+
+def test_what_was_trimmed_and_what_it_leans_on_stay() -> None:
+    chunks = (
+        Chunk(id="0", text="The kids are playing."),
+        Chunk(id="1", text="The children are playing."),
+    )
+    trim = Decision(
+        stage="dedupe", action="trim", subject="1", code="overlap", reason="cut", twin="0"
+    )
+    assert leave_out_rephrased(chunks, (trim,), default_analyzer(), 0.7) == (chunks, (trim,))
+
+
+def test_only_the_best_ranked_of_very_many_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_rephrased, "_MOST", 2)
+    texts = ("The kids are playing.", "The lease ends in March.", "The children are playing.")
+    assert kept(deduplicated(*texts)) == ["0", "1", "2"]
 
 
 def test_each_sentence_must_be_said_in_order() -> None:
