@@ -26,8 +26,6 @@ PARENTS = {"n": ("@", "@i"), "v": ("@", "*"), "a": ("&",), "r": ()}
 """Pointers to what is more general: hypernyms; what a verb entails; the head of an adjective."""
 SENSES = 8
 """Senses per word and part of speech, commonest first."""
-SHARE = 0.0
-"""A sense after the first must have this share of the word's occurrences in the tagged corpus."""
 PART_SHARE = 0.1
 """A part of speech must have this share of a word's occurrences."""
 
@@ -79,9 +77,7 @@ def read_senses(folder: Path) -> dict[str, list[str]]:
         total = sum(count for _, count, _ in found)
         if total < PART_SHARE * totals[word]:
             continue  # To dog somebody is rare: a dog is what the word means.
-        for rank, (_, count, synset) in enumerate(sorted(found)[:SENSES]):
-            if rank == 0 or count >= SHARE * total:
-                senses[word].append((-total, synset))
+        senses[word] += [(-total, synset) for _, _, synset in sorted(found)[:SENSES]]
     return {
         word: [synset for _, synset in sorted(found, key=lambda pair: pair[0])]
         for word, found in senses.items()
@@ -101,7 +97,7 @@ def read_forms(folder: Path, words: set[str]) -> list[tuple[str, str]]:
 
 
 def keep_reachable(senses: dict[str, list[str]], synsets: dict[str, Synset]) -> list[str]:
-    """The synsets that the words reach through their senses, parents and opposites."""
+    """The synsets that the words reach through their senses and parents."""
     open_ends = [synset for found in senses.values() for synset in found]
     kept: set[str] = set()
     while open_ends:
