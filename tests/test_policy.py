@@ -134,7 +134,13 @@ def test_the_environment_names_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_presets_and_stages() -> None:
-    assert [stage.name for stage in Policy().stages] == ["dedupe", "rank", "compress", "select", "layout"]
+    assert [stage.name for stage in Policy().stages] == [
+        "dedupe",
+        "rank",
+        "compress",
+        "select",
+        "layout",
+    ]
     assert Policy.off().stages == ()
     assert Policy.lean().limits.context_tokens == 2000
     assert Policy.strict().on_error == "raise"
