@@ -23,7 +23,7 @@ from typing import NamedTuple
 from ctxguard.stages._statement import LOGIC, OPPOSITE_WORDS, PARTICLES, Statement, Word, is_limit
 from ctxguard.text.encoders import StaticEncoder
 from ctxguard.text.facts import Fact
-from ctxguard.text.thesaurus import Thesaurus, Relatedness
+from ctxguard.text.thesaurus import Relatedness, Thesaurus
 
 __all__ = ["Judgement", "Said", "judge"]
 

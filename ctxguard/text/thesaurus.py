@@ -1,7 +1,7 @@
 """Which words mean the same, which is the more general one, which are opposites (English).
 
-The data is a part of WordNet 3.0: single words with their common senses. `scripts/build_thesaurus.py`
-makes it. Words that are not in it have no relation to any other.
+The data is a part of WordNet 3.0: single words with their common senses.
+`scripts/build_thesaurus.py` makes it. Words that are not in it have no relation to any other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["Thesaurus", "Part", "Relatedness", "default_thesaurus"]
+__all__ = ["Part", "Relatedness", "Thesaurus", "default_thesaurus"]
 
 _TABLE = "wordnet.npz"
 Part: TypeAlias = Literal["n", "v", "a", "r"]

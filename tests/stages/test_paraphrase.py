@@ -272,7 +272,7 @@ def test_a_threshold_that_is_none_is_refused(value: object) -> None:
         Deduplicate(paraphrase=value)  # type: ignore[arg-type]
 
 
-# -- the thesaurus ----------------------------------------------------------------------------------
+# -- the thesaurus ------------------------------
 
 
 @pytest.mark.parametrize(
