@@ -58,6 +58,10 @@ PARTICLES = _words("up down off out away into onto over under behind back throug
 """Words that make another verb of a verb: to take, to take off."""
 
 
+_MARKUP = re.compile(r"[<>{}\\|=^~`]")
+"""Written for machines: there one letter more is another thing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A word that says something."""
@@ -103,8 +107,8 @@ class Statement:
 
     @cached_property
     def is_claim(self) -> bool:
-        """Whether it has a verb and no label: a heading or an item of a list says nothing alone."""
-        if ": " in self.text:
+        """Whether it has a verb, no label and no markup: a heading or a tag says nothing alone."""
+        if ": " in self.text or _MARKUP.search(self.text):
             return False
         return any(word.part == "v" for word in self.content) or not _VERBS.isdisjoint(self.words)
 
