@@ -54,7 +54,7 @@ def division_of(analysis: Analysis, *, named: bool = False) -> Division:
 
 
 def spans_of(context: Context) -> list[tuple[Span, ...]]:
-    """The characters of the pieces of each chunk: those that it has, else as `divide` finds them."""
+    """The pieces of each chunk: those that it has, else as `divide` finds them."""
     analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
     return [
         tuple(piece.span for piece in chunk.pieces) if chunk.pieces else _spans(_parts_of(analysis))

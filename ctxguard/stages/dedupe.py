@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
 from ctxguard.errors import PolicyError
+from ctxguard.stages._rephrased import leave_out_rephrased
 from ctxguard.stages._sift import Sifter
 from ctxguard.stages._versions import Mode, Settings
 from ctxguard.types import Context, StageResult
@@ -23,7 +24,8 @@ class Deduplicate:
     they are one piece of the other's (a cutting); what the overlap of two windows of one text
     repeats is trimmed. Figures are compared by value: `thirty (30) days` is `30 days`, and no other
     number. Two texts that differ in any word, number, sign or order both stay, and are flagged with
-    what differs.
+    what differs. The one exception is a short text all of which a better-ranked one says in other
+    words, with the same facts: `paraphrase` says how sure that must be.
     """
 
     name: ClassVar[str] = "dedupe"
@@ -51,6 +53,10 @@ class Deduplicate:
     version_key: str | None = None
     """The name in the metadata of a date or a version number; None: the usual names, `version`,
     `effective_date`, `date`, `modified` and their like, the first that tells two chunks apart."""
+    paraphrase: float | None = 0.7
+    """How sure it must be (above 0, up to 1) that a better-ranked chunk says all of a short one in
+    other words, for that one to be dropped; None: only copies are. English only. Below 0.5 chunks
+    go of which something is not said."""
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""
@@ -76,6 +82,7 @@ class Deduplicate:
             raise PolicyError(
                 f"Deduplicate.version_key: expected a name or None, got {self.version_key!r}"
             )
+        _check_paraphrase(self.paraphrase)
 
     def __call__(self, context: Context, /) -> StageResult:
         """Take out copies; a Decision for each chunk that is dropped, trimmed or a version."""
@@ -89,9 +96,12 @@ class Deduplicate:
         )
         sifter = Sifter(settings, context.chunks, context.analyzer)
         sifter.run()
-        return StageResult(
-            context=replace(context, chunks=sifter.kept()), decisions=sifter.decisions()
-        )
+        kept, decisions = sifter.kept(), sifter.decisions()
+        if self.paraphrase is not None:
+            kept, decisions = leave_out_rephrased(
+                kept, decisions, context.analyzer, self.paraphrase
+            )
+        return StageResult(context=replace(context, chunks=kept), decisions=decisions)
 
 
 def _check_whole(name: str, value: object) -> None:
@@ -99,3 +109,12 @@ def _check_whole(name: str, value: object) -> None:
         raise PolicyError(f"Deduplicate.{name}: expected a whole number, got {value!r}")
     if value < 1:
         raise PolicyError(f"Deduplicate.{name}: expected at least 1, got {value}")
+
+
+def _check_paraphrase(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise PolicyError(
+            f"Deduplicate.paraphrase: expected a number above 0 and up to 1, or None, got {value!r}"
+        )

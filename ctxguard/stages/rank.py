@@ -83,7 +83,8 @@ class Rank:
         if scores is None:
             return StageResult(context=context, decisions=(_no_question(context.chunks[0]),))
         scored = np.array([_score_of(chunk) for chunk in context.chunks])
-        p = self._judged(context, _with_prior(scores.chunks, scored))
+        alone = _with_prior(scores.chunks, scored)
+        p = self._judged(context, _levelled(alone, context.chunks, scores.cover))
         order = (
             sorted(range(len(p)), key=lambda at: (-p[at], at)) if self.reorder else range(len(p))
         )
@@ -225,6 +226,29 @@ def _with_prior(p: Floats, scored: Floats) -> Floats:
     above = np.where(known, (np.where(known, scored, 0.0) - mean) / spread, 0.0)
     odds = logit(p) + _PRIOR * np.clip(above, -3, 3)
     return np.where(p > 0, 1 / (1 + np.exp(-odds)), p)
+
+
+def _levelled(p: Floats, chunks: Sequence[Chunk], cover: Floats) -> Floats:
+    """P where versions of one text that have as much of the question are as likely to help.
+
+    They differ in a fact that was not asked for; which of them led to the other says nothing.
+    """
+    level = p.copy()
+    places = {chunk.id: place for place, chunk in enumerate(chunks)}
+    seen: set[int] = set()
+    for start, chunk in enumerate(chunks):
+        group: list[int] = []
+        ahead = [start] if chunk.conflicts else []
+        while ahead:
+            place = ahead.pop()
+            if place not in seen:
+                seen.add(place)
+                group.append(place)
+                rivals = [places[one] for one in chunks[place].conflicts if one in places]
+                ahead += [one for one in rivals if abs(cover[one] - cover[place]) < 1e-9]
+        if group:
+            level[group] = p[group].max()
+    return level
 
 
 def _why(scores: Scores, place: int) -> tuple[str, list[str]]:

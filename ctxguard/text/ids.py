@@ -9,7 +9,7 @@ import numpy as np
 import tiktoken
 from numpy.typing import NDArray
 
-from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer, Tokenizer, pieces
+from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer, Tokenizer
 
 __all__ = ["byte_lengths", "ids_of"]
 
@@ -49,7 +49,7 @@ def byte_lengths(tokenizer: Tokenizer, text: str, ids: NDArray[np.int64]) -> NDA
     if isinstance(tokenizer, TiktokenTokenizer):
         lengths = _tiktoken_lengths(tokenizer.encoding, ids)
     elif isinstance(tokenizer, EstimateTokenizer):
-        lengths = np.array([len(piece) for piece in pieces(text)], dtype=np.int64)
+        lengths = np.array([len(piece) for piece in tokenizer.pieces(text)], dtype=np.int64)
     if lengths is None or lengths.size != ids.size or lengths.sum() != size:
         return np.diff(np.arange(ids.size + 1, dtype=np.int64) * size // max(1, ids.size))
     return lengths

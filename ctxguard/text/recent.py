@@ -31,7 +31,7 @@ class Recent:
         self._lock = threading.Lock()
         self._kept: tuple[tuple[Any, Any, int], ...] = ()
 
-    def get(self, key: tuple[Any, ...]) -> Any | None:
+    def get(self, key: tuple[Any, ...]) -> object | None:
         """The result that was put under an equal key, if it is still there."""
         return next((value for known, value, _ in self._kept if known == key), None)
 

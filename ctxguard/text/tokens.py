@@ -180,11 +180,11 @@ class EstimateTokenizer:
 
     def encode(self, text: str) -> Sequence[int]:
         """One pseudo-id per estimated token, in 0..2**32-1; equal pieces have equal ids."""
-        return list(map(zlib.crc32, pieces(text)))
+        return list(map(zlib.crc32, self.pieces(text)))
 
-
-def pieces(text: str) -> list[bytes]:
-    return _PIECE.findall(text.encode("utf-8", "surrogatepass"))
+    def pieces(self, text: str) -> list[bytes]:
+        """The pieces that it takes for a token each, in UTF-8."""
+        return _PIECE.findall(text.encode("utf-8", "surrogatepass"))
 
 
 # -- which one ------------------------------------------------------------------------------------

@@ -52,9 +52,7 @@ def test_with_everything_switched_off_both_sides_send_the_same(
     framework: Framework, environment: Path
 ) -> None:
     with open_model(llm="none") as model:
-        pair = build(
-            framework, environment, model, policy=Policy(dedupe=None, layout=None, window=False)
-        )
+        pair = build(framework, environment, model, policy=Policy.off())
         prompts: list[str] = []
         for chain in (pair.plain, pair.guarded):
             model.wire.exchanges.clear()

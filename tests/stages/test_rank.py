@@ -270,3 +270,18 @@ def test_reliability_counts_what_was_true() -> None:
     assert found.brier == pytest.approx((0.01 + 0.81 + 0.0025) / 4)
     assert "4 judged: ECE 0.21" in str(found)
     assert reliability_of([], []).bins == ()
+
+
+def test_versions_of_one_text_are_as_likely_and_keep_their_order() -> None:
+    said = "The notice period for ending the supply agreement is {} days, in writing, by post."
+    chunks = (
+        Chunk(id="a", text=said.format("thirty"), conflicts=("b",)),
+        Chunk(id="b", text=said.format("sixty"), conflicts=("a",)),
+        Chunk(id="c", text="Payment is due within fourteen days after the buyer has the invoice."),
+    )
+    found = Rank()(Context(question="What is the notice period?", chunks=chunks)).context.chunks
+    assert [chunk.id for chunk in found] == ["a", "b", "c"]
+    assert found[0].relevance == found[1].relevance
+    asked = "Where is the notice period sixty days?"
+    found = Rank()(Context(question=asked, chunks=chunks)).context.chunks
+    assert [chunk.id for chunk in found] == ["b", "a", "c"]
