@@ -40,14 +40,15 @@ def divide(text: str, sentences: Sequence[Span], *, named: bool = False) -> Divi
         named: the reader sees what the text is about (its title) anyway, so that "she" and "it"
             need no other piece.
     """
-    return _divided(text, _parts(text, sentences), named=named)
+    parts = _parts(text, sentences)
+    return _divided(text, parts, _spans(parts), named=named)
 
 
 def division_of(analysis: Analysis, *, named: bool = False) -> Division:
     """`divide` for an analysed text, computed once."""
 
     def compute(analysis: Analysis) -> tuple[Division, int]:
-        found = _divided(analysis.text, _parts_of(analysis), named=named)
+        found = _divided(analysis.text, *_parts_of(analysis), named=named)
         return found, _BYTES_PER_PIECE * len(found.spans)
 
     return analysis.note("named division" if named else "division", compute)
@@ -57,32 +58,36 @@ def spans_of(context: Context) -> list[tuple[Span, ...]]:
     """The pieces of each chunk: those that it has, else as `divide` finds them."""
     analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
     return [
-        tuple(piece.span for piece in chunk.pieces) if chunk.pieces else _spans(_parts_of(analysis))
+        tuple(piece.span for piece in chunk.pieces) if chunk.pieces else _parts_of(analysis)[1]
         for chunk, analysis in zip(context.chunks, analyses, strict=True)
     ]
 
 
-def _divided(text: str, parts: Sequence[Part], *, named: bool) -> Division:
+def _divided(
+    text: str, parts: Sequence[Part], spans: tuple[Span, ...], *, named: bool
+) -> Division:
     outline = Outline(text, parts)
     outline.read()
     needs = outline.needs
     for index, wanted in find_references(text, parts, outline.prose, named=named):
         needs[index].add(wanted)
     return Division(
-        spans=_spans(parts),
+        spans=spans,
         needs=tuple(tuple(sorted(each)) if each else () for each in needs),
         labels=frozenset(outline.labels),
     )
 
 
 def _spans(parts: Sequence[Part]) -> tuple[Span, ...]:
-    return tuple((part.start, part.end) for part in parts)
+    return tuple([(part.start, part.end) for part in parts])
 
 
-def _parts_of(analysis: Analysis) -> list[Part]:
-    def compute(analysis: Analysis) -> tuple[list[Part], int]:
-        found = _parts(analysis.text, analysis.sentences)
-        return found, _BYTES_PER_PIECE * len(found)
+def _parts_of(analysis: Analysis) -> tuple[list[Part], tuple[Span, ...]]:
+    """The parts of an analysed text and their spans, computed once."""
+
+    def compute(analysis: Analysis) -> tuple[tuple[list[Part], tuple[Span, ...]], int]:
+        parts = _parts(analysis.text, analysis.sentences)
+        return (parts, _spans(parts)), _BYTES_PER_PIECE * len(parts)
 
     return analysis.note("parts", compute)
 

@@ -77,19 +77,24 @@ class Index:
     def forms_of(self, terms: Ints) -> tuple[str, ...]:
         """A word of each of these terms, in lower case."""
         known = self.spelled.vocabulary.forms
-        return tuple(known[word] for word in self.spelled.words[terms].tolist())
+        words: list[int] = self.spelled.words[terms].tolist()
+        return tuple([known[word] for word in words])
 
 
 def name_of(chunk: Chunk) -> str:
     """What the metadata calls a chunk, else the last part of its source."""
-    named = [_text(chunk.metadata, key) for key in _TITLE_KEYS]
-    named += [
-        value
-        for key, value in chunk.metadata.items()
-        if isinstance(value, str) and key.lower().startswith(_SPLITTER_KEY)
-    ]
-    name = " ".join(dict.fromkeys(part for part in named if part.strip()))
-    return (name or chunk.source.replace("\\", "/").rstrip("/").rpartition("/")[2])[:_MAX_TITLE]
+    name = ""
+    if chunk.metadata:
+        named = [_text(chunk.metadata, key) for key in _TITLE_KEYS]
+        named += [
+            value
+            for key, value in chunk.metadata.items()
+            if isinstance(value, str) and key.lower().startswith(_SPLITTER_KEY)
+        ]
+        name = " ".join(dict.fromkeys(part for part in named if part.strip()))
+    if not name and chunk.source:
+        name = chunk.source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name[:_MAX_TITLE]
 
 
 def title_of(chunk: Chunk, name: str) -> str:
@@ -136,7 +141,8 @@ class _Reading:
         self._sizes = np.array([len(words) for words in found])
         spans = np.concatenate([words.spans for words in found])
         hashes = np.concatenate([words.hashes for words in found])
-        self.starts: Ints = spans[:, 0] + np.repeat(self._offsets[:-1], self._sizes)
+        first = spans[:, 0].astype(np.int64)
+        self.starts: Ints = first + np.repeat(self._offsets[:-1], self._sizes)
         joined = "\0".join(texts)
 
         def spell(place: int) -> str:

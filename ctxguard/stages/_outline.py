@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from ctxguard.stages._blocks import Block
@@ -58,6 +59,7 @@ class Outline:
         self.labels: set[int] = set()
         self.prose: list[int] = []
         """Parts that are sentences, headings left out."""
+        self._breaks = _breaks(text, parts)
         self._heading: int | None = None
         self._title: int | None = None
         """The title that the current paragraph or clause begins with: "5.2 Termination."."""
@@ -226,18 +228,24 @@ class Outline:
 
     def _lines_before(self, index: int) -> int:
         """Line breaks between the part and the one before; two where the text begins."""
-        if index == 0:
-            return 2
-        return self.text.count("\n", self.parts[index - 1].end, self.parts[index].start)
+        return self._breaks[index]
 
     def _lines_after(self, index: int) -> int:
         """Line breaks between the part and the next one; two where the text ends."""
-        return self._lines_before(index + 1) if index + 1 < len(self.parts) else 2
+        return self._breaks[index + 1]
 
     def _indent(self, index: int) -> int:
         """Characters between the start of its line and the part."""
         start = self.parts[index].start
         return start - 1 - self.text.rfind("\n", max(0, start - 200), start)
+
+
+def _breaks(text: str, parts: Sequence[Part]) -> list[int]:
+    """Line breaks before each part and after the last; two where the text begins and ends."""
+    if "\n" not in text:
+        return [2, *[0] * (len(parts) - 1), 2]
+    between = [text.count("\n", one.end, two.start) for one, two in pairwise(parts)]
+    return [2, *between, 2]
 
 
 def _is_title(line: str, *, apart: bool) -> bool:

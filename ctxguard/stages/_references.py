@@ -16,6 +16,8 @@ _POINTING = re.compile(
     rf"{_CONNECTIVE}(?:this|these|those|such|the (?:same|former|latter|foregoing|above))\b",
     re.IGNORECASE,
 )
+_MAY_POINT = frozenset("aAbBhHiIlLmMsStT")
+"""First letters of what the two begin with; in other alphabets letters may fold to these."""
 _NAMED = re.compile(r"\w+[ \t]+[A-Z]")
 """'This Agreement', 'These Terms': names, which point to no sentence."""
 _DEFINED = re.compile(
@@ -54,7 +56,9 @@ def _pronouns(
         start = parts[index].start
         if before != index - 1:
             before = name = None  # behind a heading or a table nothing is pointed to
-        if _PERSONAL.match(text, start):
+        if text[start] not in _MAY_POINT and text[start].isascii():
+            name = index
+        elif _PERSONAL.match(text, start):
             if name is not None and not named:
                 yield index, name
         elif _POINTING.match(text, start) and not _NAMED.match(text, start):
@@ -67,6 +71,8 @@ def _pronouns(
 
 def _definitions(text: str, parts: Sequence[Part]) -> Iterator[tuple[int, int]]:
     """Every use of a term that the text defines points to the definition."""
+    if '"' not in text and "“" not in text:
+        return
     starts = [part.start for part in parts]
     owner: dict[str, int] = {}
     for found in _DEFINED.finditer(text):

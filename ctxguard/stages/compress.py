@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -239,7 +240,8 @@ def _whole(
 
 def _tokens(analysis: Analysis, division: Division) -> list[int]:
     """Tokens of each piece: those that begin in it or in the whitespace before it."""
-    # A token begins where the one before ends; the first at 0.
+    # A token begins where the one before ends, the first at 0.
     edges = np.array([end for _, end in division.spans], dtype=np.int32)
-    upto = np.searchsorted(analysis.token_ends[:-1], edges) + min(1, analysis.tokens)
-    return np.diff(upto, prepend=0).tolist()
+    before: list[int] = analysis.token_ends[:-1].searchsorted(edges).tolist()
+    first = min(1, analysis.tokens)
+    return [end - start for start, end in pairwise([-first, *before])]

@@ -337,13 +337,14 @@ def _bounds(tokenizer: Tokenizer | None, text: str, ids: NDArray[np.int64]) -> N
         lengths = np.diff(np.arange(ids.size + 1, dtype=np.int64) * size // max(1, ids.size))
     else:
         lengths = byte_lengths(tokenizer, text, ids)
-    ends = np.cumsum(lengths)
+    bounds = np.empty((2, ids.size), dtype=np.int32)
+    ends = lengths.cumsum()
     starts = ends - lengths
     if not text.isascii():
         raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
         # Characters begun before each byte, so that byte offsets become character offsets.
         begun = np.concatenate([[0], np.cumsum((raw & 0xC0) != 0x80)])
         starts, ends = begun[np.minimum(starts + 1, raw.size)] - 1, begun[ends]
-    bounds = np.stack([starts, ends]).astype(np.int32)
+    bounds[0], bounds[1] = starts, ends
     bounds.flags.writeable = False
     return bounds

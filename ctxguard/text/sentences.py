@@ -200,6 +200,8 @@ _LABEL = re.compile(
     r"step|item|paragraph|question|§)\s*)?(?:\d{1,3}(?:\.\d{1,3}){0,4}|[a-z]|[ivxlc]{1,6})\)?",
     re.IGNORECASE,
 )
+_LONGEST_LABEL = 24
+"""Characters within which a sentence may be a label only: "Section 4.2"."""
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -224,6 +226,7 @@ _MAY_END = _words(
     "sept oct nov dec mon tue tues wed thu thur thurs fri sat sun usw n.v s.a b.v l.p",
 )
 """The end of a sentence only before a word that often begins one."""
+_SHORTENED = _TITLES | _INNER | _NUMBERED | _MAY_END
 _MONTHS = _words(
     "january february march april may june july august september october november december",
     "januar februar märz april mai juni juli august september oktober november dezember",
@@ -244,12 +247,27 @@ def _sentences(text: str, start: int, end: int, stops: re.Pattern[str]) -> Itera
     begin = start
     for stop in stops.finditer(text, start, end):
         after = stop.end()
-        if after < end and _divides(text, begin, end, stop):
+        if after < end and (
+            _divides_plainly(text, begin, stop.start(), after) or _divides(text, begin, end, stop)
+        ):
             yield begin, after
             begin = after
             while text[begin].isspace():  # ends: the last character of a unit is no whitespace
                 begin += 1
     yield begin, end
+
+
+def _divides_plainly(text: str, begin: int, dot: int, after: int) -> bool:
+    """Whether a full stop stands between a word that is no abbreviation and a capital.
+
+    Nine of ten do, and what `_divides` would find out about them is known at once.
+    """
+    if after - dot > 1 or text[dot] != "." or dot - begin < _LONGEST_LABEL or text[after] != " ":
+        return False
+    word = text[text.rfind(" ", begin, dot) + 1 : dot]
+    if not word.isalpha() or not text[after + 1].isupper() or word.lower() in _SHORTENED:
+        return False
+    return len(word) > 5 or (len(word) > 1 and not _VOWELS.isdisjoint(word))
 
 
 def _divides(text: str, begin: int, end: int, stop: re.Match[str]) -> bool:
@@ -277,7 +295,7 @@ def _divides(text: str, begin: int, end: int, stop: re.Match[str]) -> bool:
 def _ends_after(text: str, begin: int, stop: re.Match[str], following: int) -> bool:
     """Whether a single full stop ends a sentence, rather than an abbreviation or a number."""
     dot = stop.start()
-    if dot - begin < 24 and _LABEL.fullmatch(text, begin, dot):
+    if dot - begin < _LONGEST_LABEL and _LABEL.fullmatch(text, begin, dot):
         return False  # "4.2. The Supplier", "Article V. Term", "a. First"
     window = text[max(begin, dot - 40) : dot]
     word = "" if not window or window[-1].isspace() else window.split()[-1]
