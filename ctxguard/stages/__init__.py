@@ -1,5 +1,7 @@
 """Stages: pure functions from a Context to a StageResult, each configured by its own fields."""
 
+from ctxguard.stages._calibration import Reliability
+from ctxguard.stages._rank_model import RankModel
 from ctxguard.stages.compress import Compress
 from ctxguard.stages.dedupe import Deduplicate
 from ctxguard.stages.layout import Layout
@@ -15,6 +17,8 @@ __all__ = [
     "Kept",
     "Layout",
     "Rank",
+    "RankModel",
+    "Reliability",
     "Select",
     "SelectionPath",
     "Template",

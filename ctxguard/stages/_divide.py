@@ -63,9 +63,7 @@ def spans_of(context: Context) -> list[tuple[Span, ...]]:
     ]
 
 
-def _divided(
-    text: str, parts: Sequence[Part], spans: tuple[Span, ...], *, named: bool
-) -> Division:
+def _divided(text: str, parts: Sequence[Part], spans: tuple[Span, ...], *, named: bool) -> Division:
     outline = Outline(text, parts)
     outline.read()
     needs = outline.needs

@@ -64,6 +64,7 @@ def _pronouns(
         elif _POINTING.match(text, start) and not _NAMED.match(text, start):
             if before is not None:
                 yield index, before
+            name = index
         else:
             name = index
         before = index

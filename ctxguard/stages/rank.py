@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 
 from ctxguard.errors import PolicyError
 from ctxguard.stages._calibration import Reliability, reliability_of
+from ctxguard.stages._constraints import constraints_met
 from ctxguard.stages._cross_encoder import cross_encode
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import Floats
@@ -32,6 +33,12 @@ _MAX_SCORE = 1e100
 """Scores beyond this are no measure of anything, and their squares overflow."""
 _TERMS = 3
 """Words that a reason names; the rest of a chunk's terms count less."""
+
+
+_CONSTRAINT = 1.5
+"""What it adds to the logarithm of the odds that a chunk's metadata have the date, the version or
+the number that is asked for; a rival takes it off. Enough to tell versions apart, too little to
+lift what is about something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +90,9 @@ class Rank:
         if scores is None:
             return StageResult(context=context, decisions=(_no_question(context.chunks[0]),))
         scored = np.array([_score_of(chunk) for chunk in context.chunks])
-        alone = _with_prior(scores.chunks, scored)
-        p = self._judged(context, _levelled(alone, context.chunks, scores.cover))
+        met = constraints_met(context.question, context.chunks)
+        alone = _shifted(_with_prior(scores.chunks, scored), _CONSTRAINT * met)
+        p = self._judged(context, _levelled(alone, context.chunks, scores.cover + met))
         order = (
             sorted(range(len(p)), key=lambda at: (-p[at], at)) if self.reorder else range(len(p))
         )
@@ -224,8 +232,12 @@ def _with_prior(p: Floats, scored: Floats) -> Floats:
     if spread < 1e-9:
         return p
     above = np.where(known, (np.where(known, scored, 0.0) - mean) / spread, 0.0)
-    odds = logit(p) + _PRIOR * np.clip(above, -3, 3)
-    return np.where(p > 0, 1 / (1 + np.exp(-odds)), p)
+    return _shifted(p, _PRIOR * np.clip(above, -3, 3))
+
+
+def _shifted(p: Floats, by: Floats) -> Floats:
+    """P with the logarithm of its odds moved; what is impossible stays so."""
+    return np.where(p > 0, 1 / (1 + np.exp(-(logit(p) + by))), p)
 
 
 def _levelled(p: Floats, chunks: Sequence[Chunk], cover: Floats) -> Floats:

@@ -415,3 +415,10 @@ def test_compress(chunks: tuple[Chunk, ...], least: float | None) -> None:
             assert piece.relevance is not None
             assert 0 <= piece.relevance <= 1
             at = piece.span[1]
+
+
+def test_its_points_to_this_where_nothing_stands_before_that() -> None:
+    text = "This agreement is governed by the laws of Ohio. Its courts decide. Fees are due in May."
+    chunk = Chunk(id="law", text=text)
+    found = Compress(always=True)(Context(question="Which courts decide?", chunks=(chunk,)))
+    assert [piece.needs for piece in found.context.chunks[0].pieces] == [(), (0,), ()]
