@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._index import Bools, Floats, Index, Ints
+from ctxguard.stages._index import Bools, Floats, Index, Ints, changes
 from ctxguard.stages._matching import Postings, Query
 
 __all__ = ["LINK", "Links", "link_features", "logit"]
@@ -115,11 +115,13 @@ def _hop(index: Index, postings: Postings, query: Query, base: Floats) -> _Hop:
         strength = np.minimum(shared[:, block] / max(usual, 1e-9), 1.5)
         strength /= strength + 0.5
         chunk = index.chunk[block]
-        other = owner[:, None] != chunk
         joint = _joint_cover(index, query, seeds, block)
         hop.shared[block] = (score * strength).max(axis=0, initial=0)
         hop.cover[block] = (strength * joint).max(axis=0, initial=0)
-        hop.title[block] = (score * (named[:, chunk] * other)).max(axis=0, initial=0)
+        if named.any():
+            hop.title[block] = (score * (named[:, chunk] * (owner[:, None] != chunk))).max(
+                axis=0, initial=0
+            )
     return hop
 
 
@@ -165,7 +167,7 @@ class _Bridge:
         sums = np.zeros((len(weights), size), dtype=np.float32)
         for start in range(0, row.size, _POSTINGS):
             held = row[start : start + _POSTINGS]
-            first = np.flatnonzero(np.r_[True, held[1:] != held[:-1]])
+            first = np.flatnonzero(changes(held))
             counts = weights[:, column[start : start + _POSTINGS]]
             sums[:, held[first]] += np.add.reduceat(counts, first, axis=1)
         return sums
@@ -204,7 +206,9 @@ def _shared(
     """What each piece of another chunk, its title included, has in common with each seed."""
     both = bridge.in_title(index.chunk)
     shared = bridge.sums(lead, but=both)
-    shared += bridge.sums(lead, titles=True)[:, index.chunk]
+    titles = bridge.sums(lead, titles=True)
+    if titles.any():
+        shared += titles[:, index.chunk]
     shared *= owner[:, None] != index.chunk
     return shared
 
@@ -213,6 +217,8 @@ def _named_titles(
     index: Index, postings: Postings, query: Query, named: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Which share of each title's terms, the question's aside, each seed names."""
+    if not named.any():
+        return named
     titles = postings.row >= index.pieces
     term = postings.term[titles]
     weight = postings.chunk_idf[term] * (query.column[term] < 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._index import Floats, Index, Ints, distinct
+from ctxguard.stages._index import Floats, Index, Ints, changes, distinct
 
 __all__ = ["MATCH", "MATCH_VECTORS", "Postings", "Query", "features_of", "postings_of", "query_of"]
 
@@ -64,14 +64,16 @@ class Query:
 
 def postings_of(index: Index) -> Postings:
     """Count the terms of every row."""
-    size = index.size
+    size, bits = index.size, index.size.bit_length()
     said = index.words > 0
-    keys, count = np.unique(index.rows[said] * size + index.words[said], return_counts=True)
-    row, term = keys // size, keys % size
-    piece = row < index.pieces
-    owner = np.where(piece, 0, row - index.pieces)
-    owner[piece] = index.chunk[row[piece]]
-    chunks = np.bincount(distinct(owner * size + term) % size, minlength=size)
+    keys = np.sort((index.rows[said] << bits) + index.words[said])
+    first = np.flatnonzero(changes(keys))
+    count = np.diff(first, append=keys.size)
+    row, term = keys[first] >> bits, keys[first] & ((1 << bits) - 1)
+    piece = slice(int(np.searchsorted(row, index.pieces)))
+    owner = np.concatenate([index.chunk, np.arange(index.chunks)])[row]
+    held = distinct((owner << bits) + term) & ((1 << bits) - 1)
+    chunks = np.bincount(held, minlength=size)
     return Postings(
         row=row,
         term=term,
@@ -202,8 +204,7 @@ def _names(index: Index, query: Query) -> Floats:
 
     They are what most questions ask for. The first word of a piece is a capital anyway.
     """
-    first = np.r_[True, index.rows[1:] != index.rows[:-1]] if index.rows.size else index.named
-    counted = index.named & ~first & (query.column[index.words] < 0)
+    counted = index.named & ~changes(index.rows) & (query.column[index.words] < 0)
     found = np.bincount(index.rows[counted], minlength=index.pieces + index.chunks)
     return np.minimum(found[: index.pieces], 6) / 6
 
@@ -239,7 +240,7 @@ def _near(row: Ints, term: Ints, rows: int, likeness: Floats, query: Query) -> F
     shared = np.clip((likeness - _NEAR) / (1 - _NEAR), 0, 1)
     shared[np.arange(query.terms.size), query.terms] = 1
     total = np.zeros(rows)
-    starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]]) if row.size else row
+    starts = np.flatnonzero(changes(row))
     if starts.size:
         best = np.maximum.reduceat(shared[:, term], starts, axis=1)
         held_by = best.sum(axis=1)

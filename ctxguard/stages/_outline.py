@@ -77,12 +77,13 @@ class Outline:
                 continue
             if part.block is not None:
                 self._in_block(index, part.block, part.row)
-            elif self._lines_before(index):
+            elif self._breaks[index]:
                 self._at_line(index)
             if part.block is None and index not in self.labels:
                 self.prose.append(index)
-            above = {self._heading, self._title} - {None, index}
-            self.needs[index].update(place for place in above if place is not None)
+            for above in (self._heading, self._title):
+                if above is not None and above != index:
+                    self.needs[index].add(above)
 
     # -- headings ---------------------------------------------------------------------------------
 
@@ -90,8 +91,11 @@ class Outline:
         """Lines that name what follows; three titles in a row are rather a list of names."""
         found: set[int] = set()
         run: list[int] = []
-        for index in range(len(self.parts)):
-            if index + 1 < len(self.parts) and self._is_heading(index):
+        breaks = self._breaks
+        last = len(self.parts) - 1
+        for index in range(last + 1):
+            alone = breaks[index] and breaks[index + 1] and index < last
+            if alone and self._is_heading(index):
                 run.append(index)
                 continue
             if len(run) < 3:
@@ -102,9 +106,10 @@ class Outline:
         return frozenset(found)
 
     def _is_heading(self, index: int) -> bool:
+        """Whether a part that is a line of its own names what follows."""
         part = self.parts[index]
         long = part.end - part.start > _LONGEST_QUESTION
-        if long or part.block or not self._lines_before(index) or not self._lines_after(index):
+        if long or part.block:
             return False
         line = self.text[part.start : part.end]
         if "\n" in line or self._is_item(index):

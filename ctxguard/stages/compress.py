@@ -104,6 +104,7 @@ class Compress:
 
     def _divided(self, context: Context) -> tuple[Chunk, ...]:
         analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
+        context.analyzer.read_token_ends(analyses)
         scores = score_pieces(context, spans_of(context), encoder=self._encoder())
         # One pair for a term, in whichever piece it stands.
         pairs = {term: (scores.names[term], weight) for term, weight in scores.weights.items()}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxguard.text.facts import Fact, extract_facts
-from ctxguard.text.ids import byte_lengths, ids_of
+from ctxguard.text.ids import byte_lengths, ids_of, known_byte_lengths
 from ctxguard.text.lexicon import WordHashes, hash_words
 from ctxguard.text.normalise import normalise
 from ctxguard.text.recent import Recent
@@ -148,6 +148,18 @@ class Analysis:
         return np.maximum(counts, 0)  # a span that ends before it starts
 
     @property
+    def knows_token_ends(self) -> bool:
+        """Whether `token_ends` has been computed."""
+        return self._bounds is not None
+
+    def give_token_bounds(self, bounds: NDArray[np.int32]) -> None:
+        """Keep where tokens start and end that somebody else read, unless they miss the text."""
+        if self._bounds is None and bounds.size and int(bounds[1, -1]) == len(self.text):
+            bounds.flags.writeable = False
+            self._bounds = bounds
+            self._grown(bounds.nbytes)
+
+    @property
     def known_words(self) -> WordHashes | None:
         """`words` if they have been read, else None."""
         return self._words
@@ -254,6 +266,22 @@ class Analyzer:
                 analysis.give_words(found)
             words[place] = found
         return [found for found in words if found is not None]
+
+    def read_token_ends(self, analyses: Sequence[Analysis]) -> None:
+        """Find where the tokens of many texts end in one go, before each is asked."""
+        # Texts whose characters are bytes; the others are read one by one.
+        new = [one for one in analyses if one.text.isascii() and not one.knows_token_ends]
+        ids = np.concatenate([np.zeros(0, dtype=np.int64), *(one.ids for one in new)])
+        lengths = known_byte_lengths(self.tokenizer, ids)
+        if lengths is None:
+            return
+        ends = np.cumsum(np.concatenate([[0], lengths]))
+        edges = np.cumsum([0, *(one.tokens for one in new)])
+        bounds = np.stack([ends[:-1], ends[1:]])
+        bounds -= np.repeat(ends[edges[:-1]], np.diff(edges))
+        bounds = bounds.astype(np.int32)
+        for one, first, last in zip(new, edges.tolist(), edges[1:].tolist(), strict=False):
+            one.give_token_bounds(bounds[:, first:last].copy())
 
     def count(self, text: str) -> int:
         """How many tokens the text has."""

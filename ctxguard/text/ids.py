@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer, Tokenizer
 
-__all__ = ["byte_lengths", "ids_of"]
+__all__ = ["byte_lengths", "ids_of", "known_byte_lengths"]
 
 _LONG = 100_000
 """Characters beyond which `encode` is asked, which takes very long texts in slices."""
@@ -45,14 +45,19 @@ def byte_lengths(tokenizer: Tokenizer, text: str, ids: NDArray[np.int64]) -> NDA
     one, or a text with lone surrogates.
     """
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    lengths: NDArray[np.int64] | None = None
-    if isinstance(tokenizer, TiktokenTokenizer):
-        lengths = _tiktoken_lengths(tokenizer.encoding, ids)
-    elif isinstance(tokenizer, EstimateTokenizer):
+    lengths = known_byte_lengths(tokenizer, ids)
+    if isinstance(tokenizer, EstimateTokenizer):
         lengths = np.array([len(piece) for piece in tokenizer.pieces(text)], dtype=np.int64)
     if lengths is None or lengths.size != ids.size or lengths.sum() != size:
         return np.diff(np.arange(ids.size + 1, dtype=np.int64) * size // max(1, ids.size))
     return lengths
+
+
+def known_byte_lengths(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """How many bytes each token stands for, None where that depends on the text it stands in."""
+    if not isinstance(tokenizer, TiktokenTokenizer):
+        return None
+    return _tiktoken_lengths(tokenizer.encoding, ids)
 
 
 def _tiktoken_lengths(encoding: tiktoken.Encoding, ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -85,7 +85,7 @@ def hash_words(texts: Sequence[str]) -> list[WordHashes]:
     A word hyphenated at a line's end counts as one, as in a copy that was not wrapped there.
     """
     found: list[WordHashes] = [_NOTHING] * len(texts)
-    plain = [place for place, text in enumerate(texts) if text.isascii()]
+    plain = [place for place, text in enumerate(texts) if text and text.isascii()]
     others = [place for place, text in enumerate(texts) if not text.isascii()]
     for places in (plain, others):
         for block in _blocks(texts, places):
