@@ -10,6 +10,7 @@ And in a document cut into chunks an answer goes on in the neighbouring sentence
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def _hop(index: Index, postings: Postings, query: Query, base: Floats) -> _Hop:
     held = bridge.of_rows(seeds)
     lead = np.maximum(held, bridge.of_rows(index.pieces + owner)) * rarity**2
     shared = _shared(index, bridge, lead, owner)
-    usual = float(np.median(shared.max(axis=1))) if seeds.size else 0.0
+    usual = median(shared.max(axis=1).tolist()) if seeds.size else 0.0
     named = _named_titles(index, postings, query, bridge.sums(held * rarity, titles=True))
     hop = _Hop(
         shared=np.zeros(index.pieces),

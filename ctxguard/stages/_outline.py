@@ -130,7 +130,7 @@ class Outline:
         """Bullet or not, and what stands around the number; None without a marker."""
         if not 0 <= index < len(self.parts):
             return None
-        found = _MARKER.match(self.text, self.parts[index].start)
+        found = _marker(self.text, self.parts[index].start)
         if found is None:
             return None
         path = found["path"] or ""
@@ -148,7 +148,7 @@ class Outline:
 
     def _at_line(self, index: int) -> None:
         """A sentence that begins a line: an item, or what ends a list."""
-        marker = _MARKER.match(self.text, self.parts[index].start)
+        marker = _marker(self.text, self.parts[index].start)
         if marker is None or not marker["open"]:
             self._title = None
         if index + 1 < len(self.parts) and self._is_run_in(index):
@@ -243,6 +243,14 @@ class Outline:
         """Characters between the start of its line and the part."""
         start = self.parts[index].start
         return start - 1 - self.text.rfind("\n", max(0, start - 200), start)
+
+
+def _marker(text: str, start: int) -> re.Match[str] | None:
+    """The bullet, number or letter that stands at the start of a part."""
+    label = text[start + 1 : start + 6]  # a letter is one only before a full stop or a bracket
+    if text[start].isalpha() and "." not in label and ")" not in label:
+        return None
+    return _MARKER.match(text, start)
 
 
 def _breaks(text: str, parts: Sequence[Part]) -> list[int]:

@@ -266,14 +266,18 @@ def _levelled(p: Floats, chunks: Sequence[Chunk], cover: Floats) -> Floats:
 def _why(scores: Scores, place: int) -> tuple[str, list[str]]:
     """What speaks for a chunk, and the words that say it, those that count most first."""
     held = set[int]().union(*scores.terms[place])
-    best = sorted(held, key=lambda term: (-scores.weights[term], term))
-    asked = [scores.names[term] for term in best if term in scores.asked][:_TERMS]
+    asked = _heaviest(scores, held & scores.asked)
     if asked:
         return f"it has {_quoted(asked)} of the question", asked
-    links = [scores.names[term] for term in best][:_TERMS]
+    links = _heaviest(scores, held)
     if links:
         return f"it shares {_quoted(links)} with a chunk that is like the question", links
     return "it has no word of the question", []
+
+
+def _heaviest(scores: Scores, terms: Collection[int]) -> list[str]:
+    best = sorted(terms, key=lambda term: (-scores.weights[term], term))
+    return [scores.names[term] for term in best[:_TERMS]]
 
 
 def _quoted(words: Sequence[str]) -> str:

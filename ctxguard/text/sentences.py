@@ -31,7 +31,7 @@ def split_sentences(text: str) -> tuple[Span, ...]:
         an item that holds several sentences gives several, its marker stays with the first.
     """
     spans: list[Span] = []
-    stop = _LATIN_STOP if text.isascii() or not _OTHER_STOP.search(text) else _STOP
+    stop = _stops_of(text)
     for start, end, is_prose in _units(text):
         if is_prose:
             spans.extend(_sentences(text, start, end, stop))
@@ -117,7 +117,7 @@ def _kinds(lines: list[str]) -> Iterator[int]:
             kind = _STARTS
         yield kind
         if kind == _STARTS:
-            item = _MARKER.match(line)
+            item = _marker(line)
         previous = line if kind in (_WRAP, _STARTS) else ""
         was_pair = is_pair
 
@@ -140,8 +140,16 @@ def _kind(line: str, previous: str, item: re.Match[str] | None) -> int:
         return _ALONE
     if not first.isalnum() and _BULLET.match(line):
         return _STARTS
-    marker = _MARKER.match(line)
+    marker = _marker(line)
     return _STARTS if marker and _is_item(line, marker, previous, item) else _WRAP
+
+
+def _marker(line: str) -> re.Match[str] | None:
+    """The number or letter that a line begins with."""
+    label = line[1:6]  # a letter is one only before a full stop or a bracket: most lines have none
+    if line[0].isalpha() and "." not in label and ")" not in label:
+        return None
+    return _MARKER.match(line)
 
 
 def _is_item(line: str, marker: re.Match[str], previous: str, item: re.Match[str] | None) -> bool:
@@ -183,14 +191,17 @@ def _is_title(line: str, following: str) -> bool:
 
 # Runs are taken whole and judged afterwards: a pattern that demanded what follows would scan a
 # long run of dots again from each of its characters.
+_BEHIND = r"[\"'”’»)\]*_]*(?:\[\d{1,3}\])*"
 _STOPS = (
-    r"[.!?…]+[\"'”’»)\]*_]*(?:\[\d{1,3}\])*",
+    rf"[.!?…]+{_BEHIND}",
     r"[。！？｡]+[」』”’）】》〉\"')\]]*",
     r"[؟۔।॥།።։။។]+[\"'”’»)\]]*",  # Arabic, Urdu, Devanagari, Ethiopic, Armenian, Burmese, Khmer
 )
 _STOP = re.compile("|".join(_STOPS))
 _LATIN_STOP = re.compile(_STOPS[0])
 """Begins with one class, which `re` looks for five times faster than for one of three."""
+_DOT = re.compile(rf"\.\.*{_BEHIND}")
+"""Begins with one character, ten times faster again; for texts without the other marks."""
 _OTHER_STOP = re.compile("[。！？｡؟۔।॥།።։။។]")
 _NEXT = re.compile(r"\s+[\"'“‘«(\[{*_¿¡-]*")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -241,6 +252,13 @@ _OPENERS = _words(
     "der die das er sie es wir ein eine le la les il elle un une el los las",
 )
 """Words that begin a sentence far more often than a name that follows an abbreviation."""
+
+
+def _stops_of(text: str) -> re.Pattern[str]:
+    """The fastest pattern that finds what may end the sentences of a text."""
+    if not text.isascii() and _OTHER_STOP.search(text):
+        return _STOP
+    return _LATIN_STOP if "?" in text or "!" in text or "…" in text else _DOT
 
 
 def _sentences(text: str, start: int, end: int, stops: re.Pattern[str]) -> Iterator[Span]:
