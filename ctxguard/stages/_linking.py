@@ -169,7 +169,7 @@ class _Bridge:
         for start in range(0, row.size, _POSTINGS):
             held = row[start : start + _POSTINGS]
             first = np.flatnonzero(changes(held))
-            counts = weights[:, column[start : start + _POSTINGS]]
+            counts = weights.take(column[start : start + _POSTINGS], axis=1)
             sums[:, held[first]] += np.add.reduceat(counts, first, axis=1)
         return sums
 
