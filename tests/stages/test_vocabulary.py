@@ -73,3 +73,16 @@ def test_threads_agree_about_new_words() -> None:
         found = list(threads.map(lambda _: numbers_of(vocabulary, words), range(16)))
     assert all(numbers == found[0] for numbers in found)
     assert sorted(vocabulary.forms[1:]) == sorted(words)
+
+
+def test_a_word_that_another_thread_learned_first_is_kept_once() -> None:
+    vocabulary = Vocabulary()
+
+    def spell(place: int) -> str:
+        # Between the look-up and the learning, somebody else learns the same word.
+        if len(vocabulary) == 1:
+            vocabulary.numbers_of(hashes_of(["fee"]), lambda _: "fee")
+        return "fee"
+
+    assert vocabulary.numbers_of(hashes_of(["fee"]), spell).tolist() == [1]
+    assert vocabulary.forms == ["", "fee"]
