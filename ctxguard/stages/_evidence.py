@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ctxguard.stages._index import name_of
+from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer
 from ctxguard.types import Chunk, Context
 
 __all__ = ["Counter", "evidence_limit", "is_divisible", "shown"]
@@ -13,11 +14,17 @@ _TAIL = 32
 """Characters before a separator that decide how it is tokenised. Encodings split text into pieces
 (a word, a number, a run of punctuation and line ends) before they merge bytes within a piece."""
 
-_END = re.compile(r"[A-Za-z]?[^A-Za-z]*\Z")
-"""A run of letters ends a piece in every tiktoken encoding, so that its last one stands for it."""
+_END = re.compile(r"[^\W_]?[\W_]*\Z")
+"""A run of letters or of digits ends a piece in every encoding, so that its last one stands for
+it; what follows (a full stop, brackets) may be one token with the separator."""
 
 _HEAD = "A"
 """Stands for the start of whatever follows a separator."""
+_EXACT = ("gpt2", "r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony")
+"""Encodings whose patterns were read: a line end is never in one piece with what follows it, but
+for whitespace and "/"."""
+_SLICE = 500_000
+"""Characters from which on a text is encoded in parts."""
 
 
 def evidence_limit(context: Context) -> int | None:
@@ -59,6 +66,11 @@ class Counter:
         self._joints: dict[str, int] = {}
         # The same number of tokens for every number that a chunk may get: the widest is counted.
         self._number = len(context.chunks)
+        tokenizer = context.analyzer.tokenizer
+        self._is_known = separator.endswith("\n") and (
+            isinstance(tokenizer, EstimateTokenizer)
+            or (isinstance(tokenizer, TiktokenTokenizer) and tokenizer.name in _EXACT)
+        )
 
     def written(self, chunk: Chunk) -> str:
         """A chunk as it is written."""
@@ -95,6 +107,21 @@ class Counter:
             known = joined - self._encoded(tail) - self._encoded(_HEAD)
             self._joints[tail] = known
         return known
+
+    def is_exact(self, text: str) -> bool:
+        """Whether a text costs its own tokens and its joint's wherever it stands among such texts.
+
+        So it is where the separator ends in a line end, the text begins with a visible character
+        other than "/", and the tail that is looked at holds all that may merge with a separator.
+        """
+        found = _END.search(text, max(0, len(text) - _TAIL))
+        return (
+            self._is_known
+            and found is not None
+            and found.group()[:1].isalnum()
+            and not (text[0] == "/" or text[0].isspace())
+            and len(text) < _SLICE
+        )
 
     def joined(self, chunks: list[Chunk]) -> int:
         """Tokens of all chunks together, in their order, counted as a whole."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ctxguard.stages._scan import Scan, Single, scan
+from ctxguard.stages._choice import Writer, choose
+from ctxguard.stages._scan import Scan, Single
 from ctxguard.stages._units import Units
 from ctxguard.types import JsonValue, Span
 
@@ -51,17 +52,17 @@ class SelectionPath:
     """The order in which units are chosen, computed once; any budget is a scan of it."""
 
     units: Units
-    order: tuple[tuple[int, float], ...]
-    """Units by number, and the value that each adds to those before."""
-    singles: tuple[Single, ...] = ()
+    order: tuple[int, ...]
+    """Units by number, the one that is chosen first."""
+    singles: tuple[Single, ...]
+    writer: Writer = field(repr=False, compare=False)
 
     def at(self, budget: int) -> Choice:
-        """What Select keeps with this budget, by the counts of the parts.
-
-        Select counts the joined text as a whole at the end; where a tokenizer counts more for the
-        whole than for its parts, it takes the choice of a budget that is smaller by the difference.
-        """
-        return self._choice(scan(self.units, self.order, budget, singles=self.singles))
+        """What Select keeps with this budget: it is the same function that says so."""
+        found, used = choose(
+            self.units, self.order, max(0, budget), self.writer, singles=lambda: self.singles
+        )
+        return Choice(tokens=used, kept=self._kept(self._spans(found)))
 
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ctxguard.stages._evidence import Counter, is_divisible
 from ctxguard.stages._rivals import find_rivals
-from ctxguard.types import Chunk, Context, Span
+from ctxguard.types import Chunk, Context, Piece, Span
 
 __all__ = ["Units", "units_of"]
 
@@ -34,12 +34,17 @@ class Units:
     """By chunk: its first unit; one more entry at the end."""
     around: tuple[int, ...]
     joints: tuple[int, ...]
+    sizes: tuple[int, ...]
+    """Tokens of each chunk undivided, as it is written."""
     chunk: tuple[int, ...]
     """By unit: the position of its chunk."""
     spans: tuple[Span, ...]
     tokens: tuple[int, ...]
     relevance: tuple[float, ...]
-    covers: tuple[tuple[tuple[str, float], ...], ...]
+    covers: tuple[tuple[int, ...], ...]
+    """By unit: the terms of the question that it covers, by number."""
+    weights: tuple[float, ...]
+    """By term: what covering it for certain is worth."""
     groups: tuple[tuple[int, ...], ...]
     """By unit: itself, and all that it needs to be understood."""
     rivals: dict[int, tuple[int, ...]]
@@ -50,12 +55,29 @@ class Units:
     """Tokens of the mark between two stretches."""
     full: int
     """Tokens of all chunks undivided."""
+    most: float
+    """No unit with all that it brings along is worth more."""
     judged: bool
     """Whether relevance is known; else the rank alone decides."""
 
     def together(self, unit: int) -> tuple[int, ...]:
         """A unit with all that it should not be kept without."""
         return self.rivals.get(unit) or self.groups[unit]
+
+    def worth(self, group: Iterable[int]) -> float:
+        """The sum of P(it helps) of some units, and of what their terms are worth.
+
+        A term counts by P(one of the units that cover it helps), however many these are.
+        """
+        total = 0.0
+        missing: dict[int, float] = {}
+        for unit in group:
+            p = self.relevance[unit]
+            total += p
+            for term in self.covers[unit]:
+                missing[term] = missing.get(term, 1.0) * (1.0 - p)
+        weights = self.weights
+        return total + sum(weights[term] * (1.0 - share) for term, share in missing.items())
 
     def price(self, group: Sequence[int]) -> int:
         """Tokens of some units, ascending, when nothing else is there."""
@@ -73,53 +95,82 @@ class Units:
         return total - min(joints, default=0)
 
 
-def units_of(context: Context, counter: Counter, gap: str, *, limit: int | None = None) -> Units:
+def units_of(
+    context: Context, counter: Counter, gap: str, coverage: float, *, limit: int | None = None
+) -> Units:
     """The units of a context.
 
     Args:
         context: the chunks, best-ranked first.
         counter: counts them as they are written.
         gap: what marks a place where pieces are left out.
+        coverage: what covering every term of the question is worth.
         limit: chunks up to this size need no shorter form; None: any limit may come.
     """
     chunks = context.chunks
     first = [0]
     chunk_of: list[int] = []
-    for place, chunk in enumerate(chunks):
-        size = len(chunk.pieces) or 1
-        chunk_of.extend([place] * size)
-        first.append(first[-1] + size)
-    sizes = [counter.count(chunk) for chunk in chunks]
-    joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
-    around = [counter.around(chunk) if chunk.pieces else 0 for chunk in chunks]
-    groups = _groups(chunks, first)
+    spans: list[Span] = []
     tokens: list[int] = []
     relevance: list[float | None] = []
-    for chunk, size in zip(chunks, sizes, strict=True):
-        tokens.extend([piece.tokens for piece in chunk.pieces] or [size])
-        relevance.extend([piece.relevance for piece in chunk.pieces] or [chunk.relevance])
+    terms: list[tuple[tuple[str, float], ...]] = []
+    sizes = [counter.count(chunk) for chunk in chunks]
+    for place, chunk in enumerate(chunks):
+        pieces = chunk.pieces or (_whole(chunk, sizes[place]),)
+        chunk_of += [place] * len(pieces)
+        spans += [piece.span for piece in pieces]
+        tokens += [piece.tokens for piece in pieces]
+        relevance += [piece.relevance for piece in pieces]
+        terms += [piece.covers for piece in pieces]
+        first.append(len(spans))
+    joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
+    groups = _groups(chunks, first)
+    rivals = _with_rivals(groups, find_rivals(chunks, first))
+    known = [value or 0.0 for value in relevance]
+    covers, weights = _terms(terms, coverage)
     return Units(
         ids=tuple(chunk.id for chunk in chunks),
         first=tuple(first),
-        around=tuple(around),
+        around=tuple(counter.around(chunk) if chunk.pieces else 0 for chunk in chunks),
         joints=tuple(joints),
+        sizes=tuple(sizes),
         chunk=tuple(chunk_of),
-        spans=tuple(
-            span
-            for chunk in chunks
-            for span in [piece.span for piece in chunk.pieces] or [(0, len(chunk.text))]
-        ),
+        spans=tuple(spans),
         tokens=tuple(tokens),
-        relevance=tuple(value or 0.0 for value in relevance),
-        covers=tuple(
-            terms for chunk in chunks for terms in [piece.covers for piece in chunk.pieces] or [()]
-        ),
+        relevance=tuple(known),
+        covers=covers,
+        weights=weights,
         groups=groups,
-        rivals=_with_rivals(groups, find_rivals(chunks, first)),
+        rivals=rivals,
         heads=_heads(context, counter, sizes, limit),
         gap=counter.tokens(gap),
         full=sum(sizes) + sum(joints) - min(joints, default=0),
+        most=sum(weights) + _most((*groups, *rivals.values()), known),
         judged=any(value is not None for value in relevance),
+    )
+
+
+def _whole(chunk: Chunk, size: int) -> Piece:
+    """A chunk that is not divided as its only piece."""
+    return Piece(span=(0, len(chunk.text)), tokens=size, relevance=chunk.relevance)
+
+
+def _most(groups: Sequence[tuple[int, ...]], relevance: Sequence[float]) -> float:
+    """The largest sum of a group."""
+    large = (sum([relevance[unit] for unit in group]) for group in groups if len(group) > 1)
+    return max(max(relevance, default=0.0), max(large, default=0.0))
+
+
+def _terms(
+    covers: Sequence[tuple[tuple[str, float], ...]], coverage: float
+) -> tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]:
+    """Terms by number, and what each is worth."""
+    counts = {term: count for each in covers for term, count in each}
+    numbers = {term: number for number, term in enumerate(counts)}
+    total = sum(counts.values()) or 1.0
+    return (
+        tuple(tuple([numbers[term] for term, _ in each]) for each in covers),
+        tuple(coverage * count / total for count in counts.values()),
     )
 
 
