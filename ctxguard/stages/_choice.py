@@ -81,12 +81,13 @@ class Writer:
         elif len(chosen) < len(chunk.pieces):
             chunk, removed = cut_chunk(chunk, chosen, gap=self.gap)
         written = counter.written(chunk)
+        joint, is_exact = counter.edges(written)
         return Short(
             chunk=chunk,
             removed=removed,
             tokens=self._tokens(written) if removed else units.sizes[place],
-            joint=counter.joint(written) if removed else units.joints[place],
-            is_exact=counter.is_exact(written),
+            joint=joint,
+            is_exact=is_exact,
         )
 
     def written(self, found: Scan) -> dict[int, Short]:
@@ -127,7 +128,7 @@ def choose(
     """What is kept under a limit, and the tokens that it has when it is written."""
     budget = limit
     while True:
-        found = scan(units, order, budget, singles=singles)
+        found = scan(units, order, budget, singles=singles) if budget >= 0 else Scan()
         used = writer.count(writer.written(found).values())
         if used <= limit:
             return found, used

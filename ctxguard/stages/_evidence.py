@@ -20,9 +20,10 @@ it; what follows (a full stop, brackets) may be one token with the separator."""
 
 _HEAD = "A"
 """Stands for the start of whatever follows a separator."""
-_EXACT = ("gpt2", "r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony")
-"""Encodings whose patterns were read: a line end is never in one piece with what follows it, but
-for whitespace and "/"."""
+_BEGIN = re.compile(r"[ \t]*[^\s/]")
+"""What is never in one piece with a line end before it, in the encodings below: their patterns
+have only line ends, "/" and whitespace up to a line end follow one."""
+_EXACT = ("cl100k_base", "o200k_base", "o200k_harmony")
 _SLICE = 500_000
 """Characters from which on a text is encoded in parts."""
 
@@ -54,6 +55,12 @@ def shown(chunk: Chunk) -> str:
 def is_divisible(chunk: Chunk) -> bool:
     """Whether a chunk can be cut: what the framework renders must hold its text word for word."""
     return bool(chunk.text) and (not chunk.rendered or chunk.text in chunk.rendered)
+
+
+def _tail(text: str) -> str:
+    """The end of a text that decides what a separator after it costs."""
+    found = _END.search(text, max(0, len(text) - _TAIL))
+    return found.group() if found else ""
 
 
 class Counter:
@@ -99,29 +106,30 @@ class Counter:
 
     def joint(self, text: str) -> int:
         """Tokens that a separator after a text adds; fewer than its own where they merge."""
-        found = _END.search(text, max(0, len(text) - _TAIL))
-        tail = found.group() if found else ""
+        return self._joint(_tail(text))
+
+    def edges(self, text: str) -> tuple[int, bool]:
+        """The joint of a text, and whether the two cost what they do wherever they stand.
+
+        So it is where the separator ends in a line end, the text begins with a visible character
+        other than "/", and its tail holds all that may merge with a separator.
+        """
+        tail = _tail(text)
+        is_exact = (
+            self._is_known
+            and tail[:1].isalnum()
+            and _BEGIN.match(text) is not None
+            and len(text) < _SLICE
+        )
+        return self._joint(tail), is_exact
+
+    def _joint(self, tail: str) -> int:
         known = self._joints.get(tail)
         if known is None:
             joined = self._encoded(tail + self.separator + _HEAD)
             known = joined - self._encoded(tail) - self._encoded(_HEAD)
             self._joints[tail] = known
         return known
-
-    def is_exact(self, text: str) -> bool:
-        """Whether a text costs its own tokens and its joint's wherever it stands among such texts.
-
-        So it is where the separator ends in a line end, the text begins with a visible character
-        other than "/", and the tail that is looked at holds all that may merge with a separator.
-        """
-        found = _END.search(text, max(0, len(text) - _TAIL))
-        return (
-            self._is_known
-            and found is not None
-            and found.group()[:1].isalnum()
-            and not (text[0] == "/" or text[0].isspace())
-            and len(text) < _SLICE
-        )
 
     def joined(self, chunks: list[Chunk]) -> int:
         """Tokens of all chunks together, in their order, counted as a whole."""

@@ -73,6 +73,8 @@ def greedy_order(units: Units) -> Iterator[int]:
 class _Alike:
     """Units that cover the same terms and bring along nothing of worth, by P per token."""
 
+    __slots__ = ("heap", "offer", "terms")
+
     def __init__(self, terms: Sequence[int]) -> None:
         self.terms = terms
         self.heap: list[tuple[float, int]] = []
@@ -108,10 +110,13 @@ class _Greedy:
             if alike is not None:
                 if offer != alike.offer:
                     continue
-                now = self._best(alike)
-                if now is None or (now > offer and heap and now > heap[0]):
-                    self._offer(alike)
+                alike.offer = now = self._best(alike)
+                if now is None:
                     continue
+                if now > offer and heap and now > heap[0]:
+                    heappush(heap, now)
+                    continue
+                alike.offer = None
                 yield from self._take(now[1])
                 self._offer(alike)
             elif not taken[unit]:
@@ -132,13 +137,18 @@ class _Greedy:
         classes: dict[tuple[int, ...], _Alike] = {}
         for unit, group in enumerate(units.groups):
             if len(group) > 1:
-                self.needed.update(member for member in group if member != unit)
+                self.needed.update(group[:-1] if group[-1] == unit else set(group) - {unit})
+        plain = not units.rivals
+        over, tokens, chunk_of = self.over, units.tokens, units.chunk
         for unit, p in enumerate(relevance):
-            group = units.together(unit)
-            if len(group) > 1:
+            group = units.groups[unit] if plain else units.together(unit)
+            if len(group) == 1:
+                cost = max(1, tokens[unit] + over[chunk_of[unit]])
+            else:
+                cost = self._cost(unit)
                 for member in group:
                     self.dependents.setdefault(member, []).append(unit)
-                if any(relevance[member] for member in group if member != unit):
+                if sum([relevance[member] for member in group]) > p:
                     self.heap.append((-self._ratio(unit), unit))
                     continue
             if p > 0:
@@ -147,12 +157,13 @@ class _Greedy:
                 if alike is None:
                     alike = classes[terms] = _Alike(terms)
                 self.alike[unit] = alike
-                alike.heap.append((-p / self._cost(unit), unit))
+                alike.heap.append((-p / cost, unit))
         for alike in classes.values():
-            heapify(alike.heap)
-            alike.offer = self._best(alike)
-            if alike.offer is not None:
-                self.heap.append(alike.offer)
+            if len(alike.heap) > 1:
+                heapify(alike.heap)
+            density, unit = alike.heap[0]
+            alike.offer = (density * self._share(alike.terms), unit)
+            self.heap.append(alike.offer)
         heapify(self.heap)
 
     def _best(self, alike: _Alike) -> tuple[float, int] | None:
@@ -167,8 +178,10 @@ class _Greedy:
 
     def _share(self, terms: Sequence[int]) -> float:
         """What a unit of P 1 adds that covers these terms."""
-        left = self.left
-        return 1.0 + sum([left[term] for term in terms]) if terms else 1.0
+        share, left = 1.0, self.left
+        for term in terms:
+            share += left[term]
+        return share
 
     def _cost(self, unit: int) -> int:
         """Tokens of a unit with all that it brings along and that is not there yet, at least 1."""
@@ -201,31 +214,33 @@ class _Greedy:
 
     def _take(self, unit: int) -> Iterator[int]:
         """The unit, then what it brings along: alone, it may have no room for that."""
-        units, left = self.units, self.left
-        new = [member for member in units.together(unit) if not self.taken[member]]
+        units, taken = self.units, self.taken
+        group = units.together(unit)
+        new = [member for member in group if not taken[member]] if len(group) > 1 else group
         for member in new:
-            self.taken[member] = 1
+            taken[member] = 1
             p = units.relevance[member]
             if p:
                 for term in units.covers[member]:
-                    left[term] *= 1.0 - p
+                    self.left[term] *= 1.0 - p
         yield unit
-        for member in new if len(new) > 1 else ():
-            if member != unit and (units.relevance[member] or member not in self.needed):
-                yield member
+        if len(group) > 1:
+            for member in new:
+                if member != unit and (units.relevance[member] or member not in self.needed):
+                    yield member
         self._cheaper(new)
 
     def _cheaper(self, new: Sequence[int]) -> None:
         """Look again at units whose cost has fallen: what they need is there, or their chunk is."""
         units = self.units
-        again: set[int] = set()
+        again: list[int] = []
         for member in new:
-            again.update(self.dependents.pop(member, ()))
+            again += self.dependents.pop(member, ())
             chunk = units.chunk[member]
             if not self.open[chunk]:
                 self.open[chunk] = 1
                 if self.over[chunk] > 0:
-                    again.update(range(units.first[chunk], units.first[chunk + 1]))
+                    again += range(units.first[chunk], units.first[chunk + 1])
         for unit in again:
             if self.taken[unit]:
                 continue

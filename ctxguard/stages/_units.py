@@ -182,10 +182,13 @@ def _groups(chunks: Sequence[Chunk], first: Sequence[int]) -> tuple[tuple[int, .
             continue
         needs = [piece.needs for piece in chunk.pieces]
         for index, each in enumerate(needs):
+            if not each:
+                groups.append((start + index,))
+                continue
             # Beyond the limit (a page of sentences that all begin with "this") the next ones do.
-            inner = _closure((index,), needs, _MAX_NEEDS) if each else (index,)
+            inner = _closure((index,), needs, _MAX_NEEDS)
             inner = inner or tuple(sorted({index, *each[-_MAX_NEEDS:]}))
-            groups.append(tuple(start + i for i in inner))
+            groups.append(tuple([start + i for i in inner]))
     return tuple(groups)
 
 
