@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ctxguard.stages._evidence import Counter, is_divisible
-from ctxguard.stages._rivals import find_rivals
+from ctxguard.stages._rivals import find_rests, find_rivals
 from ctxguard.types import Chunk, Context, Piece, Span
 
 __all__ = ["Units", "units_of"]
@@ -48,7 +48,8 @@ class Units:
     groups: tuple[tuple[int, ...], ...]
     """By unit: itself, and all that it needs to be understood."""
     rivals: dict[int, tuple[int, ...]]
-    """Units that have another version in another chunk: their group, the versions included."""
+    """Units that are kept together with some of other chunks, their group and those included:
+    other versions, and what holds what was trimmed from theirs."""
     heads: dict[int, tuple[tuple[int, int], ...]]
     """Chunks that can be cut to their first sentences: where each ends, and the tokens up to it."""
     gap: int
@@ -125,8 +126,12 @@ def units_of(
         first.append(len(spans))
     joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
     groups = _groups(chunks, first)
-    rivals = _with_rivals(groups, find_rivals(chunks, first))
     known = [value or 0.0 for value in relevance]
+    rivals = find_rivals(chunks, first)
+    if any(chunk.leans_on for chunk in chunks):
+        for unit, rest in find_rests(chunks, first, known).items():
+            rivals[unit] = [*rivals.get(unit, ()), *rest]
+    joint = _with_rivals(groups, rivals)
     covers, weights = _terms(terms, coverage)
     return Units(
         ids=tuple(chunk.id for chunk in chunks),
@@ -141,11 +146,11 @@ def units_of(
         covers=covers,
         weights=weights,
         groups=groups,
-        rivals=rivals,
+        rivals=joint,
         heads=_heads(context, counter, sizes, limit),
         gap=counter.tokens(gap),
         full=sum(sizes) + sum(joints) - min(joints, default=0),
-        most=sum(weights) + _most((*groups, *rivals.values()), known),
+        most=sum(weights) + _most((*groups, *joint.values()), known),
         judged=any(value is not None for value in relevance),
     )
 
@@ -211,7 +216,7 @@ def _closure(
 def _with_rivals(
     groups: Sequence[tuple[int, ...]], rivals: dict[int, list[int]]
 ) -> dict[int, tuple[int, ...]]:
-    """Groups that reach over chunks: a unit with its versions, and what those need."""
+    """Groups that reach over chunks: a unit with its versions and rests, and what those need."""
     if not rivals:
         return {}
     needs = [(*group, *rivals.get(unit, ())) for unit, group in enumerate(groups)]
