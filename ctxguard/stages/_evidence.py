@@ -59,6 +59,8 @@ def is_divisible(chunk: Chunk) -> bool:
 
 def _tail(text: str) -> str:
     """The end of a text that decides what a separator after it costs."""
+    if text[-1:].isalpha():
+        return text[-1]
     found = _END.search(text, max(0, len(text) - _TAIL))
     return found.group() if found else ""
 
@@ -69,8 +71,8 @@ class Counter:
     def __init__(self, context: Context, separator: str) -> None:
         self.context = context
         self.separator = separator
-        self._written: dict[str, str] = {}
         self._joints: dict[str, int] = {}
+        self._head = self._encoded(_HEAD)
         # The same number of tokens for every number that a chunk may get: the widest is counted.
         self._number = len(context.chunks)
         tokenizer = context.analyzer.tokenizer
@@ -127,7 +129,7 @@ class Counter:
         known = self._joints.get(tail)
         if known is None:
             joined = self._encoded(tail + self.separator + _HEAD)
-            known = joined - self._encoded(tail) - self._encoded(_HEAD)
+            known = joined - self._encoded(tail) - self._head
             self._joints[tail] = known
         return known
 

@@ -170,13 +170,20 @@ def _terms(
     covers: Sequence[tuple[tuple[str, float], ...]], coverage: float
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]:
     """Terms by number, and what each is worth."""
-    counts = {term: count for each in covers for term, count in each}
-    numbers = {term: number for number, term in enumerate(counts)}
-    total = sum(counts.values()) or 1.0
-    return (
-        tuple(tuple([numbers[term] for term, _ in each]) for each in covers),
-        tuple(coverage * count / total for count in counts.values()),
-    )
+    numbers: dict[str, int] = {}
+    counts: list[float] = []
+    rows: list[tuple[int, ...]] = []
+    for each in covers:
+        row: list[int] = []
+        for term, count in each:
+            number = numbers.get(term)
+            if number is None:
+                number = numbers[term] = len(counts)
+                counts.append(count)
+            row.append(number)
+        rows.append(tuple(row))
+    total = sum(counts) or 1.0
+    return tuple(rows), tuple([coverage * count / total for count in counts])
 
 
 def _groups(chunks: Sequence[Chunk], first: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -215,8 +215,10 @@ class _Made:
 
 def _p(chunk: Chunk) -> float | None:
     """P(the chunk helps): as Rank judged it, else its best piece."""
+    if chunk.relevance is not None:
+        return chunk.relevance
     known = [piece.relevance for piece in chunk.pieces if piece.relevance is not None]
-    return chunk.relevance if chunk.relevance is not None else max(known, default=None)
+    return max(known, default=None)
 
 
 def _judged(chunk: Chunk) -> str:
