@@ -20,6 +20,55 @@ _MAX_GROUP = 64
 together."""
 
 
+class Heads:
+    """Chunks that can be cut to their first sentences, as far as somebody asks for them."""
+
+    def __init__(self, context: Context, counter: Counter, limit: int | None) -> None:
+        """The best chunks, as far as they are not divided.
+
+        Args:
+            context: the chunks.
+            counter: counts them as they are written.
+            limit: sentences beyond it are not counted; None: all are.
+        """
+        self._context = context
+        self._counter = counter
+        self._limit = limit
+        self._places = {
+            place
+            for place, chunk in enumerate(context.chunks[:_CUT_TRIED])
+            if not chunk.pieces and is_divisible(chunk)
+        }
+        self._known: dict[int, tuple[tuple[int, int], ...]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._places)
+
+    def __contains__(self, place: int) -> bool:
+        """Whether the chunk at this position can be cut."""
+        return place in self._places
+
+    def __getitem__(self, place: int) -> tuple[tuple[int, int], ...]:
+        """Where each sentence of a chunk ends, and the tokens up to it."""
+        known = self._known.get(place)
+        if known is None:
+            known = self._known[place] = self._count(self._context.chunks[place])
+        return known
+
+    def _count(self, chunk: Chunk) -> tuple[tuple[int, int], ...]:
+        used = self._counter.around(chunk)
+        ends: list[tuple[int, int]] = []
+        at = 0
+        for _, end in self._context.analyzer.analyse(chunk.text).sentences:
+            used += self._counter.tokens(chunk.text[at:end])
+            at = end
+            ends.append((end, used))
+            if self._limit is not None and used > self._limit:
+                break
+        return tuple(ends)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:
     """Units by number, best-ranked chunk first and in the order of its text; chunks by position.
@@ -50,8 +99,7 @@ class Units:
     rivals: dict[int, tuple[int, ...]]
     """Units that are kept together with some of other chunks, their group and those included:
     other versions, and what holds what was trimmed from theirs."""
-    heads: dict[int, tuple[tuple[int, int], ...]]
-    """Chunks that can be cut to their first sentences: where each ends, and the tokens up to it."""
+    heads: Heads
     gap: int
     """Tokens of the mark between two stretches."""
     full: int
@@ -106,7 +154,7 @@ def units_of(
         counter: counts them as they are written.
         gap: what marks a place where pieces are left out.
         coverage: what covering every term of the question is worth.
-        limit: chunks up to this size need no shorter form; None: any limit may come.
+        limit: no budget will be larger; None: any may come.
     """
     chunks = context.chunks
     first = [0]
@@ -147,7 +195,7 @@ def units_of(
         weights=weights,
         groups=groups,
         rivals=joint,
-        heads=_heads(context, counter, sizes, limit),
+        heads=Heads(context, counter, limit),
         gap=counter.tokens(gap),
         full=sum(sizes) + sum(joints) - min(joints, default=0),
         most=sum(weights) + _most((*groups, *joint.values()), known),
@@ -234,24 +282,3 @@ def _with_rivals(
             if closure:
                 joint[unit] = closure
     return joint
-
-
-def _heads(
-    context: Context, counter: Counter, sizes: Sequence[int], limit: int | None
-) -> dict[int, tuple[tuple[int, int], ...]]:
-    """For the best chunks, as far as they are not divided: their sentences, counted on."""
-    heads: dict[int, tuple[tuple[int, int], ...]] = {}
-    for place, chunk in enumerate(context.chunks[:_CUT_TRIED]):
-        if chunk.pieces or not is_divisible(chunk) or (limit is not None and sizes[place] <= limit):
-            continue
-        used = counter.around(chunk)
-        ends: list[tuple[int, int]] = []
-        at = 0
-        for _, end in context.analyzer.analyse(chunk.text).sentences:
-            used += counter.tokens(chunk.text[at:end])
-            at = end
-            ends.append((end, used))
-            if limit is not None and used > limit:
-                break
-        heads[place] = tuple(ends)
-    return heads
