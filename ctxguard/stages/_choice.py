@@ -106,13 +106,13 @@ class Writer:
     def count(self, shorts: Iterable[Short]) -> int:
         """Tokens of the joined text in its dearest order.
 
-        Where only its parts as they stand are known to add up to more or less than the whole, the
-        whole is counted too, as it is joined now.
+        Where the parts are not known to add up to the whole, the whole is counted too, as it is
+        joined now.
         """
         shorts = list(shorts)
         joints = [short.joint for short in shorts]
         parts = sum([short.tokens for short in shorts]) + sum(joints) - min(joints, default=0)
-        if all([short.is_exact for short in shorts]):
+        if all(short.is_exact for short in shorts):
             return parts
         return max(parts, self.counter.joined([short.chunk for short in shorts]))
 

@@ -134,37 +134,34 @@ class _Greedy:
     def _begin(self) -> None:
         """Put every unit where it is looked at."""
         units, relevance = self.units, self.units.relevance
-        classes: dict[tuple[int, ...], _Alike] = {}
         for unit, group in enumerate(units.groups):
             if len(group) > 1:
                 self.needed.update(group[:-1] if group[-1] == unit else set(group) - {unit})
-        plain = not units.rivals
-        over, tokens, chunk_of = self.over, units.tokens, units.chunk
+        classes: dict[tuple[int, ...], _Alike] = {}
         for unit, p in enumerate(relevance):
-            group = units.groups[unit] if plain else units.together(unit)
-            if len(group) == 1:
-                cost = max(1, tokens[unit] + over[chunk_of[unit]])
-            else:
-                cost = self._cost(unit)
-                for member in group:
-                    self.dependents.setdefault(member, []).append(unit)
-                if sum([relevance[member] for member in group]) > p:
-                    self.heap.append((-self._ratio(unit), unit))
-                    continue
-            if p > 0:
+            group = units.together(unit) if units.rivals else units.groups[unit]
+            if len(group) > 1 and self._brings_worth(unit, group):
+                self.heap.append((-self._ratio(unit), unit))
+            elif p > 0:
                 terms = units.covers[unit]
                 alike = classes.get(terms)
                 if alike is None:
                     alike = classes[terms] = _Alike(terms)
                 self.alike[unit] = alike
-                alike.heap.append((-p / cost, unit))
+                alike.heap.append((-p / self._cost(unit), unit))
         for alike in classes.values():
-            if len(alike.heap) > 1:
-                heapify(alike.heap)
+            heapify(alike.heap)
             density, unit = alike.heap[0]
             alike.offer = (density * self._share(alike.terms), unit)
             self.heap.append(alike.offer)
         heapify(self.heap)
+
+    def _brings_worth(self, unit: int, group: Sequence[int]) -> bool:
+        """Whether a unit brings others of worth along; notes whose coming makes it cheaper."""
+        relevance = self.units.relevance
+        for member in group:
+            self.dependents.setdefault(member, []).append(unit)
+        return any(relevance[member] for member in group if member != unit)
 
     def _best(self, alike: _Alike) -> tuple[float, int] | None:
         """The best unit of a class as it stands now; None if all are taken."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._scan import Scan, Single, scan
+from ctxguard.stages._scan import Single, scan
 from ctxguard.stages._units import Units
 
 __all__ = ["Sweep", "sweep"]
@@ -128,7 +128,7 @@ class _Every:
         fits = asked & (total - np.where(least == _NONE, 0, least) <= self.budgets[part])
         fails = asked & ~fits
         for row, added in new:
-            row &= ~(added & fails)
+            np.copyto(row, row & ~fails, where=added)
         if chunk_of[unit] in units.heads:
             self.cut[part] |= fails & (self.least[part] == _NONE)
         np.copyto(self.sum[part], total, where=fits)

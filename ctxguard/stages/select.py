@@ -26,9 +26,13 @@ class Select:
     What is chosen is a piece of a chunk where Compress has divided it, else a chunk. The worth of a
     choice is the sum of P(it helps) and of how much of the question it covers, where a term that is
     covered adds nothing again; its cost is its tokens, with all that it needs to be understood, and
-    what is written around its chunk. Choosing the best per token first and trying what is left as
-    long as anything fits comes within (1 - 1/e) / 2 of the best choice, and in practice nearer.
-    Versions that contradict each other are kept together or left out together.
+    what is written around its chunk. The best per token is chosen first, and what is left is tried
+    as long as anything fits; or the best single one, where it is worth more than all those. For
+    chunks that are not divided and contradict nobody that comes within (1 - 1/e) / 2 of the best
+    choice, but for the separators' tokens; where pieces need or share others nothing is proven.
+
+    Kept together or left out together, as far as a budget of the size can hold both: versions that
+    contradict each other, and a trimmed chunk with the best part of the one that holds the rest.
 
     Without relevance the rank decides: better-ranked chunks have the first claim, smaller ones
     after one that does not fit are still tried, and when nothing has been kept yet, a chunk that is
