@@ -25,8 +25,15 @@ class Short:
     """As it is written."""
     joint: int
     """Tokens that the separator after it adds."""
-    is_exact: bool
-    """Whether it costs these wherever it stands."""
+    written: str
+    begins: bool
+    ends: bool
+    """Whether its tokens begin and, with its joint, end where it does, whatever is beside it."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it costs its tokens and its joint beside others of which that is true."""
+        return self.begins and self.ends
 
 
 class Writer:
@@ -56,6 +63,7 @@ class Writer:
         self.gap = gap
         self._tokens = counter.context.analyzer.count if seen_again else counter.tokens
         self._known: dict[tuple[int, tuple[int, ...], int], Short] = {}
+        self._blocks: dict[tuple[str, ...], int] = {}
 
     def short(self, place: int, chosen: Sequence[int], head: int = 0) -> Short:
         """What is kept of a chunk.
@@ -81,13 +89,15 @@ class Writer:
         elif len(chosen) < len(chunk.pieces):
             chunk, removed = cut_chunk(chunk, chosen, gap=self.gap)
         written = counter.written(chunk)
-        joint, is_exact = counter.edges(written)
+        joint, begins, ends = counter.edges(written)
         return Short(
             chunk=chunk,
             removed=removed,
             tokens=self._tokens(written) if removed else units.sizes[place],
             joint=joint,
-            is_exact=is_exact,
+            written=written,
+            begins=begins,
+            ends=ends,
         )
 
     def written(self, found: Scan) -> dict[int, Short]:
@@ -114,7 +124,28 @@ class Writer:
         parts = sum([short.tokens for short in shorts]) + sum(joints) - min(joints, default=0)
         if all(short.is_exact for short in shorts):
             return parts
-        return max(parts, self.counter.joined([short.chunk for short in shorts]))
+        return max(parts, self._joined(shorts))
+
+    def _joined(self, shorts: Sequence[Short]) -> int:
+        """Tokens of the joined text in this order, counted together where tokens may meet."""
+        total = 0
+        block: list[Short] = []
+        for short in shorts:
+            if block and block[-1].ends and short.begins:
+                total += self._together(block) + block[-1].joint
+                block = []
+            block.append(short)
+        return total + self._together(block)
+
+    def _together(self, block: Sequence[Short]) -> int:
+        if len(block) == 1:
+            return block[0].tokens
+        texts = tuple([short.written for short in block])
+        known = self._blocks.get(texts)
+        if known is None:
+            known = self.counter.tokens(self.counter.separator.join(texts))
+            self._blocks[texts] = known
+        return known
 
 
 def choose(

@@ -110,20 +110,17 @@ class Counter:
         """Tokens that a separator after a text adds; fewer than its own where they merge."""
         return self._joint(_tail(text))
 
-    def edges(self, text: str) -> tuple[int, bool]:
-        """The joint of a text, and whether the two cost what they do wherever they stand.
+    def edges(self, text: str) -> tuple[int, bool, bool]:
+        """The joint of a text, and whether its tokens begin and end where it does.
 
-        So it is where the separator ends in a line end, the text begins with a visible character
-        other than "/", and its tail holds all that may merge with a separator.
+        They begin with it where the separator ends in a line end and the text begins in a visible
+        character other than "/"; they end, with the joint, where its tail holds all that may merge
+        with a separator. Two texts cost what their parts do where both is so between them.
         """
         tail = _tail(text)
-        is_exact = (
-            self._is_known
-            and tail[:1].isalnum()
-            and _BEGIN.match(text) is not None
-            and len(text) < _SLICE
-        )
-        return self._joint(tail), is_exact
+        is_known = self._is_known and len(text) < _SLICE
+        begins = is_known and _BEGIN.match(text) is not None
+        return self._joint(tail), begins, is_known and tail[:1].isalnum()
 
     def _joint(self, tail: str) -> int:
         known = self._joints.get(tail)
@@ -132,10 +129,6 @@ class Counter:
             known = joined - self._encoded(tail) - self._head
             self._joints[tail] = known
         return known
-
-    def joined(self, chunks: list[Chunk]) -> int:
-        """Tokens of all chunks together, in their order, counted as a whole."""
-        return self._encoded(self.separator.join(map(self.written, chunks)))
 
     def tokens(self, text: str) -> int:
         """Tokens of a text that is not seen again."""

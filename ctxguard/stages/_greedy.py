@@ -152,7 +152,7 @@ class _Greedy:
                 if alike is None:
                     alike = classes[terms] = _Alike(terms)
                 self.alike[unit] = alike
-                # As `_cost` has it, without the call: that is a third of the time.
+                # As `_cost` has it, without the call.
                 alone = len(group) == 1
                 cost = max(1, tokens[unit] + over[chunk_of[unit]]) if alone else self._cost(unit)
                 alike.heap.append((-p / cost, unit))

@@ -15,13 +15,20 @@ __all__ = ["Sweep", "sweep"]
 
 _NONE = 1 << 40
 """Stands for the cheapest separator where there is no chunk yet."""
+_CELLS = 1 << 24
+"""Units times budgets that are looked at together: bytes of memory, a small multiple in all."""
+_LEAST = 1024
+"""Budgets that are looked at together whatever the number of units."""
 _MARGIN = 1e-9
 """By which sums of floats in another order may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What `scan` finds for each budget from 0 up; budgets in a row that find the same are one."""
+    """What `scan` finds for each budget from 0 up; budgets in a row that find the same are one.
+
+    Where two blocks of budgets meet, they may be two.
+    """
 
     budgets: NDArray[np.int64]
     """By find: the smallest budget, ascending; the first is 0."""
@@ -35,47 +42,63 @@ class Sweep:
 def sweep(units: Units, order: Sequence[int], singles: Sequence[Single]) -> Sweep:
     """Go through the order once, with a column for each budget up to that of all chunks.
 
-    Takes some 50 µs per unit at 10,000 tokens, and a byte per unit and token. Budgets of which a
-    single unit decides, or a chunk that is cut to its first sentences, are scanned by themselves:
-    these are small.
+    Takes some 50 µs per unit for 10,000 budgets. Budgets of which a single unit decides, or a chunk
+    that is cut to its first sentences, are scanned by themselves: these are small.
     """
-    every = _Every(units)
+    count = units.full + 1
+    step = max(_LEAST, _CELLS // len(units.tokens)) if units.tokens else count
+    parts = [
+        _swept(units, order, singles, range(start, min(start + step, count)))
+        for start in range(0, count, step)
+    ]
+    budgets = np.concatenate([part.budgets for part in parts])
+    places = {budget: find for find, budget in enumerate(budgets.tolist())}
+    return Sweep(
+        budgets=budgets,
+        units=np.concatenate([part.units for part in parts]),
+        tokens=np.concatenate([part.tokens for part in parts]),
+        heads={
+            places[int(part.budgets[find])]: head
+            for part in parts
+            for find, head in part.heads.items()
+        },
+    )
+
+
+def _swept(units: Units, order: Sequence[int], singles: Sequence[Single], part: range) -> Sweep:
+    """What `scan` finds for some budgets in a row."""
+    every = _Every(units, part)
     for unit in order:
         every.take(unit)
-    budgets = every.budgets
-    heads: dict[int, tuple[int, int]] = {}
     rows = every.rows()
-    for budget in np.flatnonzero(every.doubtful(singles)).tolist():
-        found = scan(units, order, budget, singles=lambda: singles)
-        rows[:, budget] = False
-        rows[list(found.units), budget] = True
-        every.tokens[budget] = found.tokens
+    heads: dict[int, tuple[int, int]] = {}
+    for column in np.flatnonzero(every.doubtful(singles)).tolist():
+        found = scan(units, order, part[column], singles=lambda: singles)
+        rows[:, column] = False
+        rows[list(found.units), column] = True
+        every.tokens[column] = found.tokens
         if found.head is not None:
-            heads[budget] = found.head
-    rows[:, -1] = True
-    every.tokens[-1] = units.full
-    new = np.ones(budgets.size, dtype=np.bool_)
+            heads[column] = found.head
+    new = np.ones(len(part), dtype=np.bool_)
     new[1:] = (rows[:, 1:] != rows[:, :-1]).any(axis=0)
-    for budget in {budget + step for budget in heads for step in (0, 1)}:
-        new[budget] |= heads.get(budget) != heads.get(budget - 1)
+    for column in {column + more for column in heads for more in (0, 1)} & set(range(len(part))):
+        new[column] |= heads.get(column) != heads.get(column - 1)
     starts = np.flatnonzero(new)
     return Sweep(
-        budgets=starts,
+        budgets=every.budgets[starts],
         units=rows[:, starts].T,
         tokens=every.tokens[starts],
-        heads={
-            find: heads[budget] for find, budget in enumerate(starts.tolist()) if budget in heads
-        },
+        heads={n: heads[column] for n, column in enumerate(starts.tolist()) if column in heads},
     )
 
 
 class _Every:
     """As the state of a scan, by budget: its columns are budgets, ascending."""
 
-    def __init__(self, units: Units) -> None:
+    def __init__(self, units: Units, part: range) -> None:
         self.units = units
-        count = units.full + 1
-        self.budgets = np.arange(count, dtype=np.int64)
+        self.budgets = np.arange(part.start, part.stop, dtype=np.int64)
+        count = self.budgets.size
         self.taken = np.zeros((len(units.tokens) + len(units.ids) + 1, count), dtype=np.bool_)
         """By unit and the number of its chunk, so that two chunks are no neighbours."""
         self.open = np.zeros((len(units.ids), count), dtype=np.bool_)
@@ -99,7 +122,7 @@ class _Every:
         if rivals is None:
             self._take(unit, units.groups[unit], slice(None))
             return
-        enough = min(units.price(rivals), self.budgets.size)
+        enough = int(self.budgets.searchsorted(units.price(rivals)))
         self._take(unit, units.groups[unit], slice(enough))
         self._take(unit, rivals, slice(enough, None))
 
@@ -138,9 +161,9 @@ class _Every:
     def doubtful(self, singles: Sequence[Single]) -> NDArray[np.bool_]:
         """Budgets that may not simply take what fits in the order."""
         found = self.cut.copy()
-        for place, single in enumerate(singles):
-            end = singles[place + 1].cost if place + 1 < len(singles) else self.budgets.size
-            worth = self.p[single.cost : end]
-            found[single.cost : end] |= worth < min(single.value, self.units.most) + _MARGIN
-        found[-1] = False
-        return found
+        starts = self.budgets.searchsorted([single.cost for single in singles]).tolist()
+        ends = [*starts[1:], self.budgets.size]
+        for single, start, end in zip(singles, starts, ends, strict=False):
+            found[start:end] |= self.p[start:end] < min(single.value, self.units.most) + _MARGIN
+        # There is room for everything: `scan` says so.
+        return found | (self.budgets >= self.units.full)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ctxguard.stages import Compress, Kept, Select, SelectionPath
+from ctxguard.stages import Compress, Kept, Select, SelectionPath, _sweep
 from ctxguard.stages._cut import cut_chunk
 from ctxguard.stages._evidence import Counter
 from ctxguard.text.analysis import Analyzer, default_analyzer
@@ -87,7 +87,7 @@ def counted(context: Context, result: StageResult) -> int:
     """Tokens of the joined text, each chunk with the widest number."""
     template = context.template
     counter = Counter(context, template.separator if template else "\n\n")
-    return counter.joined(list(result.context.chunks))
+    return counter.tokens(counter.separator.join(map(counter.written, result.context.chunks)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -145,7 +145,7 @@ def test_the_last_breakpoint_holds_all(context: Context) -> None:
 def test_texts_that_are_said_to_add_up_do(name: str, passages: list[str], separator: str) -> None:
     """Whatever text stands beside them, letters of any script and signs included."""
     counter = Counter(Context(analyzer=ANALYZERS[name]), separator)
-    passages = [text for text in passages if counter.edges(text)[1]]
+    passages = [text for text in passages if all(counter.edges(text)[1:])]
     parts = [counter.tokens(text) for text in passages]
     joints = [counter.edges(text)[0] for text in passages[:-1]]
     assert counter.tokens(separator.join(passages)) == sum(parts) + sum(joints)
@@ -166,11 +166,12 @@ def test_texts_that_are_said_to_add_up_do(name: str, passages: list[str], separa
     ],
 )
 def test_which_texts_add_up(text: str, separator: str, is_exact: bool) -> None:
-    assert Counter(Context(), separator).edges(text)[1] == is_exact
+    assert all(Counter(Context(), separator).edges(text)[1:]) == is_exact
 
 
 def test_no_text_adds_up_for_a_tokenizer_that_is_not_known() -> None:
-    assert not Counter(Context(analyzer=ANALYZERS["squared"]), "\n\n").edges("Notice.")[1]
+    edges = Counter(Context(analyzer=ANALYZERS["squared"]), "\n\n").edges("Notice.")
+    assert edges[1:] == (False, False)
 
 
 def test_a_chunk_of_a_hundred_pieces_has_a_path() -> None:
@@ -181,6 +182,20 @@ def test_a_chunk_of_a_hundred_pieces_has_a_path() -> None:
     points = path.breakpoints
     assert len(points) >= 100
     assert_is_path(path, [point.budget for point in points[::20]], context)
+
+
+def test_budgets_in_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(f"Clause {n} is about item {n}." for n in range(9))
+    chunks = (Chunk(id="a", text=text), Chunk(id="b", text="\nNo 1.\nNo 2.", leans_on=("a",)))
+    for context in (
+        Context(chunks=chunks),
+        Compress(always=True)(Context(question="What is clause 7?", chunks=chunks)).context,
+    ):
+        points = Select().path(context).breakpoints
+        with monkeypatch.context() as patch:
+            patch.setattr(_sweep, "_CELLS", 0)
+            patch.setattr(_sweep, "_LEAST", 7)
+            assert Select().path(context).breakpoints == points
 
 
 def assert_is_path(path: SelectionPath, budgets: Sequence[int], context: Context) -> None:
