@@ -9,7 +9,7 @@ from ctxguard.stages._evidence import Counter, is_divisible
 from ctxguard.stages._rivals import find_rests, find_rivals
 from ctxguard.types import Chunk, Context, Piece, Span
 
-__all__ = ["Units", "units_of"]
+__all__ = ["Heads", "Units", "units_of"]
 
 _CUT_TRIED = 8
 """Best-ranked chunks that are cut to their first sentences when nothing else fits."""
