@@ -102,6 +102,15 @@ class Ledger:
         """Tokens of the prompt as it was sent, the reserve for the answer not included."""
         return sum(segment.tokens for segment in self.segments if segment.kind != "reserve")
 
+    @property
+    def citations(self) -> dict[int, str]:
+        """The chunk's id for each number by which a template lets the model cite it.
+
+        Those of the last retrieval: each numbers its chunks from 1, in the order of the prompt.
+        """
+        found = [step.segments for step in self.steps if step.kind == "retrieval"]
+        return {n: each.subject for n, each in enumerate(found[-1] if found else (), start=1)}
+
     def chunk(self, chunk_id: str) -> Chunk:
         """The chunk as it came in: undoes a drop or a trim.
 

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctxguard.errors import InputError
+from ctxguard.guard import Guard
 from ctxguard.ledger import SCHEMA_VERSION, Ledger, Step
+from ctxguard.policy import Policy
+from ctxguard.stages import Layout
+from ctxguard.text.template import Template
 from ctxguard.types import Budget, Chunk, Decision, JsonValue, Quote, Segment
 from tests.view import samples
 
@@ -179,6 +183,18 @@ def test_tokens_are_those_of_the_steps_and_segments() -> None:
     ledger = samples.model_call()
     assert (ledger.tokens_in, ledger.tokens_kept) == (1560, 610)
     assert ledger.tokens_used == sum(s.tokens for s in ledger.segments) - 1024
+
+
+def test_a_saved_ledger_says_what_was_cited() -> None:
+    chunks = [
+        Chunk(id=name, text=f"Fact {name} is {n} metres long.") for n, name in enumerate("abc")
+    ]
+    policy = Policy(template=Template(chunk="[{number}] {text}"), layout=Layout())
+    prepared = Guard(policy).prepare("How long?", chunks)
+    saved = Ledger.from_json(prepared.ledger.to_json(content=False))
+    assert saved.citations == prepared.citations
+    assert sorted(saved.citations.values()) == ["a", "b", "c"]
+    assert Ledger(run_id="r").citations == {}
 
 
 def test_walk_goes_through_nested_ledgers() -> None:

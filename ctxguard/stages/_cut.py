@@ -94,7 +94,15 @@ def _moved(
         while piece.span[0] >= spans[span][1]:
             span += 1
         shift = starts[span] - spans[span][0]
-        needs = tuple(number[need] for need in piece.needs if need in number)
+        needs = tuple([number[need] for need in piece.needs if need in number])
         start, end = piece.span
-        moved.append(replace(piece, span=(start + shift, end + shift), needs=needs))
+        moved.append(  # not by `replace`, which takes twice the time
+            Piece(
+                span=(start + shift, end + shift),
+                tokens=piece.tokens,
+                relevance=piece.relevance,
+                needs=needs,
+                covers=piece.covers,
+            )
+        )
     return tuple(moved)

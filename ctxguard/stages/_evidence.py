@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ctxguard.stages._index import name_of
+from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer
 from ctxguard.types import Chunk, Context
 
 __all__ = ["Counter", "evidence_limit", "is_divisible", "shown"]
@@ -13,11 +14,18 @@ _TAIL = 32
 """Characters before a separator that decide how it is tokenised. Encodings split text into pieces
 (a word, a number, a run of punctuation and line ends) before they merge bytes within a piece."""
 
-_END = re.compile(r"[A-Za-z]?[^A-Za-z]*\Z")
-"""A run of letters ends a piece in every tiktoken encoding, so that its last one stands for it."""
+_END = re.compile(r"[^\W_]?[\W_]*\Z")
+"""A run of letters or of digits ends a piece in every encoding, so that its last one stands for
+it; what follows (a full stop, brackets) may be one token with the separator."""
 
 _HEAD = "A"
 """Stands for the start of whatever follows a separator."""
+_BEGIN = re.compile(r"[ \t]*[^\s/]")
+"""What is never in one piece with a line end before it, in the encodings below: their patterns
+have only line ends, "/" and whitespace up to a line end follow one."""
+_EXACT = ("cl100k_base", "o200k_base", "o200k_harmony")
+_SLICE = 500_000
+"""Characters from which on a text is encoded in parts."""
 
 
 def evidence_limit(context: Context) -> int | None:
@@ -49,16 +57,29 @@ def is_divisible(chunk: Chunk) -> bool:
     return bool(chunk.text) and (not chunk.rendered or chunk.text in chunk.rendered)
 
 
+def _tail(text: str) -> str:
+    """The end of a text that decides what a separator after it costs."""
+    if text[-1:].isalpha():
+        return text[-1]
+    found = _END.search(text, max(0, len(text) - _TAIL))
+    return found.group() if found else ""
+
+
 class Counter:
     """Counts chunks as they are written into the prompt: template and separators included."""
 
     def __init__(self, context: Context, separator: str) -> None:
         self.context = context
         self.separator = separator
-        self._written: dict[str, str] = {}
         self._joints: dict[str, int] = {}
+        self._head = self._encoded(_HEAD)
         # The same number of tokens for every number that a chunk may get: the widest is counted.
         self._number = len(context.chunks)
+        tokenizer = context.analyzer.tokenizer
+        self._is_known = separator.endswith("\n") and (
+            isinstance(tokenizer, EstimateTokenizer)
+            or (isinstance(tokenizer, TiktokenTokenizer) and tokenizer.name in _EXACT)
+        )
 
     def written(self, chunk: Chunk) -> str:
         """A chunk as it is written."""
@@ -87,18 +108,27 @@ class Counter:
 
     def joint(self, text: str) -> int:
         """Tokens that a separator after a text adds; fewer than its own where they merge."""
-        found = _END.search(text, max(0, len(text) - _TAIL))
-        tail = found.group() if found else ""
+        return self._joint(_tail(text))
+
+    def edges(self, text: str) -> tuple[int, bool, bool]:
+        """The joint of a text, and whether its tokens begin and end where it does.
+
+        They begin with it where the separator ends in a line end and the text begins in a visible
+        character other than "/"; they end, with the joint, where its tail holds all that may merge
+        with a separator. Two texts cost what their parts do where both is so between them.
+        """
+        tail = _tail(text)
+        is_known = self._is_known and len(text) < _SLICE
+        begins = is_known and _BEGIN.match(text) is not None
+        return self._joint(tail), begins, is_known and tail[:1].isalnum()
+
+    def _joint(self, tail: str) -> int:
         known = self._joints.get(tail)
         if known is None:
             joined = self._encoded(tail + self.separator + _HEAD)
-            known = joined - self._encoded(tail) - self._encoded(_HEAD)
+            known = joined - self._encoded(tail) - self._head
             self._joints[tail] = known
         return known
-
-    def joined(self, chunks: list[Chunk]) -> int:
-        """Tokens of all chunks together, in their order, counted as a whole."""
-        return self._encoded(self.separator.join(map(self.written, chunks)))
 
     def tokens(self, text: str) -> int:
         """Tokens of a text that is not seen again."""

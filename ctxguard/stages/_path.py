@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
 
-from ctxguard.stages._scan import Scan, Single, scan
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxguard.stages._choice import Writer, choose
+from ctxguard.stages._scan import Single
+from ctxguard.stages._sweep import sweep
+from ctxguard.stages._totals import Totals
 from ctxguard.stages._units import Units
 from ctxguard.types import JsonValue, Span
 
@@ -51,23 +56,25 @@ class SelectionPath:
     """The order in which units are chosen, computed once; any budget is a scan of it."""
 
     units: Units
-    order: tuple[tuple[int, float], ...]
-    """Units by number, and the value that each adds to those before."""
-    singles: tuple[Single, ...] = ()
+    order: tuple[int, ...]
+    """Units by number, the one that is chosen first."""
+    singles: tuple[Single, ...]
+    writer: Writer = field(repr=False, compare=False)
 
     def at(self, budget: int) -> Choice:
-        """What Select keeps with this budget, by the counts of the parts.
-
-        Select counts the joined text as a whole at the end; where a tokenizer counts more for the
-        whole than for its parts, it takes the choice of a budget that is smaller by the difference.
-        """
-        return self._choice(scan(self.units, self.order, budget, singles=self.singles))
+        """What Select keeps with this budget: it is the same function that says so."""
+        found, used = choose(
+            self.units, self.order, max(0, budget), self.writer, singles=lambda: self.singles
+        )
+        chosen = np.zeros(len(self.units.tokens), dtype=np.bool_)
+        chosen[list(found.units)] = True
+        return Choice(tokens=used, kept=self._kept(self._spans(chosen, found.head)))
 
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:
         """Every budget at which the choice changes, ascending; the choice below the first is empty.
 
-        Takes one scan per change: milliseconds for fifty chunks.
+        Exact against `at`, and found for all budgets in one pass.
         """
         return tuple(self._breakpoints())
 
@@ -91,34 +98,44 @@ class SelectionPath:
         }
 
     def _breakpoints(self) -> Iterator[Breakpoint]:
-        budget: float = 0
-        before: set[tuple[int, Span]] = set()
-        while budget < math.inf:
-            found = scan(self.units, self.order, int(budget), singles=self.singles, whole=True)
-            now = set(self._spans(found))
-            if now != before:
-                yield Breakpoint(
-                    budget=int(budget),
-                    tokens=found.tokens,
-                    entered=self._kept(now - before),
-                    left=self._kept(before - now),
+        found = sweep(self.units, self.order, self.singles)
+        totals = Totals(found, self.writer)
+        rows = np.vstack([found.units, np.zeros_like(found.units[:1])])
+        last = -1
+        for budget, find in totals.choices():
+            if find == last:
+                continue
+            entered, left = rows[find] & ~rows[last], rows[last] & ~rows[find]
+            heads = found.heads.get(find), found.heads.get(last)
+            now, before = self._spans(entered), self._spans(left)
+            if heads != (None, None):
+                now, before = (
+                    self._spans(rows[each], head)
+                    for each, head in zip((find, last), heads, strict=True)
                 )
-            before, budget = now, found.following
+                now, before = now - before, before - now
+            last = find
+            if now or before:
+                yield Breakpoint(
+                    budget=budget,
+                    tokens=int(totals.used[find]),
+                    entered=self._kept(now),
+                    left=self._kept(before),
+                )
 
-    def _choice(self, found: Scan) -> Choice:
-        return Choice(tokens=found.tokens, kept=self._kept(self._spans(found)))
-
-    def _spans(self, found: Scan) -> list[tuple[int, Span]]:
+    def _spans(
+        self, chosen: NDArray[np.bool_], head: tuple[int, int] | None = None
+    ) -> set[tuple[int, Span]]:
         """What is kept, as positions of chunks and characters of their text."""
         units = self.units
-        spans = [(units.chunk[unit], units.spans[unit]) for unit in found.units]
-        if found.head is None:
+        spans = {(units.chunk[n], units.spans[n]) for n in np.flatnonzero(chosen).tolist()}
+        if head is None:
             return spans
-        chunk, sentences = found.head
+        chunk, sentences = head
         short = (chunk, (0, units.heads[chunk][sentences - 1][0]))
-        return [short if place == chunk else (place, span) for place, span in spans]
+        return {short if place == chunk else (place, span) for place, span in spans}
 
-    def _kept(self, spans: Sequence[tuple[int, Span]] | set[tuple[int, Span]]) -> tuple[Kept, ...]:
+    def _kept(self, spans: Set[tuple[int, Span]]) -> tuple[Kept, ...]:
         by_chunk: dict[int, list[Span]] = {}
         for place, span in sorted(spans):
             by_chunk.setdefault(place, []).append(span)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ctxguard.stages._units import Units
@@ -22,10 +21,6 @@ class Scan:
     """Position of a chunk that is cut to its first sentences, because nothing else had been taken
     when it did not fit, and how many these are."""
     tokens: int = 0
-    value: float = 0.0
-    """What they are worth, at least."""
-    following: float = math.inf
-    """The next larger budget that may pay for something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +37,8 @@ class _State:
 
     def __init__(self, units: Units) -> None:
         self.units = units
-        self.taken = bytearray(len(units.tokens))
+        self.taken = bytearray(len(units.tokens) + len(units.ids) + 1)
+        """By unit and the number of its chunk, so that two chunks are no neighbours."""
         self.open = bytearray(len(units.ids))
         self.sum = 0
         self.least: int | None = None
@@ -52,139 +48,136 @@ class _State:
     def tokens(self) -> int:
         return self.sum - (self.least or 0)
 
-    def take(self, group: Sequence[int], budget: float) -> tuple[int, list[int]]:
-        """Take units if all fit; what they would cost in all, and which were not there before."""
-        units, taken, gap = self.units, self.taken, self.units.gap
+    def take(self, group: Sequence[int], budget: float) -> list[int]:
+        """Take units if all of them fit; which were not there before."""
+        units, taken = self.units, self.taken
+        gap = units.gap
         total, least = self.sum, self.least
         new: list[int] = []
         opened: list[int] = []
         for unit in group:
-            if taken[unit]:
-                continue
             chunk = units.chunk[unit]
+            at = unit + chunk
+            if taken[at]:
+                continue
+            total += units.tokens[unit] + gap * (1 - taken[at - 1] - taken[at + 1])
             if not self.open[chunk]:
                 joint = units.joints[chunk]
                 total += units.around[chunk] + joint - gap
                 least = joint if least is None else min(least, joint)
                 self.open[chunk] = 1
                 opened.append(chunk)
-            beside = (unit > units.first[chunk] and taken[unit - 1]) + (
-                unit + 1 < units.first[chunk + 1] and taken[unit + 1]
-            )
-            total += units.tokens[unit] + gap * (1 - beside)
-            taken[unit] = 1
+            taken[at] = 1
             new.append(unit)
-        needed = total - (least or 0)
-        if needed <= budget:
+        if total - (least or 0) <= budget:
             self.sum, self.least = total, least
-            return needed, new
+            return new
         for unit in new:
-            taken[unit] = 0
+            taken[unit + units.chunk[unit]] = 0
         for chunk in opened:
             self.open[chunk] = 0
-        return needed, []
+        return []
 
-    def take_head(self, unit: int, budget: int) -> tuple[tuple[int, int] | None, float]:
-        """Take as many first sentences of a chunk as fit; and the budget that one more asks for.
-
-        Nothing else may be there.
-        """
+    def take_head(self, unit: int, budget: int) -> tuple[int, int] | None:
+        """Take as many first sentences of a chunk as fit, when nothing else is there."""
         chunk = self.units.chunk[unit]
         sizes = [size for _, size in self.units.heads[chunk]]
         fitting = bisect_right(sizes, budget)
-        longer = sizes[fitting] if fitting < len(sizes) else math.inf
         if not fitting:
-            return None, longer
-        self.taken[unit] = self.open[chunk] = 1
+            return None
+        self.taken[unit + chunk] = self.open[chunk] = 1
         self.least = self.units.joints[chunk]
         self.sum = sizes[fitting - 1] + self.least
-        return (chunk, fitting), longer
+        return chunk, fitting
 
 
 def scan(
     units: Units,
-    order: Iterable[tuple[int, float]],
+    order: Iterable[int],
     budget: int,
     *,
-    singles: Sequence[Single] = (),
-    whole: bool = False,
+    singles: Callable[[], Sequence[Single]],
 ) -> Scan:
     """Take every unit of the order that still fits, with what it brings along.
 
-    Greedy choice by value per token alone can be arbitrarily bad (one large unit may be worth more
-    than all small ones); the better of it and of the best single unit is worth at least
-    (1 - 1/e) / 2 of the best choice (Leskovec et al. 2007; Lin and Bilmes 2010).
+    Greedy choice by value per token alone can be arbitrarily bad: one large unit may be worth more
+    than all small ones. Where the best single unit is, it is taken first, and what fits beside it.
+    The better of the two is worth at least (1 - 1/e) / 2 of the best choice (Leskovec et al. 2007;
+    Lin and Bilmes 2010) for units that need nothing and have no versions, in chunks of their own:
+    their costs add up. With needs, versions and separators, which units share, nothing is proven.
 
     Args:
         units: what can be chosen.
-        order: units in the order of greedy_order, and what each adds; gone through twice where
-            `singles` are given.
+        order: units in the order of greedy_order, from the first one as often as it is gone
+            through, at most twice.
         budget: tokens.
-        singles: by cost and value, ascending.
-        whole: find `following` too, for which the order must be gone through to its end.
+        singles: gives the single units that matter, by cost and value, ascending.
     """
     if budget >= units.full:
         return Scan(units=tuple(range(len(units.tokens))), tokens=units.full)
-    found = _first_fit(units, order, budget, whole=whole)
-    following = min(found.following, units.full)
-    at = bisect_right(singles, budget, key=lambda single: single.cost)
-    if at < len(singles):
-        following = min(following, singles[at].cost)
-    if at and singles[at - 1].value > found.value:
-        start = units.together(singles[at - 1].unit)
-        found = _first_fit(units, order, budget, start=start, whole=whole)
-        following = min(following, found.following)
-    return Scan(
-        units=found.units,
-        head=found.head,
-        tokens=found.tokens,
-        value=found.value,
-        following=following,
-    )
+    found = _first_fit(units, order, budget)
+    if not units.judged or sum([units.relevance[unit] for unit in found.units]) >= units.most:
+        return found
+    offers = singles()
+    at = bisect_right(offers, budget, key=lambda single: single.cost)
+    if at and offers[at - 1].value > units.worth(found.units):
+        return _first_fit(units, order, budget, start=units.together(offers[at - 1].unit))
+    return found
 
 
 def _first_fit(
-    units: Units,
-    order: Iterable[tuple[int, float]],
-    budget: int,
-    *,
-    start: Sequence[int] = (),
-    whole: bool = False,
+    units: Units, order: Iterable[int], budget: int, *, start: Sequence[int] = ()
 ) -> Scan:
     """Units that fit, in their order, beside those of `start`, which must fit."""
     state = _State(units)
-    chosen = state.take(start, budget)[1]
+    chosen = state.take(start, budget)
     head: tuple[int, int] | None = None
-    following = math.inf
-    smallest = min(units.tokens, default=0) - units.gap  # a unit that closes a gap saves it
-    gains: dict[int, float] = {}
-    for unit, gain in order:
-        gains[unit] = gain
-        if state.taken[unit]:
+    taken, rivals, chunk_of = state.taken, units.rivals, units.chunk
+    unseen = _Unseen(units)
+    for unit in order:
+        if taken[unit + chunk_of[unit]]:
             continue
         group = units.groups[unit]
-        if unit in units.rivals:
-            # A group that no budget of this size could hold is not kept together.
-            alone = units.price(units.rivals[unit])
-            if alone <= budget:
-                group = units.rivals[unit]
-            else:
-                following = min(following, alone)
-        needed, new = state.take(group, budget)
-        chosen.extend(new)
-        if needed <= budget:
+        # A group that no budget of this size could hold is not kept together.
+        if unit in rivals and units.price(rivals[unit]) <= budget:
+            group = rivals[unit]
+        new = state.take(group, budget)
+        if new:
+            chosen += new
             continue
-        following = min(following, needed)
-        if not chosen and units.chunk[unit] in units.heads:
-            head, longer = state.take_head(unit, budget)
-            following = min(following, longer)
-            chosen.extend([unit] if head else [])
-        if not whole and (chosen or not units.heads) and budget - state.tokens < smallest:
+        unseen.discard(unit)
+        if not chosen and chunk_of[unit] in units.heads:
+            head = state.take_head(unit, budget)
+            chosen += [unit] if head else []
+        if (chosen or not units.heads) and not unseen.fits(budget - state.tokens, state):
             break
-    return Scan(
-        units=tuple(sorted(chosen)),
-        head=head,
-        tokens=state.tokens,
-        value=sum(gains.get(unit, 0.0) for unit in chosen),
-        following=following,
-    )
+    chosen.sort()
+    return Scan(units=tuple(chosen), head=head, tokens=state.tokens)
+
+
+class _Unseen:
+    """Units that have not been tried, the smallest first."""
+
+    def __init__(self, units: Units) -> None:
+        self.units = units
+        self.tried = bytearray(len(units.tokens))
+        self.by_size = sorted(range(len(units.tokens)), key=units.tokens.__getitem__)
+        self.place = 0
+        self.is_known = min(units.tokens) >= units.gap and min(units.joints) >= 0
+        """Whether a unit costs its tokens at least, but for a gap that it closes: else, what it
+        brings along might make it cheaper."""
+
+    def discard(self, unit: int) -> None:
+        self.tried[unit] = 1
+
+    def fits(self, room: int, state: _State) -> bool:
+        """Whether any of them may fit."""
+        by_size, tried, units = self.by_size, self.tried, self.units
+        if not self.is_known:
+            return True
+        while self.place < len(by_size):
+            unit = by_size[self.place]
+            if not (tried[unit] or state.taken[unit + units.chunk[unit]]):
+                return units.tokens[unit] - units.gap <= room
+            self.place += 1
+        return False

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ctxguard.stages._evidence import Counter, is_divisible
-from ctxguard.stages._rivals import find_rivals
-from ctxguard.types import Chunk, Context, Span
+from ctxguard.stages._rivals import find_rests, find_rivals
+from ctxguard.types import Chunk, Context, Piece, Span
 
-__all__ = ["Units", "units_of"]
+__all__ = ["Heads", "Units", "units_of"]
 
 _CUT_TRIED = 8
 """Best-ranked chunks that are cut to their first sentences when nothing else fits."""
@@ -18,6 +18,55 @@ _MAX_NEEDS = 16
 _MAX_GROUP = 64
 """Units that one brings along; a larger group (a hundred versions of one clause) is not kept
 together."""
+
+
+class Heads:
+    """Chunks that can be cut to their first sentences, as far as somebody asks for them."""
+
+    def __init__(self, context: Context, counter: Counter, limit: int | None) -> None:
+        """The best chunks, as far as they are not divided.
+
+        Args:
+            context: the chunks.
+            counter: counts them as they are written.
+            limit: sentences beyond it are not counted; None: all are.
+        """
+        self._context = context
+        self._counter = counter
+        self._limit = limit
+        self._places = {
+            place
+            for place, chunk in enumerate(context.chunks[:_CUT_TRIED])
+            if not chunk.pieces and is_divisible(chunk)
+        }
+        self._known: dict[int, tuple[tuple[int, int], ...]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._places)
+
+    def __contains__(self, place: int) -> bool:
+        """Whether the chunk at this position can be cut."""
+        return place in self._places
+
+    def __getitem__(self, place: int) -> tuple[tuple[int, int], ...]:
+        """Where each sentence of a chunk ends, and the tokens up to it."""
+        known = self._known.get(place)
+        if known is None:
+            known = self._known[place] = self._count(self._context.chunks[place])
+        return known
+
+    def _count(self, chunk: Chunk) -> tuple[tuple[int, int], ...]:
+        used = self._counter.around(chunk)
+        ends: list[tuple[int, int]] = []
+        at = 0
+        for _, end in self._context.analyzer.analyse(chunk.text).sentences:
+            used += self._counter.tokens(chunk.text[at:end])
+            at = end
+            ends.append((end, used))
+            if self._limit is not None and used > self._limit:
+                break
+        return tuple(ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +83,50 @@ class Units:
     """By chunk: its first unit; one more entry at the end."""
     around: tuple[int, ...]
     joints: tuple[int, ...]
+    sizes: tuple[int, ...]
+    """Tokens of each chunk undivided, as it is written."""
     chunk: tuple[int, ...]
     """By unit: the position of its chunk."""
     spans: tuple[Span, ...]
     tokens: tuple[int, ...]
     relevance: tuple[float, ...]
-    covers: tuple[tuple[tuple[str, float], ...], ...]
+    covers: tuple[tuple[int, ...], ...]
+    """By unit: the terms of the question that it covers, by number."""
+    weights: tuple[float, ...]
+    """By term: what covering it for certain is worth."""
     groups: tuple[tuple[int, ...], ...]
     """By unit: itself, and all that it needs to be understood."""
     rivals: dict[int, tuple[int, ...]]
-    """Units that have another version in another chunk: their group, the versions included."""
-    heads: dict[int, tuple[tuple[int, int], ...]]
-    """Chunks that can be cut to their first sentences: where each ends, and the tokens up to it."""
+    """Units that are kept together with some of other chunks, their group and those included:
+    other versions, and what holds what was trimmed from theirs."""
+    heads: Heads
     gap: int
     """Tokens of the mark between two stretches."""
     full: int
     """Tokens of all chunks undivided."""
+    most: float
+    """No unit with all that it brings along is worth more."""
     judged: bool
     """Whether relevance is known; else the rank alone decides."""
 
     def together(self, unit: int) -> tuple[int, ...]:
         """A unit with all that it should not be kept without."""
         return self.rivals.get(unit) or self.groups[unit]
+
+    def worth(self, group: Iterable[int]) -> float:
+        """The sum of P(it helps) of some units, and of what their terms are worth.
+
+        A term counts by P(one of the units that cover it helps), however many these are.
+        """
+        total = 0.0
+        missing: dict[int, float] = {}
+        for unit in group:
+            p = self.relevance[unit]
+            total += p
+            for term in self.covers[unit]:
+                missing[term] = missing.get(term, 1.0) * (1.0 - p)
+        weights = self.weights
+        return total + sum(weights[term] * (1.0 - share) for term, share in missing.items())
 
     def price(self, group: Sequence[int]) -> int:
         """Tokens of some units, ascending, when nothing else is there."""
@@ -73,54 +144,94 @@ class Units:
         return total - min(joints, default=0)
 
 
-def units_of(context: Context, counter: Counter, gap: str, *, limit: int | None = None) -> Units:
+def units_of(
+    context: Context, counter: Counter, gap: str, coverage: float, *, limit: int | None = None
+) -> Units:
     """The units of a context.
 
     Args:
         context: the chunks, best-ranked first.
         counter: counts them as they are written.
         gap: what marks a place where pieces are left out.
-        limit: chunks up to this size need no shorter form; None: any limit may come.
+        coverage: what covering every term of the question is worth.
+        limit: no budget will be larger; None: any may come.
     """
     chunks = context.chunks
     first = [0]
     chunk_of: list[int] = []
-    for place, chunk in enumerate(chunks):
-        size = len(chunk.pieces) or 1
-        chunk_of.extend([place] * size)
-        first.append(first[-1] + size)
-    sizes = [counter.count(chunk) for chunk in chunks]
-    joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
-    around = [counter.around(chunk) if chunk.pieces else 0 for chunk in chunks]
-    groups = _groups(chunks, first)
+    spans: list[Span] = []
     tokens: list[int] = []
     relevance: list[float | None] = []
-    for chunk, size in zip(chunks, sizes, strict=True):
-        tokens.extend([piece.tokens for piece in chunk.pieces] or [size])
-        relevance.extend([piece.relevance for piece in chunk.pieces] or [chunk.relevance])
+    terms: list[tuple[tuple[str, float], ...]] = []
+    sizes = [counter.count(chunk) for chunk in chunks]
+    for place, chunk in enumerate(chunks):
+        pieces = chunk.pieces or (_whole(chunk, sizes[place]),)
+        chunk_of += [place] * len(pieces)
+        spans += [piece.span for piece in pieces]
+        tokens += [piece.tokens for piece in pieces]
+        relevance += [piece.relevance for piece in pieces]
+        terms += [piece.covers for piece in pieces]
+        first.append(len(spans))
+    joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
+    groups = _groups(chunks, first)
+    known = [value or 0.0 for value in relevance]
+    rivals = find_rivals(chunks, first)
+    if any(chunk.leans_on for chunk in chunks):
+        for unit, rest in find_rests(chunks, first, known).items():
+            rivals[unit] = [*rivals.get(unit, ()), *rest]
+    joint = _with_rivals(groups, rivals)
+    covers, weights = _terms(terms, coverage)
     return Units(
         ids=tuple(chunk.id for chunk in chunks),
         first=tuple(first),
-        around=tuple(around),
+        around=tuple(counter.around(chunk) if chunk.pieces else 0 for chunk in chunks),
         joints=tuple(joints),
+        sizes=tuple(sizes),
         chunk=tuple(chunk_of),
-        spans=tuple(
-            span
-            for chunk in chunks
-            for span in [piece.span for piece in chunk.pieces] or [(0, len(chunk.text))]
-        ),
+        spans=tuple(spans),
         tokens=tuple(tokens),
-        relevance=tuple(value or 0.0 for value in relevance),
-        covers=tuple(
-            terms for chunk in chunks for terms in [piece.covers for piece in chunk.pieces] or [()]
-        ),
+        relevance=tuple(known),
+        covers=covers,
+        weights=weights,
         groups=groups,
-        rivals=_with_rivals(groups, find_rivals(chunks, first)),
-        heads=_heads(context, counter, sizes, limit),
+        rivals=joint,
+        heads=Heads(context, counter, limit),
         gap=counter.tokens(gap),
         full=sum(sizes) + sum(joints) - min(joints, default=0),
+        most=sum(weights) + _most((*groups, *joint.values()), known),
         judged=any(value is not None for value in relevance),
     )
+
+
+def _whole(chunk: Chunk, size: int) -> Piece:
+    """A chunk that is not divided as its only piece."""
+    return Piece(span=(0, len(chunk.text)), tokens=size, relevance=chunk.relevance)
+
+
+def _most(groups: Sequence[tuple[int, ...]], relevance: Sequence[float]) -> float:
+    """The largest sum of a group."""
+    large = (sum([relevance[unit] for unit in group]) for group in groups if len(group) > 1)
+    return max(max(relevance, default=0.0), max(large, default=0.0))
+
+
+def _terms(
+    covers: Sequence[tuple[tuple[str, float], ...]], coverage: float
+) -> tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]:
+    """Terms by number, and what each is worth."""
+    numbers: dict[str, int] = {}
+    counts: list[float] = []
+    rows: list[tuple[int, ...]] = []
+    for each in covers:
+        row: list[int] = []
+        for term, count in each:
+            number = numbers.get(term)
+            if number is None:
+                number = numbers[term] = len(counts)
+                counts.append(count)
+            row.append(number)
+        rows.append(tuple(row))
+    total = sum(counts) or 1.0
+    return tuple(rows), tuple([coverage * count / total for count in counts])
 
 
 def _groups(chunks: Sequence[Chunk], first: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -131,10 +242,13 @@ def _groups(chunks: Sequence[Chunk], first: Sequence[int]) -> tuple[tuple[int, .
             continue
         needs = [piece.needs for piece in chunk.pieces]
         for index, each in enumerate(needs):
+            if not each:
+                groups.append((start + index,))
+                continue
             # Beyond the limit (a page of sentences that all begin with "this") the next ones do.
-            inner = _closure((index,), needs, _MAX_NEEDS) if each else (index,)
+            inner = _closure((index,), needs, _MAX_NEEDS)
             inner = inner or tuple(sorted({index, *each[-_MAX_NEEDS:]}))
-            groups.append(tuple(start + i for i in inner))
+            groups.append(tuple([start + i for i in inner]))
     return tuple(groups)
 
 
@@ -157,7 +271,7 @@ def _closure(
 def _with_rivals(
     groups: Sequence[tuple[int, ...]], rivals: dict[int, list[int]]
 ) -> dict[int, tuple[int, ...]]:
-    """Groups that reach over chunks: a unit with its versions, and what those need."""
+    """Groups that reach over chunks: a unit with its versions and rests, and what those need."""
     if not rivals:
         return {}
     needs = [(*group, *rivals.get(unit, ())) for unit, group in enumerate(groups)]
@@ -168,24 +282,3 @@ def _with_rivals(
             if closure:
                 joint[unit] = closure
     return joint
-
-
-def _heads(
-    context: Context, counter: Counter, sizes: Sequence[int], limit: int | None
-) -> dict[int, tuple[tuple[int, int], ...]]:
-    """For the best chunks, as far as they are not divided: their sentences, counted on."""
-    heads: dict[int, tuple[tuple[int, int], ...]] = {}
-    for place, chunk in enumerate(context.chunks[:_CUT_TRIED]):
-        if chunk.pieces or not is_divisible(chunk) or (limit is not None and sizes[place] <= limit):
-            continue
-        used = counter.around(chunk)
-        ends: list[tuple[int, int]] = []
-        at = 0
-        for _, end in context.analyzer.analyse(chunk.text).sentences:
-            used += counter.tokens(chunk.text[at:end])
-            at = end
-            ends.append((end, used))
-            if limit is not None and used > limit:
-                break
-        heads[place] = tuple(ends)
-    return heads

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages._cut import cut_chunk
+from ctxguard.stages._choice import Short, Writer, choose
 from ctxguard.stages._evidence import Counter, evidence_limit
 from ctxguard.stages._greedy import Order, best_singles, greedy_order
 from ctxguard.stages._path import Breakpoint, Choice, Kept, SelectionPath
-from ctxguard.stages._scan import Scan, Single, scan
 from ctxguard.stages._units import Units, units_of
-from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, Span, StageResult
+from ctxguard.types import Action, Chunk, Context, Decision, JsonValue, StageResult
 
 __all__ = ["Breakpoint", "Choice", "Kept", "Select", "SelectionPath"]
 
@@ -27,9 +26,13 @@ class Select:
     What is chosen is a piece of a chunk where Compress has divided it, else a chunk. The worth of a
     choice is the sum of P(it helps) and of how much of the question it covers, where a term that is
     covered adds nothing again; its cost is its tokens, with all that it needs to be understood, and
-    what is written around its chunk. Choosing the best per token first and trying what is left as
-    long as anything fits comes within (1 - 1/e) / 2 of the best choice, and in practice nearer.
-    Versions that contradict each other are kept together or left out together.
+    what is written around its chunk. The best per token is chosen first, and what is left is tried
+    as long as anything fits; or the best single one, where it is worth more than all those. For
+    chunks that are not divided and contradict nobody that comes within (1 - 1/e) / 2 of the best
+    choice, but for the separators' tokens; where pieces need or share others nothing is proven.
+
+    Kept together or left out together, as far as a budget of the size can hold both: versions that
+    contradict each other, and a trimmed chunk with the best part of the one that holds the rest.
 
     Without relevance the rank decides: better-ranked chunks have the first claim, smaller ones
     after one that does not fit are still tried, and when nothing has been kept yet, a chunk that is
@@ -67,41 +70,26 @@ class Select:
         if limit is None or not context.chunks:
             return StageResult(context=context, decisions=tuple(self._unlimited(context)))
         counter = self._counter(context)
-        units = units_of(context, counter, self.gap, limit=limit)
-        order = Order(greedy_order(units, self.coverage))
-        singles = cache(lambda: best_singles(units, self.coverage))
-        budget = limit
-        while True:
-            found = self._found(units, order, budget, singles)
-            made = _Made(context, units, found, gap=self.gap)
-            used = made.count(counter)
-            excess = used - limit
-            if excess <= 0:
-                return made.result(counter, used=used, limit=limit)
-            # Tokens that the sum of the parts did not know of: with tiktoken's encodings a few
-            # where text was cut, with others any number.
-            budget = min(budget, found.tokens) - excess
+        units = units_of(context, counter, self.gap, self.coverage, limit=limit)
+        order = Order(greedy_order(units))
+        writer = Writer(context.chunks, units, counter, gap=self.gap, seen_again=True)
+        singles = cache(lambda: best_singles(units))
+        found, used = choose(units, order, limit, writer, singles=singles)
+        return _Made(context, units, writer.written(found), gap=self.gap).result(used, limit)
 
     def path(self, context: Context) -> SelectionPath:
         """What every budget would keep of these chunks; the context's own budget does not matter.
 
         Divide the chunks with `Compress(always=True)` before, for a path by piece.
         """
-        units = units_of(context, self._counter(context), self.gap)
-        order = tuple(greedy_order(units, self.coverage))
-        singles = best_singles(units, self.coverage)
-        return SelectionPath(units=units, order=order, singles=singles)
-
-    def _found(
-        self, units: Units, order: Order, budget: int, singles: Callable[[], Sequence[Single]]
-    ) -> Scan:
-        found = scan(units, order, budget)
-        # No group of m units is worth more than m + coverage: most often that settles it.
-        largest = max(map(len, (*units.groups, *units.rivals.values())))
-        most = largest * max(units.relevance) + self.coverage
-        if budget >= units.full or not units.judged or found.value >= most:
-            return found
-        return scan(units, order, budget, singles=singles())
+        counter = self._counter(context)
+        units = units_of(context, counter, self.gap, self.coverage)
+        return SelectionPath(
+            units=units,
+            order=tuple(greedy_order(units)),
+            singles=best_singles(units),
+            writer=Writer(context.chunks, units, counter, gap=self.gap),
+        )
 
     def _counter(self, context: Context) -> Counter:
         template = context.template
@@ -124,74 +112,51 @@ class Select:
 
 
 class _Made:
-    """A choice made real: the chunks as they are kept, and why."""
+    """Why a choice was made."""
 
-    def __init__(self, context: Context, units: Units, found: Scan, *, gap: str) -> None:
+    def __init__(
+        self, context: Context, units: Units, kept: Mapping[int, Short], *, gap: str
+    ) -> None:
         self.context = context
-        self.gap = gap
-        self.kept: dict[int, Chunk] = {}
+        self.units = units
+        self.kept = kept
         """By position, in rank order."""
-        self.removed: dict[int, tuple[Span, ...]] = {}
-        """Of the kept ones that were cut: what was taken out of the text."""
-        chosen: dict[int, list[int]] = {}
-        for unit in found.units:
-            chosen.setdefault(units.chunk[unit], []).append(unit - units.first[units.chunk[unit]])
-        for place, indexes in chosen.items():
-            chunk = context.chunks[place]
-            if found.head is not None and found.head[0] == place:
-                end = units.heads[place][found.head[1] - 1][0]
-                self.kept[place] = _head(chunk, end)
-                self.removed[place] = ((end, len(chunk.text)),)
-            elif chunk.pieces and len(indexes) < len(chunk.pieces):
-                self.kept[place], self.removed[place] = cut_chunk(chunk, indexes, gap=gap)
-            else:
-                self.kept[place] = chunk
+        self.gap = gap
 
-    def count(self, counter: Counter) -> int:
-        """Tokens of the joined text: as it is joined now, and in its dearest order."""
-        chunks = list(self.kept.values())
-        joints = [counter.joint(counter.written(chunk)) for chunk in chunks]
-        parts = sum(map(counter.count, chunks)) + sum(joints) - min(joints, default=0)
-        return max(parts, counter.joined(chunks)) if chunks else 0
-
-    def result(self, counter: Counter, *, used: int, limit: int) -> StageResult:
+    def result(self, used: int, limit: int) -> StageResult:
         """The context with the kept chunks, and the decisions in rank order."""
         decisions: list[Decision] = []
         total, least = 0, math.inf
         for place, chunk in enumerate(self.context.chunks):
             short = self.kept.get(place)
             if short is None:
-                decisions.append(self._drop(place, chunk, counter, left=limit - used, limit=limit))
+                decisions.append(self._drop(place, chunk, left=limit - used, limit=limit))
                 continue
-            joint = counter.joint(counter.written(short))
-            total, least = total + counter.count(short) + joint, min(least, joint)
-            if place in self.removed:
-                decisions.append(self._trim(place, chunk, counter, limit))
-            decisions.append(self._keep(place, short, counter, int(total - least), limit))
+            total, least = total + short.tokens + short.joint, min(least, short.joint)
+            if short.removed:
+                decisions.append(self._trim(place, chunk, short, limit))
+            decisions.append(self._keep(place, short, int(total - least), limit))
         decisions.extend(self._alone())
         return StageResult(
-            context=replace(self.context, chunks=tuple(self.kept.values())),
+            context=replace(self.context, chunks=tuple(s.chunk for s in self.kept.values())),
             decisions=tuple(decisions),
         )
 
-    def _keep(self, place: int, chunk: Chunk, counter: Counter, total: int, limit: int) -> Decision:
-        tokens = counter.count(chunk)
+    def _keep(self, place: int, short: Short, total: int, limit: int) -> Decision:
         return _decision(
             "keep",
-            chunk,
+            short.chunk,
             code="fits",
             reason=(
-                f"rank {place + 1}{_judged(chunk)}, {tokens:,} tokens: fits, "
+                f"rank {place + 1}{_judged(short.chunk)}, {short.tokens:,} tokens: fits, "
                 f"{total:,} of {limit:,} are used with it"
             ),
-            tokens=(tokens, tokens),
+            tokens=(short.tokens, short.tokens),
             details={"rank": place + 1, "total": total, "limit": limit},
         )
 
-    def _drop(
-        self, place: int, chunk: Chunk, counter: Counter, *, left: int, limit: int
-    ) -> Decision:
-        tokens = counter.count(chunk)
+    def _drop(self, place: int, chunk: Chunk, *, left: int, limit: int) -> Decision:
+        tokens = self.units.sizes[place]
         if not chunk.pieces and tokens > limit and min(self.kept, default=place) >= place:
             why = f"the limit is {limit:,} and not even its first sentence fits"
         elif chunk.pieces:
@@ -207,10 +172,9 @@ class _Made:
             details={"rank": place + 1, "limit": limit},
         )
 
-    def _trim(self, place: int, chunk: Chunk, counter: Counter, limit: int) -> Decision:
-        short = self.kept[place]
-        tokens = (counter.count(chunk), counter.count(short))
-        removed: list[JsonValue] = [list(span) for span in self.removed[place]]
+    def _trim(self, place: int, chunk: Chunk, short: Short, limit: int) -> Decision:
+        tokens = (self.units.sizes[place], short.tokens)
+        removed: list[JsonValue] = [list(span) for span in short.removed]
         details: dict[str, JsonValue] = {"removed": removed}
         if not chunk.pieces:
             reason = (
@@ -218,11 +182,11 @@ class _Made:
                 f"its first sentences were kept ({tokens[1]:,} tokens)"
             )
         else:
-            terms = _terms(short)
+            terms = _terms(short.chunk)
             about = f", among them what mentions {', '.join(terms)}" if terms else ""
             reason = (
                 f"rank {place + 1}{_judged(chunk)}: of {len(chunk.pieces)} pieces the "
-                f"{len(short.pieces)} that help most per token were kept "
+                f"{len(short.chunk.pieces)} that help most per token were kept "
                 f"({tokens[1]:,} of {tokens[0]:,} tokens){about}"
             )
             details |= {"gap": self.gap, "terms": list(terms)}
@@ -233,8 +197,8 @@ class _Made:
     def _alone(self) -> Iterator[Decision]:
         """A flag for each kept chunk whose other version had no room."""
         known = {chunk.id for chunk in self.context.chunks}
-        kept = {chunk.id for chunk in self.kept.values()}
-        for chunk in self.kept.values():
+        kept = {short.chunk.id for short in self.kept.values()}
+        for chunk in [short.chunk for short in self.kept.values()]:
             missing = [name for name in chunk.conflicts if name in known and name not in kept]
             if missing:
                 yield _decision(
@@ -253,17 +217,12 @@ class _Made:
 # -- text ---------------------------------------------------------------------------------------
 
 
-def _head(chunk: Chunk, end: int) -> Chunk:
-    """The chunk cut behind a sentence."""
-    text = chunk.text[:end]
-    rendered = chunk.rendered.replace(chunk.text, text, 1) if chunk.rendered else ""
-    return replace(chunk, text=text, rendered=rendered)
-
-
 def _p(chunk: Chunk) -> float | None:
     """P(the chunk helps): as Rank judged it, else its best piece."""
+    if chunk.relevance is not None:
+        return chunk.relevance
     known = [piece.relevance for piece in chunk.pieces if piece.relevance is not None]
-    return chunk.relevance if chunk.relevance is not None else max(known, default=None)
+    return max(known, default=None)
 
 
 def _judged(chunk: Chunk) -> str:

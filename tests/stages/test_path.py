@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages import Compress, Kept, Select, SelectionPath
-from ctxguard.stages._cut import cut_chunk
+from ctxguard.stages import Compress, Select
 from ctxguard.text.template import Template
 from ctxguard.types import Budget, Chunk, Context, Piece, StageResult
 from tests.stages.helpers import by_action, check_laws, ids, removed_by
@@ -217,6 +216,54 @@ def test_a_hundred_versions_are_not_kept_together() -> None:
     assert len(by_action(result, "flag")) == len(result.context.chunks)
 
 
+# -- what was trimmed ----------------------------------------------------------------------------
+
+
+def trimmed(p: float, rest: float = 0.1) -> tuple[Chunk, Chunk]:
+    """A chunk that leans on another, whose second sentence helps most."""
+    return (
+        chunk_of("short", "Notice is 30 days.", p=(p,), leans_on=("whole",)),
+        chunk_of("whole", "Rain is wet.", "It goes by mail.", p=(0.0, rest)),
+    )
+
+
+def test_what_holds_the_rest_comes_along() -> None:
+    other = chunk_of("x", "Cats sleep.", p=(0.3,))
+    short, whole = trimmed(0.9)
+    limit = count("Notice is 30 days.\n\nIt goes by mail.")
+    assert texts(select(short, whole, other, limit=limit)) == [
+        "Notice is 30 days.", "It goes by mail."
+    ]  # fmt: skip
+    alone = replace(short, leans_on=())
+    assert ids(select(alone, whole, other, limit=limit)) == ["short", "x"]
+
+
+def test_a_trimmed_chunk_stays_out_with_what_holds_the_rest() -> None:
+    short, whole = trimmed(0.5)
+    best = chunk_of("x", "Cats sleep all day.", p=(1.0,))
+    limit = count(f"{best.text}\n\n{short.text}") + 1
+    assert "short" not in ids(select(best, short, whole, limit=limit))
+    assert ids(select(best, replace(short, leans_on=()), whole, limit=limit)) == ["x", "short"]
+
+
+def test_a_trimmed_chunk_stays_where_no_budget_of_the_size_holds_both() -> None:
+    short, whole = trimmed(0.9)
+    assert ids(select(short, whole, limit=count(short.text))) == ["short"]
+
+
+def test_without_relevance_what_holds_the_rest_comes_along_too() -> None:
+    short, whole = (replace(chunk, pieces=()) for chunk in trimmed(0.9))
+    limit = count(f"{short.text}\n\n{whole.text}")
+    filler = Chunk(id="x", text="Cats sleep all day long.")
+    assert ids(select(short, filler, whole, limit=limit)) == ["short", "whole"]
+
+
+def test_a_heading_alone_asks_for_no_rest() -> None:
+    page = chunk_of("page", "Heading", "Rain.", p=(0.0, 0.1), leans_on=("whole", "gone", "page"))
+    result = select(page, trimmed(0.9, rest=0.9)[1], limit=count("Heading. It goes by mail."))
+    assert "Heading" not in str(texts(result))
+
+
 # -- templates -----------------------------------------------------------------------------------
 
 
@@ -235,12 +282,6 @@ def test_what_a_template_writes_is_counted() -> None:
 
 
 # -- the path ------------------------------------------------------------------------------------
-
-
-def path_of(chunks: Sequence[Chunk]) -> tuple[SelectionPath, Context]:
-    context = Context(question=QUESTION, chunks=tuple(chunks))
-    context = Compress(always=True)(context).context
-    return Select().path(context), context
 
 
 def test_the_path_of_two_pieces() -> None:
@@ -273,58 +314,6 @@ def test_chunks_cut_to_their_first_sentences_are_on_the_path() -> None:
     assert [[k.spans for k in p.entered] for p in path.breakpoints] == [
         [((0, 22),)], [((0, 46),)], [((0, 69),)]
     ]  # fmt: skip
-
-
-@settings(max_examples=40, deadline=None)
-@given(chunks=pools(max_size=5), judged=st.booleans())
-def test_the_breakpoints_are_exactly_where_the_choice_changes(
-    chunks: tuple[Chunk, ...],
-    judged: bool,
-) -> None:
-    context = Context(question=QUESTION, chunks=chunks)
-    if judged:
-        context = Compress(always=True)(context).context
-    path = Select().path(context)
-    points = {point.budget: point for point in path.breakpoints}
-    before = path.at(0)
-    for budget in range(1, min(path.units.full, 150) + 3):
-        choice = path.at(budget)
-        assert choice.tokens <= budget
-        assert (choice.kept != before.kept) == (budget in points)
-        if budget in points:
-            assert points[budget].tokens == choice.tokens
-        before = choice
-
-
-@settings(max_examples=40, deadline=None)
-@given(chunks=pools(max_size=5), judged=st.booleans(), data=st.data())
-def test_the_path_says_what_select_does(
-    chunks: tuple[Chunk, ...],
-    judged: bool,
-    data: st.DataObject,
-) -> None:
-    """Exact for every budget, but where a whole counts more tokens than its parts."""
-    context = Context(question=QUESTION, chunks=chunks)
-    if judged:
-        context = Compress(always=True)(context).context
-    path = Select().path(context)
-    for _ in range(5):
-        limit = data.draw(st.integers(1, path.units.full + 2))
-        result = Select()(replace(context, budget=Budget(context_tokens=limit)))
-        joined = "\n\n".join(c.rendered or c.text for c in result.context.chunks)
-        assert not joined or context.analyzer.count(joined) <= limit
-        said = [made(context.chunks[int(kept.id[1:])], kept) for kept in path.at(limit).kept]
-        if context.analyzer.count("\n\n".join(c.rendered or c.text for c in said)) <= limit:
-            assert texts(result) == [chunk.text for chunk in said]
-
-
-def made(chunk: Chunk, kept: Kept) -> Chunk:
-    """What a path says is kept of a chunk, cut by the means of the stage."""
-    if not chunk.pieces:
-        text = chunk.text[slice(*kept.spans[0])]
-        return replace(chunk, text=text, rendered=chunk.rendered.replace(chunk.text, text, 1))
-    chosen = [n for n, piece in enumerate(chunk.pieces) if piece.span in kept.spans]
-    return chunk if len(chosen) == len(chunk.pieces) else cut_chunk(chunk, chosen, gap="…")[0]
 
 
 @settings(max_examples=100)
