@@ -86,6 +86,11 @@ class Words:
         start, end = self.spans[index]
         return self.text[start:end]
 
+    def raws(self, start: int, end: int) -> list[str]:
+        """Words as they are written."""
+        text = self.text
+        return [text[first:past] for first, past in self.spans[start:end]]
+
     def span(self, start: int, end: int) -> Span:
         """Characters from word `start` to before word `end`; the gap between two if equal."""
         if start < end:
