@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import count
+from itertools import accumulate, count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ _TERMINATORS = ".!?;:\u2026\u3002\uff01\uff1f\uff1b\uff1a\u061f\u06d4\u0964"
 _CLOSERS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\"'\u2019\u201d»)]*_`"
 """Whitespace, and what stands behind a full stop."""
 _FULL_STOPS = tuple(".!?\u3002\uff01\uff1f\u061f\u06d4\u0964")
+_ELSEWHERE = re.compile(r"[<&]|-[ \t]*\r?\n")
+_RUN = re.compile(r"\S+")
 _WHITESPACE = bytes(code for code in range(128) if chr(code).isspace())
 _AROUND = 4 * 4
 """Bytes of two words before and two after a place."""
@@ -103,6 +105,21 @@ class TextView:
         return self.shared.analyzer.words_of([self.text])[0].hashes
 
     @property
+    def word_spans(self) -> NDArray[np.int32]:
+        """Characters of each word of `hashes`; shape `(plain words, 2)`."""
+        return self.analysis.words.spans
+
+    @cached_property
+    def vocabulary(self) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+        """The distinct hashes, ascending, and where each is found first; shapes `(distinct,)`."""
+        return np.unique(self.hashes, return_index=True)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether nothing in it changes what a word is: markup, a hyphen at a line's end."""
+        return self.text.isascii() and _ELSEWHERE.search(self.text) is None
+
+    @property
     def is_hashed(self) -> bool:
         """Whether `hashes` is known."""
         return "hashes" in self.__dict__
@@ -136,6 +153,13 @@ class TextView:
     def spaced(self) -> str:
         """The text with one space for every run of whitespace, none at its ends."""
         return " ".join(self.text.split())
+
+    @cached_property
+    def spaced_words(self) -> tuple[list[int], list[int]]:
+        """Where the runs without space end in `spaced`, and in the text."""
+        matches = list(_RUN.finditer(self.text))
+        lengths = (match.end() - match.start() + 1 for match in matches)
+        return [end - 1 for end in accumulate(lengths)], [match.end() for match in matches]
 
     @cached_property
     def same(self) -> str:

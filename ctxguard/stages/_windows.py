@@ -7,6 +7,7 @@ or a word. What overlaps is equal character for character, runs of whitespace ta
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from ctxguard.stages._view import PROBE, TextView
@@ -107,14 +108,13 @@ def _place_after(view: TextView, length: int) -> int:
     """Where the first `length` characters of a text end, a run of whitespace counted as one."""
     if len(view.spaced) == len(view.text):
         return length
-    for match in _WORD.finditer(view.text) if length > 0 else ():
-        size = match.end() - match.start()
-        if length <= size:
-            return match.start() + length
-        length -= size + 1
-        if length == 0:
-            return match.end()
-    return 0
+    ends, ends_in_text = view.spaced_words
+    place = bisect_left(ends, length)
+    if place and length == ends[place - 1] + 1:
+        return ends_in_text[place - 1]  # the space behind a word
+    if length <= 0 or place == len(ends):
+        return 0
+    return ends_in_text[place] - (ends[place] - length)
 
 
 def _skip_space(text: str, place: int) -> int:

@@ -188,17 +188,19 @@ def _without(asides: Sequence[Span], words: Words) -> Words:
     """Words without those inside the asides, which are kept as what they say."""
     keys: list[str] = []
     spans: list[Span] = []
-    joints: dict[int, Span] = {}
     said: dict[int, str] = {}
-    ahead = list(reversed(asides))
-    for index, (key, span) in enumerate(zip(words.keys, words.spans, strict=True)):
-        while ahead and span[0] >= ahead[-1][1]:
-            ahead.pop()
-        if ahead and span[0] >= ahead[-1][0]:
+    joints: dict[int, Span] = {}
+    ahead = sorted(words.joints, reverse=True)
+    done = 0
+    for start, end in (*asides, (len(words.text), len(words.text))):
+        first, past = max(done, words.index_at(start)), words.index_at(end)
+        while ahead and ahead[-1] < past:
+            joint = ahead.pop()
+            if joint < first:
+                joints[len(keys) + joint - done] = words.joints[joint]
+        keys += words.keys[done:first]
+        spans += words.spans[done:first]
+        for key in words.keys[first:past]:
             said[len(keys)] = f"{said.get(len(keys), '')} {key}".strip()
-            continue
-        if index in words.joints:
-            joints[len(keys)] = words.joints[index]
-        keys.append(key)
-        spans.append(span)
+        done = max(first, past)
     return Words(text=words.text, keys=keys, spans=spans, asides=said, joints=joints)
