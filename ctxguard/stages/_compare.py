@@ -60,8 +60,11 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
         better: the better-ranked text, which stays as it is.
         kin: what their sources say.
     """
-    if not may_hold(better, worse) and not may_hold(worse, better):
-        return _overlap(worse, better, kin) or Relation(kind="other")
+    if not may_hold(better, worse):
+        if window := _overlap(worse, better, kin):
+            return window
+        if not may_hold(worse, better):
+            return Relation(kind="other")
     if worse.words.joints or better.words.joints:
         worse, better = worse.against(better), better.against(worse)
     kind = _redundant(worse, better)

@@ -16,9 +16,10 @@ from ctxguard.stages._view import TextView
 
 __all__ = ["may_hold"]
 
-_SPARE = 12
-"""Words that a part may have and the whole may lack: the heading or the title that stands above it,
-of eight words at most, some of them with a hyphen, and the two cut in two at its ends."""
+_FIRST = 40
+"""Words in which the number, the title and the heading above a text are over: eight words each."""
+_LAST = 2
+"""Words at the end that may be cut in two."""
 _BESIDE = frozenset(
     "page seite pagina pagine of von de di strictly highly private and confidential".split()
 )
@@ -27,22 +28,21 @@ _ROMAN = frozenset("ivxlc")
 
 
 def may_hold(whole: TextView, part: TextView) -> bool:
-    """Whether a text may have all that another says; False only where it lacks many words of it."""
-    known, words = whole.vocabulary[0], part.vocabulary[0]
-    if words.size <= _SPARE:
+    """Whether a text may have all that another says, by the words in the middle of the other."""
+    if part.hashes.size <= _FIRST + _LAST or not (part.is_plain and whole.is_plain):
         return True
-    places = np.minimum(np.searchsorted(known, words), max(0, known.size - 1))
-    missing = np.flatnonzero(known[places] != words) if known.size else np.arange(words.size)
-    if missing.size <= _SPARE or not (part.is_plain and whole.is_plain):
-        return True
+    known, (words, first) = whole.vocabulary[0], part.vocabulary
+    inside = (first >= _FIRST) & (first < part.hashes.size - _LAST)
+    words, first = words[inside], first[inside]
+    if known.size:
+        places = np.minimum(np.searchsorted(known, words), known.size - 1)
+        first = first[known[places] != words]
     text = part.text
-    spans = part.word_spans[part.vocabulary[1][missing]].tolist()
-    said = [
-        text[start:end].lower()
-        for start, end in spans
-        if text[start - 1 : start] != "'" != text[end : end + 1]  # no piece of a contraction
-    ]
-    return sum(map(_says_something, said)) <= _SPARE
+    return not any(
+        _says_something(text[start:end].lower())
+        for start, end in part.word_spans[first].tolist()
+        if text[start - 1] != "'" != text[end]  # no piece of a contraction
+    )
 
 
 @lru_cache(maxsize=1 << 14)
