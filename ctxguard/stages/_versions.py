@@ -88,7 +88,8 @@ class Versions:
             key = entry.view, match.twin.view
             if key not in self._found:
                 one, other = alike(*key)
-                self._found[key] = differences_of(one.meant, other.meant)
+                share = self.settings.share_boilerplate
+                self._found[key] = differences_of(one.meant, other.meant, share=share)
             if self._found[key].versions:
                 yield match, self._found[key]
 

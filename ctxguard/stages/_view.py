@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import accumulate, count
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ _CLOSERS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\"'\u2019\u2
 """Whitespace, and what stands behind a full stop."""
 _FULL_STOPS = tuple(".!?\u3002\uff01\uff1f\u061f\u06d4\u0964")
 _ELSEWHERE = re.compile(r"[<&]|-[ \t]*\r?\n")
+_IS_INK = bytes(not chr(code).isspace() for code in range(256))
 _RUN = re.compile(r"\S+")
 _WHITESPACE = bytes(code for code in range(128) if chr(code).isspace())
 _AROUND = 4 * 4
@@ -155,11 +156,17 @@ class TextView:
         return " ".join(self.text.split())
 
     @cached_property
-    def spaced_words(self) -> tuple[list[int], list[int]]:
-        """Where the runs without space end in `spaced`, and in the text."""
-        matches = list(_RUN.finditer(self.text))
-        lengths = (match.end() - match.start() + 1 for match in matches)
-        return [end - 1 for end in accumulate(lengths)], [match.end() for match in matches]
+    def spaced_words(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where the runs without space end in `spaced`, and in the text; shapes `(runs,)`."""
+        if self.text.isascii():
+            raw = f" {self.text} ".encode().translate(_IS_INK)
+            ink = np.frombuffer(raw, dtype=np.bool_)
+            edges = np.flatnonzero(ink[1:] != ink[:-1])
+            starts, ends = edges[::2], edges[1::2]
+        else:
+            spans = [match.span() for match in _RUN.finditer(self.text)]
+            starts, ends = np.array(spans, dtype=np.intp).reshape(-1, 2).T
+        return np.cumsum(ends - starts + 1) - 1, ends
 
     @cached_property
     def same(self) -> str:

@@ -19,14 +19,20 @@ from ctxguard.text.facts.words import READERS, Passage, Reader
 __all__ = ["extract_facts"]
 
 
-def extract_facts(text: str) -> tuple[Fact, ...]:
+def extract_facts(text: str, *, until: int | None = None) -> tuple[Fact, ...]:
     """The material facts of a text, ordered by span; spans do not overlap.
 
     Every digit of the text is inside a fact. Takes time linear in the length of the text.
+
+    Args:
+        text: the text.
+        until: facts that begin at this character or later are not wanted, and may be missing.
     """
     facts: list[Fact] = []
     for found in _scan(Passage(text)):
         _add(facts, text, found)
+        if until is not None and facts[-1].span[0] >= until:
+            break  # the one before can no longer become one with what follows
     if not text.isascii():
         facts = _with_other_scripts(facts, text)
     return tuple(facts)
