@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 from ctxguard.stages._case import cased
 from ctxguard.stages._spelling import is_respellable
-from ctxguard.stages._vocabulary import may_hold
 from ctxguard.stages._view import CUTTING, TextView
+from ctxguard.stages._vocabulary import may_hold
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span
 
@@ -60,11 +60,14 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
         better: the better-ranked text, which stays as it is.
         kin: what their sources say.
     """
-    if not may_hold(better, worse):
-        if window := _overlap(worse, better, kin):
-            return window
-        if not may_hold(worse, better):
-            return Relation(kind="other")
+    may_go = may_hold(better, worse)
+    found = None if may_go else _overlap(worse, better, kin)
+    if found is None and not (may_go or may_hold(worse, better)):
+        found = Relation(kind="other")
+    return found or _compare_words(worse, better, kin)
+
+
+def _compare_words(worse: TextView, better: TextView, kin: Kin) -> Relation:
     if worse.words.joints or better.words.joints:
         worse, better = worse.against(better), better.against(worse)
     kind = _redundant(worse, better)

@@ -169,9 +169,7 @@ def _kind(key: str) -> int:
 
 def _figures(words: Words, kinds: Sequence[int]) -> Iterator[tuple[int, tuple[str, int]]]:
     """First word → what the figure says, and the word after it."""
-    may_begin = [
-        span for kind, span in zip(kinds, words.spans, strict=True) if kind & _FIGURE
-    ]
+    may_begin = [span for kind, span in zip(kinds, words.spans, strict=True) if kind & _FIGURE]
     done = 0
     for kind, value, start, end in figures_at(words.text, may_begin):
         first, past = words.index_at(start), words.index_at(end)

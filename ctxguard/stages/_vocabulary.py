@@ -1,8 +1,8 @@
 """Whether a text can stand in another at all, by the words that the other lacks.
 
 Two windows of one document share half of their words, and each has dozens that the other lacks. To
-see that neither is a part of the other takes 20 µs this way, and ten times as long by reading their
-words, list numbers and figures.
+see that neither is a part of the other takes 20 µs this way, and 200 by reading their words, the
+numbers of their lists and their figures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _FIRST = 40
 _LAST = 2
 """Words at the end that may be cut in two."""
 _BESIDE = frozenset(
-    "page seite pagina pagine of von de di strictly highly private and confidential".split()
+    ["page", "seite", "pagina", "pagine", "of", "von", "de", "di"]
+    + ["strictly", "highly", "private", "and", "confidential"]
 )
 """What a page's header or footer says."""
 _ROMAN = frozenset("ivxlc")
