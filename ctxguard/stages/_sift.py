@@ -153,11 +153,14 @@ class Sifter:
         """Drop or trim an entry as far as the better-ranked ones allow; whether it changed."""
         changed = False
         while True:
-            matches = [match for twin in self._roots(twins) if (match := self._match(entry, twin))]
-            redundant = [match for match in matches if match.relation.kind in ("copy", "part")]
-            if redundant:
-                self._drop(entry, min(redundant, key=rank_of))
-                return True
+            matches: list[Match] = []
+            # Of those that make it redundant the best-ranked counts: the others are not compared.
+            for twin in sorted(self._roots(twins), key=lambda twin: twin.rank):
+                match = self._match(entry, twin)
+                if match and match.relation.kind in ("copy", "part"):
+                    self._drop(entry, match)
+                    return True
+                matches += [match] if match else []
             cut = self._cuts and (self._trim(entry, matches) or self._share(entry, matches))
             if not cut:
                 self._matched[entry] = matches

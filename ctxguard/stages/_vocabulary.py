@@ -21,8 +21,8 @@ _FIRST = 40
 _LAST = 2
 """Words at the end that may be cut in two."""
 _BESIDE = frozenset(
-    ["page", "seite", "pagina", "pagine", "of", "von", "de", "di"]
-    + ["strictly", "highly", "private", "and", "confidential"]
+    {"page", "seite", "pagina", "pagine", "of", "von", "de", "di", "and", "strictly", "highly"}
+    | {"private", "confidential"}
 )
 """What a page's header or footer says."""
 _ROMAN = frozenset("ivxlc")
