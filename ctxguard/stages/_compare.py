@@ -19,7 +19,7 @@ from ctxguard.stages._vocabulary import may_hold
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span
 
-__all__ = ["Kin", "Relation", "alike", "compare"]
+__all__ = ["Kin", "Relation", "alike", "compare", "compare_words"]
 
 Kin: TypeAlias = Literal["same", "unknown", "other"]
 """Whether two chunks come from one source; 'unknown' when both sources are blank."""
@@ -64,10 +64,11 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     found = None if may_go else _overlap(worse, better, kin)
     if found is None and not (may_go or may_hold(worse, better)):
         found = Relation(kind="other")
-    return found or _compare_words(worse, better, kin)
+    return found or compare_words(worse, better, kin)
 
 
-def _compare_words(worse: TextView, better: TextView, kin: Kin) -> Relation:
+def compare_words(worse: TextView, better: TextView, kin: Kin) -> Relation:
+    """`compare` by aligning the words, whatever the two texts lack of each other."""
     if worse.words.joints or better.words.joints:
         worse, better = worse.against(better), better.against(worse)
     kind = _redundant(worse, better)

@@ -111,9 +111,9 @@ class TextView:
         return self.analysis.words.spans
 
     @cached_property
-    def vocabulary(self) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-        """The distinct hashes, ascending, and where each is found first; shapes `(distinct,)`."""
-        return np.unique(self.hashes, return_index=True)
+    def vocabulary(self) -> NDArray[np.uint64]:
+        """The distinct `hashes`, ascending; shape `(distinct words,)`."""
+        return np.unique(self.hashes)
 
     @cached_property
     def is_plain(self) -> bool:

@@ -32,16 +32,15 @@ def may_hold(whole: TextView, part: TextView) -> bool:
     """Whether a text may have all that another says, by the words in the middle of the other."""
     if part.hashes.size <= _FIRST + _LAST or not (part.is_plain and whole.is_plain):
         return True
-    known, (words, first) = whole.vocabulary[0], part.vocabulary
-    inside = (first >= _FIRST) & (first < part.hashes.size - _LAST)
-    words, first = words[inside], first[inside]
+    known, words = whole.vocabulary, part.hashes[_FIRST:-_LAST]
+    lacks = np.ones(words.size, dtype=np.bool_)
     if known.size:
-        places = np.minimum(np.searchsorted(known, words), known.size - 1)
-        first = first[known[places] != words]
+        lacks = known[np.minimum(np.searchsorted(known, words), known.size - 1)] != words
+    missing = np.flatnonzero(lacks) + _FIRST
     text = part.text
     return not any(
         _says_something(text[start:end].lower())
-        for start, end in part.word_spans[first].tolist()
+        for start, end in part.word_spans[missing].tolist()
         if text[start - 1] != "'" != text[end]  # no piece of a contraction
     )
 
