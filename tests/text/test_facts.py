@@ -458,6 +458,11 @@ def test_what_restates_a_fact_belongs_to_it_though_it_comes_later() -> None:
     assert found.text == "one million dollars ($1,000,000)"
 
 
+@pytest.mark.parametrize("text", ["May\u4e09 5", "may\u4e00 2014"])
+def test_a_month_that_another_script_goes_on_from_is_no_date(text: str) -> None:
+    assert "date" not in {fact.kind for fact in extract_facts(text)}
+
+
 def test_a_fact_cannot_be_changed() -> None:
     found = extract_facts("30 days")[0]
     with pytest.raises(AttributeError):
