@@ -75,7 +75,7 @@ def _labels(text: str) -> Iterator[Span]:
 def _at_lines(pattern: re.Pattern[str], text: str) -> Iterator[tuple[Span, re.Match[str]]]:
     """What a pattern finds from the start of a line on, without the newline it begins with.
 
-    `re` jumps from one newline to the next; `^` it tries at every character, for ten times as long.
+    `re` jumps from one newline to the next; `^` it tries at every character.
     """
     for match in pattern.finditer(f"\n{text}"):
         yield (match.start(), match.end() - 1), match

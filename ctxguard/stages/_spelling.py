@@ -162,7 +162,7 @@ def _moved(notes: Mapping[int, T], new_place: Mapping[int, int]) -> dict[int, T]
 
 @lru_cache(maxsize=_KEYS)
 def _kind(key: str) -> int:
-    """What `respelled` has to do with a word; of 200 words in a text 180 were met before."""
+    """What `respelled` may have to do with a word, as flags."""
     contraction = "'" in key or key in ("&", "cannot")
     return begins_figure(key) * _FIGURE | contraction * _CONTRACTION
 

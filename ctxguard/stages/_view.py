@@ -178,7 +178,7 @@ class TextView:
     def solid(self) -> bytes:
         """`same` without whitespace, to find the few texts for which that is worth making.
 
-        1 µs for 1,000 characters, where `spaced` takes 6.
+        2 µs for 1,000 characters, where `spaced` takes 7.
         """
         if self.text.isascii() and "\t" not in self.text:
             return self.text.encode().translate(None, _WHITESPACE)
