@@ -145,17 +145,18 @@ class Pipeline:
     def _count(
         self, given: Sequence[Chunk], kept: Sequence[Chunk]
     ) -> tuple[int, tuple[Segment, ...]]:
-        before = sum(self.analyzer.count(chunk.rendered or chunk.text) for chunk in given)
         template = self.policy.template
-        texts = (
+        counts = self._tokens([chunk.rendered or chunk.text for chunk in given])
+        after = self._tokens(
             [chunk.rendered or chunk.text for chunk in kept]
             if template is None
             else write_chunks(kept, template)
         )
-        return before, tuple(
-            _segment(chunk, self.analyzer.count(text))
-            for chunk, text in zip(kept, texts, strict=True)
-        )
+        segments = map(_segment, kept, after)
+        return sum(counts), tuple(segments)
+
+    def _tokens(self, texts: Sequence[str]) -> list[int]:
+        return [analysis.tokens for analysis in self.analyzer.analyse_all(texts)]
 
     @property
     def _tokenizer(self) -> Tokenizer:

@@ -15,9 +15,7 @@ from ctxguard.types import Span
 __all__ = ["asides_of"]
 
 # A list's numbers, and page numbers on a line of their own. "v. Smith" and "J. Smith" are neither.
-_NUMBERING = re.compile(
-    r"^[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\))(?=[ \t]+\S)", re.MULTILINE
-)
+_NUMBERING = re.compile(r"\n[ \t]*(?:(\d{1,2})\.|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})\))(?=[ \t]+\S)")
 _BEFORE_ITEM = re.compile(
     r"""(?: \A | \n[ \t]*\r?\n | [.;:,!?\u3002\uff1b][ \t]*\r?\n | \b(?:and|or)[ \t]*\r?\n
     | (?:\A|\n)[ \t]*\(?\w{1,5}\)[^\n]*\n ) \Z""",
@@ -32,7 +30,7 @@ _PAGE = r"""(?: (?:page|seite|página|pagina|pagine|стр\.?|страница|p
       | [-\u2013\u2014] [ \t] \d{1,4} [ \t] [-\u2013\u2014] )"""
 _CONFIDENTIAL = r"(?: (?:(?:strictly|highly|private[ ](?:and|&))[ ])? confidential )"
 _PAGE_LINE = re.compile(
-    rf"""^[ \t]* [\[|(*]* [ \t]*
+    rf"""\n[ \t]* [\[|(*]* [ \t]*
     (?: {_PAGE} (?: [ \t]* [-|\u2013\u2014\u00b7]? [ \t]* {_CONFIDENTIAL} )?
       | {_CONFIDENTIAL} [.!]? (?: [ \t]* [-|\u2013\u2014\u00b7]? [ \t]* {_PAGE} )? )
     [ \t]* [\])|*]* [ \t]*$""",
@@ -69,19 +67,27 @@ def asides_of(text: str) -> list[Span]:
 
 def _labels(text: str) -> Iterator[Span]:
     """Lines of pages, and what stands above the text."""
-    for match in _PAGE_LINE.finditer(text):
-        yield match.span()
+    yield from (span for span, _ in _at_lines(_PAGE_LINE, text))
     yield from _section_label(text)
     yield from _heading(text)
 
 
+def _at_lines(pattern: re.Pattern[str], text: str) -> Iterator[tuple[Span, re.Match[str]]]:
+    """What a pattern finds from the start of a line on, without the newline it begins with.
+
+    `re` jumps from one newline to the next; `^` it tries at every character.
+    """
+    for match in pattern.finditer(f"\n{text}"):
+        yield (match.start(), match.end() - 1), match
+
+
 def _list_numbers(text: str) -> Iterator[Span]:
     numbers: list[tuple[int, Span]] = []
-    for match in _NUMBERING.finditer(text):
+    for span, match in _at_lines(_NUMBERING, text):
         if match[1] is not None:
-            numbers.append((int(match[1]), match.span()))
-        elif _BEFORE_ITEM.search(text[max(0, match.start() - _LINE) : match.start()]):
-            yield match.span()
+            numbers.append((int(match[1]), span))
+        elif _BEFORE_ITEM.search(text[max(0, span[0] - _LINE) : span[0]]):
+            yield span
     for place, (number, span) in enumerate(numbers):
         before = [other for other, _ in numbers[max(0, place - 1) : place]]
         after = [other for other, _ in numbers[place + 1 : place + 2]]

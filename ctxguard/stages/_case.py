@@ -74,6 +74,8 @@ def cased(left: Words, i: int, right: Words, j: int, count: int) -> list[bool]:
         j: see `right`.
         count: words of the runs.
     """
+    if left.raws(i, i + count) == right.raws(j, j + count):
+        return [False] * count
     if _is_lowered(left, i, right, j, count):
         return [False] * count
     restyled = _is_restyled(left, i, right, j, count)

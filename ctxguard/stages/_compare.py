@@ -15,10 +15,11 @@ from typing import Literal, TypeAlias
 from ctxguard.stages._case import cased
 from ctxguard.stages._spelling import is_respellable
 from ctxguard.stages._view import CUTTING, TextView
+from ctxguard.stages._holding import may_hold
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span
 
-__all__ = ["Kin", "Relation", "alike", "compare"]
+__all__ = ["Kin", "Relation", "alike", "compare", "compare_words"]
 
 Kin: TypeAlias = Literal["same", "unknown", "other"]
 """Whether two chunks come from one source; 'unknown' when both sources are blank."""
@@ -59,6 +60,15 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
         better: the better-ranked text, which stays as it is.
         kin: what their sources say.
     """
+    may_go = may_hold(better, worse)
+    found = None if may_go else _overlap(worse, better, kin)
+    if found is None and not (may_go or may_hold(worse, better)):
+        found = Relation(kind="other")
+    return found or compare_words(worse, better, kin)
+
+
+def compare_words(worse: TextView, better: TextView, kin: Kin) -> Relation:
+    """`compare` by aligning the words, whatever the two texts lack of each other."""
     if worse.words.joints or better.words.joints:
         worse, better = worse.against(better), better.against(worse)
     kind = _redundant(worse, better)
@@ -67,12 +77,17 @@ def compare(worse: TextView, better: TextView, *, kin: Kin) -> Relation:
     for one, other in _readings(worse, better):
         if kind := _redundant(one, other):
             return Relation(kind=kind, but=_aside(one, other))
-    if kin != "other" and (window := neighbours(worse, better)):
-        return Relation(kind="repeat", removed=window.removed, window=True)
+    if window := _overlap(worse, better, kin):
+        return window
     for one, other in ((worse, better), *_readings(worse, better)):
         if longer := _longer(one, other):
             return longer
     return Relation(kind="other")
+
+
+def _overlap(worse: TextView, better: TextView, kin: Kin) -> Relation | None:
+    window = neighbours(worse, better) if kin != "other" else None
+    return window and Relation(kind="repeat", removed=window.removed, window=True)
 
 
 def _aside(one: TextView, other: TextView) -> str:

@@ -17,8 +17,13 @@ _LONG = 20_000
 """Characters of a place in which facts are looked for."""
 
 
-def facts_near(view: TextView, words: Span) -> list[Fact]:
-    """The facts of a range of words and its neighbours in the same sentence.
+def facts_near(view: TextView, words: Span, *, beyond: int = 0) -> list[Fact]:
+    """The facts that begin before or in a range of words, in the same sentence.
+
+    Args:
+        view: the text.
+        words: the range.
+        beyond: words after it of which the facts are wanted too.
 
     Returns:
         Facts with spans of the whole text.
@@ -28,9 +33,10 @@ def facts_near(view: TextView, words: Span) -> list[Fact]:
     start, end = view.words.span(*near)
     if near[0] == near[1] or end - start > _LONG:
         return []
+    until = view.words.span(words[0], min(len(view.words), words[1] + beyond))[1]
     return [
         Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
-        for fact in extract_facts(view.text[start:end])
+        for fact in extract_facts(view.text[start:end], until=until - start)
     ]
 
 

@@ -22,7 +22,7 @@ from ctxguard.stages._explain import (
 )
 from ctxguard.stages._pool import Entry, cut
 from ctxguard.stages._shingles import Candidate, candidates, containment
-from ctxguard.stages._versions import Match as _Match, Settings, Versions, can_be_cut, rank_of
+from ctxguard.stages._versions import Match, Settings, Versions, can_be_cut, rank_of
 from ctxguard.stages._view import Shared, TextView
 from ctxguard.stages._windows import may_be_neighbours, neighbours
 from ctxguard.text.analysis import Analyzer
@@ -32,6 +32,7 @@ __all__ = ["Sifter"]
 
 _TWINS = 8
 """Better-ranked chunks that one is compared with, those that share most first."""
+_MARKS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
 class Sifter:
@@ -50,7 +51,7 @@ class Sifter:
         self._known: dict[tuple[TextView, TextView], tuple[Relation, float]] = {}
         self._far: set[tuple[TextView, TextView]] = set()
         self._also_in: dict[Entry, dict[str, None]] = {}
-        self._matched: dict[Entry, list[_Match]] = {}
+        self._matched: dict[Entry, list[Match]] = {}
         self._versions = Versions(settings, self._tokens, self._root)
         self._cuts = settings.versions != "latest"
 
@@ -134,28 +135,33 @@ class Sifter:
 
     def _without_exact(self) -> list[Entry]:
         """Drop the blank ones and, of those with the same text, all but the best-ranked."""
-        first: dict[str, Entry] = {}
+        first: dict[bytes | str, Entry] = {}
+        alike: dict[bytes, list[Entry]] = {}
         for entry in self._alive():
-            text = entry.view.spaced
-            if not text:
+            solid = entry.view.solid
+            if not solid and not entry.view.spaced:
                 entry.dropped = emptied(entry, self._tokens(entry.came_in))
                 continue
-            # Between two tabs stands an empty cell, which the normal form keeps.
-            tabs = "\t" in entry.view.text
-            twin = first.setdefault(entry.view.analysis.normalised if tabs else text, entry)
-            if twin is not entry:
-                self._drop(entry, _Match(twin, Relation(kind="copy"), 1.0))
-        return list(first.values())
+            alike.setdefault(solid, []).append(entry)
+        for entries in alike.values():
+            for entry in entries if len(entries) > 1 else ():
+                twin = first.setdefault(entry.view.same, entry)
+                if twin is not entry:
+                    self._drop(entry, Match(twin, Relation(kind="copy"), 1.0))
+        return self._alive()
 
     def _settle(self, entry: Entry, twins: Sequence[Entry]) -> bool:
         """Drop or trim an entry as far as the better-ranked ones allow; whether it changed."""
         changed = False
         while True:
-            matches = [match for twin in self._roots(twins) if (match := self._match(entry, twin))]
-            redundant = [match for match in matches if match.relation.kind in ("copy", "part")]
-            if redundant:
-                self._drop(entry, min(redundant, key=rank_of))
-                return True
+            matches: list[Match] = []
+            # Of those that make it redundant the best-ranked counts: the others are not compared.
+            for twin in sorted(self._roots(twins), key=lambda twin: twin.rank):
+                match = self._match(entry, twin)
+                if match and match.relation.kind in ("copy", "part"):
+                    self._drop(entry, match)
+                    return True
+                matches += [match] if match else []
             cut = self._cuts and (self._trim(entry, matches) or self._share(entry, matches))
             if not cut:
                 self._matched[entry] = matches
@@ -166,7 +172,7 @@ class Sifter:
         """The twins, or what stands for them, those first that share most; not all of many."""
         return list(dict.fromkeys(map(self._root, twins)))[:_TWINS]
 
-    def _match(self, entry: Entry, twin: Entry) -> _Match | None:
+    def _match(self, entry: Entry, twin: Entry) -> Match | None:
         """What a better-ranked entry means for this one, None if they have too little in common."""
         key = entry.view, twin.view
         if key not in self._known:
@@ -174,7 +180,7 @@ class Sifter:
             kin = _kin(entry.chunk, twin.chunk)
             self._known[key] = self._relation(*key, kin, score=score), score
         relation, score = self._known[key]
-        return _Match(twin, relation, score) if relation.kind != "none" else None
+        return Match(twin, relation, score) if relation.kind != "none" else None
 
     def _relation(self, worse: TextView, better: TextView, kin: Kin, *, score: float) -> Relation:
         if score >= self.settings.near_duplicate:
@@ -186,7 +192,7 @@ class Sifter:
 
     # -- what is done ---------------------------------------------------------------------------
 
-    def _drop(self, entry: Entry, match: _Match) -> None:
+    def _drop(self, entry: Entry, match: Match) -> None:
         """Leave an entry out; the twin remembers where else its text stands."""
         twin = match.twin
         entry.dropped = dropped(
@@ -202,7 +208,7 @@ class Sifter:
         also |= dict.fromkeys((gone.source or gone.id, *gone.also_in))
         also |= self._also_in.pop(entry, {})
 
-    def _trim(self, entry: Entry, matches: Sequence[_Match]) -> bool:
+    def _trim(self, entry: Entry, matches: Sequence[Match]) -> bool:
         """Take out what the best-ranked twin that is repeated has too; whether it was worth it."""
         text = entry.chunk.text
         if not can_be_cut(entry.chunk):
@@ -221,7 +227,7 @@ class Sifter:
     def _is_worthwhile(self, removed: str) -> bool:
         return self._tokens(removed) >= self.settings.min_overlap
 
-    def _share(self, entry: Entry, matches: Sequence[_Match]) -> bool:
+    def _share(self, entry: Entry, matches: Sequence[Match]) -> bool:
         """With `share_boilerplate`: leave only what differs from the best-ranked version."""
         text = entry.chunk.text
         if not self.settings.share_boilerplate or not can_be_cut(entry.chunk):
@@ -243,7 +249,7 @@ class Sifter:
         self,
         entry: Entry,
         kept: Sequence[Span],
-        match: _Match,
+        match: Match,
         code: Repeated,
         *,
         note: str = "",
@@ -300,12 +306,26 @@ class Sifter:
         return passed_on(decision, root, also, newer=older)
 
 
-def _drop_code(entry: Entry, match: _Match) -> Redundant:
+def _drop_code(entry: Entry, match: Match) -> Redundant:
     if match.relation.kind == "part":
         return "subset"
     one, other = entry.view, match.twin.view
-    same = one.spaced == other.spaced or one.analysis.normalised == other.analysis.normalised
+    same = one.spaced == other.spaced or (
+        _has_letters_of(one.text, other.text)
+        and one.analysis.normalised == other.analysis.normalised
+    )
     return "exact-duplicate" if same else "near-duplicate"
+
+
+def _has_letters_of(one: str, other: str) -> bool:
+    """Whether two texts may have one normal form, which takes 50 times as long to make.
+
+    Of ASCII it folds case and leaves out marks, never a letter or a digit.
+    """
+    if not (one.isascii() and other.isascii()):
+        return True
+    left, right = (text.lower().encode().translate(None, _MARKS) for text in (one, other))
+    return left == right
 
 
 def _kin(one: Chunk, other: Chunk) -> Kin:

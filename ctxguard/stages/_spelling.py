@@ -8,7 +8,9 @@ stays as it is written.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TypeAlias, TypeVar
 
 from ctxguard.stages._words import Words
 from ctxguard.text.facts import begins_figure, figures_at
@@ -16,6 +18,13 @@ from ctxguard.types import Span
 
 __all__ = ["is_figure", "is_respellable", "respelled"]
 
+T = TypeVar("T")
+_Change: TypeAlias = tuple[Sequence[str], Sequence[Span], int]
+"""Words, their spans, and the word after what they stand for."""
+
+_KEYS = 1 << 14
+"""Words of which is remembered what they may begin, about 2 MB."""
+_FIGURE, _CONTRACTION = 1, 2
 _SPLIT: Mapping[str, tuple[str, str]] = {
     "cannot": ("can", "not"),
     "can't": ("can", "not"),
@@ -86,6 +95,7 @@ def is_figure(key: str) -> bool:
     return " " in key
 
 
+@lru_cache(maxsize=_KEYS)
 def is_respellable(key: str) -> bool:
     """Whether a text that lacks this word may say the same with another."""
     return not key.isalpha() or key in _OTHER or key == "cannot" or begins_figure(key)
@@ -95,41 +105,71 @@ def respelled(words: Words) -> Words:
     """Words with one spelling for what has several; the same object where nothing has.
 
     A figure is one word with the span of all its words. Costs about 5 µs for each word that may
-    begin one.
+    begin one; the others are copied in runs.
     """
-    taken = dict(_figures(words))
-    if not taken and not any("'" in key or key in ("&", "cannot") for key in words.keys):
+    kinds = list(map(_kind, words.keys))
+    contracted = [place for place, kind in enumerate(kinds) if kind & _CONTRACTION]
+    taken = dict(_figures(words, kinds)) if any(kinds) else {}
+    if not taken and not contracted:
         return words
+    changed: dict[int, _Change] = {
+        place: ((key,), (words.span(place, past),), past) for place, (key, past) in taken.items()
+    }
+    for place in contracted:
+        if place not in taken:
+            keys, spans = zip(*_in_full(words, place), strict=True)
+            changed[place] = keys, spans, place + 1
+    return _replaced(words, changed)
+
+
+def _replaced(words: Words, changed: Mapping[int, _Change]) -> Words:
+    """Words with other ones in some places.
+
+    Args:
+        words: of a text.
+        changed: first word → what stands there instead, and the word after it.
+    """
     keys: list[str] = []
     spans: list[Span] = []
-    asides: dict[int, str] = {}
-    joints: dict[int, Span] = {}
-    index = 0
-    while index < len(words):
-        if index in words.asides:
-            asides[len(keys)] = words.asides[index]
-        if index in words.joints:
-            joints[len(keys)] = words.joints[index]
-        if index in taken:
-            key, past = taken[index]
-            keys.append(key)
-            spans.append(words.span(index, past))
-        else:
-            past = index + 1
-            for key, span in _in_full(words, index):
-                keys.append(key)
-                spans.append(span)
-        index = past
-    if len(words) in words.asides:
-        asides[len(keys)] = words.asides[len(words)]
-    return Words(text=words.text, keys=keys, spans=spans, asides=asides, joints=joints)
+    new_place: dict[int, int] = {}
+    noted = sorted({*words.asides, *words.joints}, reverse=True)
+    done = 0
+    for place in (*sorted(changed), len(words)):
+        if place < done:
+            continue  # inside a figure
+        while noted and noted[-1] <= place:
+            note = noted.pop()
+            if note >= done:
+                new_place[note] = len(keys) + note - done
+        keys += words.keys[done:place]
+        spans += words.spans[done:place]
+        if place < len(words):
+            found, where, done = changed[place]
+            keys += found
+            spans += where
+    return Words(
+        text=words.text,
+        keys=keys,
+        spans=spans,
+        asides=_moved(words.asides, new_place),
+        joints=_moved(words.joints, new_place),
+    )
 
 
-def _figures(words: Words) -> Iterator[tuple[int, tuple[str, int]]]:
+def _moved(notes: Mapping[int, T], new_place: Mapping[int, int]) -> dict[int, T]:
+    return {new_place[place]: note for place, note in notes.items() if place in new_place}
+
+
+@lru_cache(maxsize=_KEYS)
+def _kind(key: str) -> int:
+    """What `respelled` may have to do with a word, as flags."""
+    contraction = "'" in key or key in ("&", "cannot")
+    return begins_figure(key) * _FIGURE | contraction * _CONTRACTION
+
+
+def _figures(words: Words, kinds: Sequence[int]) -> Iterator[tuple[int, tuple[str, int]]]:
     """First word → what the figure says, and the word after it."""
-    may_begin = [
-        span for key, span in zip(words.keys, words.spans, strict=True) if begins_figure(key)
-    ]
+    may_begin = [span for kind, span in zip(kinds, words.spans, strict=True) if kind & _FIGURE]
     done = 0
     for kind, value, start, end in figures_at(words.text, may_begin):
         first, past = words.index_at(start), words.index_at(end)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-__all__ = ["DASHES", "INVISIBLE", "SYMBOL", "material_symbol"]
+__all__ = ["DASHES", "INVISIBLE", "NEVER_FIRST", "SYMBOL", "material_symbol"]
 
 DASHES = "\u2010-\u2015\u2212-"
 """Hyphens, dashes and the minus sign, for a character class."""
@@ -22,15 +22,18 @@ INVISIBLE = "\u00ad\u200b-\u200f\u2060\ufeff"
 _QUOTES = "'\"\u2019\u201d"
 _NEVER = rf"`\u201c\u201e\u00ab\u00bb\u2039\u203a\u2018\u201a\[\]{{}})¿¡…·•◦‣▪¶†‡;:.,{_QUOTES}"
 SYMBOL = rf"""
-    [^\w\s{_NEVER}{INVISIBLE}]
-  | \.(?=\d)                       # .5
-  | ,(?=\s?,)                      # an empty cell of a row
-  | (?<=\S)\t(?:\ *\t)+           # an empty cell of a table
-  | (?<=\d)[{_QUOTES}]             # feet, inches, minutes
-  | (?<=\d)[,;:.](?=\s+[-+]?\d)    # 5, 6 are not 5 6
-  | _{{3,}}                        # a blank to fill in
+    (?<=[^\w\s{_NEVER}{INVISIBLE}])
+  | (?<=\.)(?=\d)                   # .5
+  | (?<=,)(?=\s?,)                  # an empty cell of a row
+  | (?<=\S\t)(?:\ *\t)+            # an empty cell of a table
+  | (?<=\d[{_QUOTES}])              # feet, inches, minutes
+  | (?<=\d[,;:.])(?=\s+[-+]?\d)    # 5, 6 are not 5 6
+  | (?<=_)_{{2,}}                   # a blank to fill in
 """
-"""What may carry a fact, as a verbose pattern; `material_symbol` decides."""
+"""What may carry a fact, behind its first character, as a verbose pattern; `material_symbol`
+decides."""
+NEVER_FIRST = r"\ \n\r\f\v"
+"""What neither a word nor a symbol begins with and every text is full of: for a class."""
 
 _MONEY = r"[$¢£¥€₩₪₫₱₹₽₺₴₦]?"
 _DASH = rf"""

@@ -88,7 +88,8 @@ class Versions:
             key = entry.view, match.twin.view
             if key not in self._found:
                 one, other = alike(*key)
-                self._found[key] = differences_of(one.meant, other.meant)
+                share = self.settings.share_boilerplate
+                self._found[key] = differences_of(one.meant, other.meant, share=share)
             if self._found[key].versions:
                 yield match, self._found[key]
 
@@ -201,11 +202,12 @@ class Versions:
                 tied[other].add(one)
         for entry in alive:
             leans = {root.chunk.id for root in leans_on(entry)}
-            yield replace(
-                entry.chunk,
-                conflicts=tuple(sorted(tied[entry.chunk.id], key=places.__getitem__)),
-                leans_on=tuple(sorted(leans, key=places.__getitem__)),
-            )
+            conflicts = tuple(sorted(tied[entry.chunk.id], key=places.__getitem__))
+            leaning = tuple(sorted(leans, key=places.__getitem__))
+            if (conflicts, leaning) == (entry.chunk.conflicts, entry.chunk.leans_on):
+                yield entry.chunk  # most of them; a copy takes 3 µs
+            else:
+                yield replace(entry.chunk, conflicts=conflicts, leans_on=leaning)
 
 
 def rank_of(match: Match) -> int:

@@ -45,21 +45,27 @@ def neighbours(worse: TextView, better: TextView) -> Window | None:
     length = _overlap(better, worse)
     if length:
         start = len(better.spaced) - length
-        whole = _is_seam(better.spaced, start, may_cut_words=worse.is_cut_before)
-        return Window(_from_start(worse, better, length)) if whole else None
+        whole = _is_seam(better.spaced, start)
+        if whole or (whole is None and worse.is_cut_before):
+            return Window(_from_start(worse, better, length))
+        return None
     length = _overlap(worse, better)
     if length:
-        whole = _is_seam(better.spaced, length, may_cut_words=worse.may_be_cut_after)
-        return Window(_from_end(worse, better, length)) if whole else None
+        whole = _is_seam(better.spaced, length)
+        if whole or (whole is None and worse.may_be_cut_after):
+            return Window(_from_end(worse, better, length))
     return None
 
 
-def _is_seam(text: str, place: int, *, may_cut_words: bool) -> bool:
-    """Whether a splitter may have cut here: never take '0 days' for a piece of '30 days'."""
+def _is_seam(text: str, place: int) -> bool | None:
+    """Whether a splitter may have cut here; None: only one that cuts words in two.
+
+    Never take '0 days' for a piece of '30 days'.
+    """
     around = text[max(0, place - 2) : place], text[place : place + 2]
     if _IN_NUMBER.search("|".join(around)):
         return False
-    return may_cut_words or not (around[0][-1:].isalnum() and around[1][:1].isalnum())
+    return None if around[0][-1:].isalnum() and around[1][:1].isalnum() else True
 
 
 def _overlap(one: TextView, other: TextView) -> int:
@@ -107,14 +113,13 @@ def _place_after(view: TextView, length: int) -> int:
     """Where the first `length` characters of a text end, a run of whitespace counted as one."""
     if len(view.spaced) == len(view.text):
         return length
-    for match in _WORD.finditer(view.text) if length > 0 else ():
-        size = match.end() - match.start()
-        if length <= size:
-            return match.start() + length
-        length -= size + 1
-        if length == 0:
-            return match.end()
-    return 0
+    ends, ends_in_text = view.spaced_words
+    place = int(ends.searchsorted(length))
+    if place and length == ends[place - 1] + 1:
+        return int(ends_in_text[place - 1])  # the space behind a word
+    if length <= 0 or place == ends.size:
+        return 0
+    return int(ends_in_text[place] - (ends[place] - length))
 
 
 def _skip_space(text: str, place: int) -> int:

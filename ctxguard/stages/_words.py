@@ -13,37 +13,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ctxguard.stages._asides import asides_of
-from ctxguard.stages._symbols import DASHES, INVISIBLE, SYMBOL, material_symbol
+from ctxguard.stages._symbols import DASHES, INVISIBLE, NEVER_FIRST, SYMBOL, material_symbol
 from ctxguard.text.lexicon import UNSPACED
 from ctxguard.types import Span
 
 __all__ = ["UNSPACED", "Words", "split_joints", "without_asides", "words_of"]
 
 
-def _token(letters: str, letter: str, *, marks: str) -> re.Pattern[str]:
-    """A word (group 1), or a symbol that may carry a fact."""
+def _token(first: str, letters: str, letter: str, *, more: str, marks: str) -> re.Pattern[str]:
+    """A word, for which group 1 is not None, or a symbol that may carry a fact.
+
+    All of it begins with one class of characters, so that `re` skips the others: 40 µs for 1,000
+    characters, where branches that begin with classes of their own take 63.
+    """
     return re.compile(
         rf"""
-        ( {letters}
+        [^{NEVER_FIRST}] (?:
+          {first} ()
+          (?: (?![{more}*_.,:/\u00b7\u066b\u066c'\u2019{DASHES}]) |
           (?: [.,:/\u00b7\u066b\u066c'\u2019{DASHES}] (?<=\d.) (?=\d) {letters}  # 1.5  2020-01-05
             | [*_]{{0,3}} ['\u2019] (?={letter}) {letters}   # don't, **Acme**'s
             | _+ {letters}                                 # snake_case, but not _emphasis_
             | [-\u2010][ \t]*\r?\n[ \t]* (?={letter}) {letters}   # hyphenated at the line's end
             {marks}
-          )*
-        )
+          )* )
         | {SYMBOL}
+        )
         """,
         re.VERBOSE,
     )
 
 
-_LETTERS = rf"[^\W_{UNSPACED}]+"
-_ASCII_TOKEN = _token("[a-z0-9]+", "[a-z]", marks="")
+_LETTER = rf"[^\W_{UNSPACED}]"
+_ASCII_TOKEN = _token("(?<=[a-z0-9])[a-z0-9]*", "[a-z0-9]+", "[a-z]", more="", marks="")
 _TOKEN = _token(
-    rf"(?: [{UNSPACED}] | {_LETTERS} )",
+    rf"(?: (?<={_LETTER}) {_LETTER}* | (?<=[{UNSPACED}]) )",
+    rf"(?: [{UNSPACED}] | {_LETTER}+ )",
     rf"[^\W\d_{UNSPACED}]",
-    marks=rf"| [\u0300-\u036f{INVISIBLE}]+ (?:{_LETTERS})?",
+    more=rf"\u0300-\u036f{INVISIBLE}",
+    marks=rf"| [\u0300-\u036f{INVISIBLE}]+ (?:{_LETTER}+)?",
 )
 _KEY = str.maketrans(
     {"\u2019": "'"}
@@ -78,6 +86,11 @@ class Words:
         start, end = self.spans[index]
         return self.text[start:end]
 
+    def raws(self, start: int, end: int) -> list[str]:
+        """Words as they are written."""
+        text = self.text
+        return [text[first:past] for first, past in self.spans[start:end]]
+
     def span(self, start: int, end: int) -> Span:
         """Characters from word `start` to before word `end`; the gap between two if equal."""
         if start < end:
@@ -97,7 +110,10 @@ def words_of(text: str) -> Words:
     folded = text.lower() if plain else text
     matches = list((_ASCII_TOKEN if plain else _TOKEN).finditer(folded))
     # One list after the other: half the time of a loop that appends to both.
-    raw = [match[1] or material_symbol(text, match.start(), match[0]) for match in matches]
+    raw = [
+        match[0] if match.lastindex else material_symbol(text, match.start(), match[0])
+        for match in matches
+    ]
     if "" in raw:
         matches = [match for match, key in zip(matches, raw, strict=True) if key]
         raw = [key for key in raw if key]
@@ -172,17 +188,19 @@ def _without(asides: Sequence[Span], words: Words) -> Words:
     """Words without those inside the asides, which are kept as what they say."""
     keys: list[str] = []
     spans: list[Span] = []
-    joints: dict[int, Span] = {}
     said: dict[int, str] = {}
-    ahead = list(reversed(asides))
-    for index, (key, span) in enumerate(zip(words.keys, words.spans, strict=True)):
-        while ahead and span[0] >= ahead[-1][1]:
-            ahead.pop()
-        if ahead and span[0] >= ahead[-1][0]:
+    joints: dict[int, Span] = {}
+    ahead = sorted(words.joints, reverse=True)
+    done = 0
+    for start, end in (*asides, (len(words.text), len(words.text))):
+        first, past = max(done, words.index_at(start)), words.index_at(end)
+        while ahead and ahead[-1] < past:
+            joint = ahead.pop()
+            if joint < first:
+                joints[len(keys) + joint - done] = words.joints[joint]
+        keys += words.keys[done:first]
+        spans += words.spans[done:first]
+        for key in words.keys[first:past]:
             said[len(keys)] = f"{said.get(len(keys), '')} {key}".strip()
-            continue
-        if index in words.joints:
-            joints[len(keys)] = words.joints[index]
-        keys.append(key)
-        spans.append(span)
+        done = max(first, past)
     return Words(text=words.text, keys=keys, spans=spans, asides=said, joints=joints)

@@ -151,3 +151,20 @@ def test_any_words_are_read_in_order(parts: list[str]) -> None:
     edges = [edge for span in words.spans for edge in span]
     assert edges == sorted(edges)
     assert all(0 <= place <= len(words) for place in words.asides)
+
+
+def test_what_is_noted_of_words_moves_with_them() -> None:
+    text = (
+        "12.3 The long-term agree-\nment holds for thirty (30) days.\n- 7 -\n"
+        "It can't trans-\nfer them, and won't.\n\nPage 8"
+    )
+    bare = without_asides(words_of(text))
+    full = respelled(bare)
+    for words in (bare, full):
+        assert [words.keys[index] for index in words.joints] == ["agreement", "transfer"]
+        assert [text[slice(*joint)] for joint in words.joints.values()] == ["-\n", "-\n"]
+        after = {said: words.keys[index : index + 1] for index, said in words.asides.items()}
+        assert after == {"12.3": ["the"], "7": ["it"], "page 8": []}
+        assert [words.raw(index) for index in (0, 1)] == ["The", "long"]
+    assert "duration 30 day" in full.keys
+    assert full.keys[-2:] == ["will", "not"]

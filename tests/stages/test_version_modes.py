@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,16 @@ def test_the_facts_of_an_older_version_that_ranked_better_stand_first() -> None:
     [drop] = latest(dated("2019-01-01", "2021-03-01")).decisions
     assert drop.subject == "0"
     assert '"30 days" here, "31 days" in s1.pdf (1)' in drop.reason
+
+
+def test_where_else_the_newest_stands_is_noted_after_older_ones_went() -> None:
+    old, new = dated("2019-01-01", "2021-03-01").chunks
+    copy = replace(new, id="copy", source="copy.pdf", text=new.text.replace(" ", "\n"))
+    restyled = replace(new, id="restyled", source="restyled.pdf", text=new.text.upper())
+    result = latest(Context(chunks=(old, new, copy, restyled)))
+    [kept] = result.context.chunks
+    assert kept.id == new.id
+    assert kept.also_in == ("copy.pdf", "restyled.pdf")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
+from hypothesis import given, strategies as st
 
 from ctxguard.stages import Deduplicate
+from ctxguard.stages._view import Shared, TextView
+from ctxguard.text.analysis import default_analyzer
 from ctxguard.types import Chunk, Context
 from tests.stages.helpers import by_action, chunks_of, context_of, ids, removed_by
 from tests.stages.pairs import AROUND, COPY
@@ -251,3 +254,23 @@ def test_a_copy_of_a_chunk_that_two_others_replace_names_both() -> None:
         holders = {drop.twin, *cast("list[str]", drop.details["also"])}
         assert holders == {"0", "1"}
     assert result.decisions[1].reason.startswith("the same text as s2.pdf (2), which stands in ")
+
+
+@given(st.text(alphabet="ab .-\t\n\r\u00a0\u2003\u00e9", max_size=40))
+def test_runs_of_words_end_where_the_text_has_them(text: str) -> None:
+    view = TextView(text, Shared(default_analyzer(), 5))
+    ends, ends_in_text = (edges.tolist() for edges in view.spaced_words)
+    words = text.split()
+    assert ends == [len(" ".join(words[: count + 1])) for count in range(len(words))]
+    assert [text[:end].split() for end in ends_in_text] == [
+        words[: count + 1] for count in range(len(words))
+    ]
+
+
+@given(st.text(alphabet="ab c\t\n\u00a0", max_size=30))
+def test_text_without_space_is_equal_only_where_texts_may_be_the_same(text: str) -> None:
+    shared = Shared(default_analyzer(), 5)
+    view, spaced = TextView(text, shared), TextView(" ".join(text.split()), shared)
+    if "\t" not in text:
+        assert view.solid == spaced.solid
+        assert view.solid.decode() == "".join(text.split())

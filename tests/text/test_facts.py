@@ -443,6 +443,26 @@ def test_ambiguous_values_are_equal_only_to_their_like(text: str) -> None:
             assert found.value == f"?{found.text}"
 
 
+@given(PIECES, st.integers(min_value=0, max_value=80))
+def test_facts_that_begin_before_a_place_are_the_same_where_later_ones_are_not_wanted(
+    text: str, until: int
+) -> None:
+    wanted = [fact for fact in extract_facts(text) if fact.span[0] < until]
+    found = [fact for fact in extract_facts(text, until=until) if fact.span[0] < until]
+    assert found == wanted
+
+
+def test_what_restates_a_fact_belongs_to_it_though_it_comes_later() -> None:
+    text = "It pays one million dollars ($1,000,000) and 5 percent."
+    [found] = [fact for fact in extract_facts(text, until=10) if fact.span[0] < 10]
+    assert found.text == "one million dollars ($1,000,000)"
+
+
+@pytest.mark.parametrize("text", ["May\u4e09 5", "may\u4e00 2014"])
+def test_a_month_that_another_script_goes_on_from_is_no_date(text: str) -> None:
+    assert "date" not in {fact.kind for fact in extract_facts(text)}
+
+
 def test_a_fact_cannot_be_changed() -> None:
     found = extract_facts("30 days")[0]
     with pytest.raises(AttributeError):

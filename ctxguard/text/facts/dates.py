@@ -77,13 +77,17 @@ def read_date(text: str, start: int) -> Found | None:
 
 def read_month(text: str, start: int) -> Found | None:
     """The date that begins with the month's name at `start`, with a day, a year or both."""
-    if match := _MONTH_DAY.match(text, start):
-        value = _iso(match[3] or "-", str(MONTHS[match[1].lower()]), match[2])
+    match = _MONTH_DAY.match(text, start) or _MONTH_YEAR.match(text, start)
+    month = match and MONTHS.get(match[1].lower())
+    if match is None or month is None:
+        return None  # "May\u4e09 5": a script without spaces goes on where the name ends
+    if match.re is _MONTH_DAY:
+        value = _iso(match[3] or "-", str(month), match[2])
         if value:
             return Found("date", value, start, match.end())
-    if match := _MONTH_YEAR.match(text, start):
-        value = f"{match[2]}-{MONTHS[match[1].lower()]:02d}"
-        return Found("date", value, start, match.end())
+        match = _MONTH_YEAR.match(text, start)
+    if match:
+        return Found("date", f"{match[2]}-{month:02d}", start, match.end())
     return None
 
 

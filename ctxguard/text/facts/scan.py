@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from ctxguard.text.facts import identifiers, vocabulary
@@ -19,14 +20,20 @@ from ctxguard.text.facts.words import READERS, Passage, Reader
 __all__ = ["extract_facts"]
 
 
-def extract_facts(text: str) -> tuple[Fact, ...]:
+def extract_facts(text: str, *, until: int | None = None) -> tuple[Fact, ...]:
     """The material facts of a text, ordered by span; spans do not overlap.
 
     Every digit of the text is inside a fact. Takes time linear in the length of the text.
+
+    Args:
+        text: the text.
+        until: facts that begin at this character or later are not wanted, and may be missing.
     """
     facts: list[Fact] = []
     for found in _scan(Passage(text)):
         _add(facts, text, found)
+        if until is not None and facts[-1].span[0] >= until:
+            break  # the one before can no longer become one with what follows
     if not text.isascii():
         facts = _with_other_scripts(facts, text)
     return tuple(facts)
@@ -47,6 +54,8 @@ _BOUND_SIGNS = {
 
 
 _GLUED = re.compile(r"[@:.\-/\\%+](?=\S)|[$€£]|-\s")
+_GLUE = frozenset("@:.-/\\%+$€£")
+"""What `_GLUED` begins with."""
 _NON = re.compile(r"non-\s{0,20}([^\W\d_]{3,})", re.IGNORECASE)
 
 _Reading: TypeAlias = tuple[Sequence[Found], int]
@@ -60,16 +69,21 @@ def _scan(passage: Passage) -> Iterator[Found]:
     while head := _HEAD.search(text, position):
         start, end = head.span()
         if head.lastgroup == "word":
-            word = head.group()
-            glued = _GLUED.match(text, end) is not None
-            if not glued and word not in READERS and word.isalpha() and word.islower():
-                facts, position = _plain(word, start, end), end  # most words end here
-            else:
-                facts, position = _word(passage, start, end, glued=glued)
+            glued = text[end : end + 1] in _GLUE and _GLUED.match(text, end) is not None
+            if not glued and _says_nothing(head.group()):
+                position = end  # most words end here
+                continue
+            facts, position = _word(passage, start, end, glued=glued)
         else:
             found = _sign(passage, head)
             facts, position = ((found,), found.end) if found else ((), end)
         yield from facts
+
+
+@lru_cache(maxsize=1 << 14)
+def _says_nothing(word: str) -> bool:
+    """Whether a word is no fact and begins none where nothing is glued to it."""
+    return word not in READERS and word.isalpha() and word.islower() and not _plain(word, 0, 0)
 
 
 def _plain(lower: str, start: int, end: int) -> Sequence[Found]:
