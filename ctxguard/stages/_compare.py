@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ctxguard.stages._case import cased
+from ctxguard.stages._holding import may_hold
 from ctxguard.stages._spelling import is_respellable
 from ctxguard.stages._view import CUTTING, TextView
-from ctxguard.stages._holding import may_hold
 from ctxguard.stages._windows import neighbours
 from ctxguard.types import Span
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctxguard.stages._compare import compare, compare_words
-from ctxguard.stages._view import Shared, TextView
 from ctxguard.stages._holding import may_hold
+from ctxguard.stages._view import Shared, TextView
 from ctxguard.text.analysis import default_analyzer
 
 SHARED = Shared(default_analyzer(), 5)
