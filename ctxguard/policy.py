@@ -45,9 +45,10 @@ class Policy:
     """Token limits; a bare number limits the evidence; None: the model's window alone."""
     dedupe: Deduplicate | None = field(default_factory=Deduplicate)
     """Leave out copies, keep versions that differ in a fact; None: off."""
-    rank: Rank | None = field(default_factory=Rank)
-    """Estimate how likely each chunk helps, the most likely first; None: off, the retriever's order
-    stays."""
+    rank: Rank | None = field(default_factory=lambda: Rank(always=False))
+    """Estimate how likely each chunk helps, the most likely first; by default only where a limit
+    asks for a choice, so that a guarded retriever stays a retriever. `Rank()` judges always;
+    None: off."""
     compress: Compress | None = field(default_factory=Compress)
     """Divide chunks into pieces when they exceed a limit; None: all or nothing of a chunk."""
     select: Select | None = field(default_factory=Select)

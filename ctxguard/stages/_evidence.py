@@ -8,7 +8,7 @@ from ctxguard.stages._index import name_of
 from ctxguard.text.tokens import EstimateTokenizer, TiktokenTokenizer
 from ctxguard.types import Chunk, Context
 
-__all__ = ["Counter", "evidence_limit", "is_divisible", "shown"]
+__all__ = ["Counter", "evidence_limit", "is_divisible", "may_exceed_limit", "shown"]
 
 _TAIL = 32
 """Characters before a separator that decide how it is tokenised. Encodings split text into pieces
@@ -45,6 +45,16 @@ def evidence_limit(context: Context) -> int | None:
             room = max(room - history, min(budget.floors.get("evidence", 0), room))
         limits.append(max(0, room))
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def may_exceed_limit(context: Context) -> bool:
+    """Whether something may have to give; the exact count is Select's."""
+    limit = evidence_limit(context)
+    if limit is None:
+        return False
+    count = context.analyzer.count
+    # Two tokens at most for the blank line between two chunks.
+    return sum(count(shown(chunk)) + 2 for chunk in context.chunks) > limit
 
 
 def shown(chunk: Chunk) -> str:

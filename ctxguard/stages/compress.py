@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 from ctxguard.errors import PolicyError
 from ctxguard.stages._cut import cut_chunk
 from ctxguard.stages._divide import Division, division_of, spans_of
-from ctxguard.stages._evidence import evidence_limit, is_divisible, shown
+from ctxguard.stages._evidence import is_divisible, may_exceed_limit, shown
 from ctxguard.stages._index import name_of
 from ctxguard.stages._relevance import score_pieces
 from ctxguard.text.analysis import Analysis
@@ -92,15 +92,7 @@ class Compress:
         )
 
     def _is_asked(self, context: Context) -> bool:
-        """Whether anything may have to give; the exact count is Select's."""
-        if self.always or self.min_relevance is not None:
-            return True
-        limit = evidence_limit(context)
-        if limit is None:
-            return False
-        count = context.analyzer.count
-        # Two tokens at most for the blank line between two chunks.
-        return sum(count(shown(chunk)) + 2 for chunk in context.chunks) > limit
+        return self.always or self.min_relevance is not None or may_exceed_limit(context)
 
     def _divided(self, context: Context) -> tuple[Chunk, ...]:
         analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])

@@ -15,6 +15,7 @@ from ctxguard.stages._calibration import Reliability, reliability_of
 from ctxguard.stages._constraints import constraints_met
 from ctxguard.stages._cross_encoder import cross_encode
 from ctxguard.stages._divide import spans_of
+from ctxguard.stages._evidence import may_exceed_limit
 from ctxguard.stages._index import Floats
 from ctxguard.stages._linking import logit
 from ctxguard.stages._rank_fit import Judged, refitted
@@ -57,6 +58,9 @@ class Rank:
 
     reorder: bool = True
     """Put the most likely first; False: only estimate."""
+    always: bool = True
+    """Judge in any case; False: only where a token limit asks for a choice, as policies do, since
+    what fits as a whole needs none."""
     encoder: Encoder | Literal["static"] | None = None
     """Closeness of words in meaning: "static" is the table that ships; None: words only. At a
     quarter of the tokens it keeps .02 more of the clauses of contracts, which answer in other
@@ -84,7 +88,7 @@ class Rank:
 
     def __call__(self, context: Context, /) -> StageResult:
         """Set `Chunk.relevance` and order; a Decision for each chunk that moved."""
-        if not context.chunks:
+        if not context.chunks or not (self.always or may_exceed_limit(context)):
             return StageResult(context=context)
         scores = self._score(context)
         if scores is None:
@@ -204,8 +208,9 @@ class Rank:
 def _check_kinds(rank: Rank) -> None:
     """Reject fields of the wrong kind."""
     encoder, judge, model = rank.encoder, rank.cross_encoder, rank.model
-    if not isinstance(rank.reorder, bool):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
-        raise PolicyError(f"Rank.reorder: expected True or False, got {rank.reorder!r}")
+    for name in ("reorder", "always"):
+        if not isinstance(getattr(rank, name), bool):
+            raise PolicyError(f"Rank.{name}: expected True or False, got {getattr(rank, name)!r}")
     if not (encoder is None or encoder == "static" or isinstance(encoder, Encoder)):  # pyright: ignore[reportUnnecessaryIsInstance] -- as above
         raise PolicyError(
             f"Rank.encoder: expected 'static', an Encoder or None, got {encoder!r}; "

@@ -18,7 +18,7 @@ from ctxguard.stages._calibration import reliability_of
 from ctxguard.stages._cross_encoder import cross_encode
 from ctxguard.stages._rank_fit import refitted
 from ctxguard.stages._rank_model import shipped_model
-from ctxguard.types import Chunk, Context
+from ctxguard.types import Budget, Chunk, Context
 from tests.stages.helpers import check_laws, chunks_of, ids
 
 TEXTS = (
@@ -285,3 +285,21 @@ def test_versions_of_one_text_are_as_likely_and_keep_their_order() -> None:
     asked = "Where is the notice period sixty days?"
     found = Rank()(Context(question=asked, chunks=chunks)).context.chunks
     assert [chunk.id for chunk in found] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("limit", [None, 10_000, 20])
+def test_where_everything_fits_a_policy_leaves_the_order_alone(limit: int | None) -> None:
+    chunks = (
+        Chunk(id="pay", text="Payment is due within fourteen days after the invoice."),
+        Chunk(id="end", text="The notice period for ending the agreement is thirty days."),
+    )
+    asked = Context(
+        question="What is the notice period?", chunks=chunks, budget=Budget(context_tokens=limit)
+    )
+    lazy, eager = Rank(always=False)(asked), Rank()(asked)
+    assert [chunk.id for chunk in eager.context.chunks] == ["end", "pay"]
+    if limit == 20:
+        assert lazy == eager
+    else:
+        assert lazy.context == asked
+        assert lazy.decisions == ()
