@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from ctxguard.ledger import Step
@@ -132,7 +133,7 @@ class Pipeline:
                 segments=segments,
             ),
             decisions=tuple(self.decisions),
-            chunks=tuple(given),
+            chunks=tuple(map(_without_vector, given)),
             evidence=context.chunks,
             timings=self.timings,
             question=question,
@@ -159,6 +160,11 @@ class Pipeline:
     @property
     def _tokenizer(self) -> Tokenizer:
         return self.analyzer.tokenizer
+
+
+def _without_vector(chunk: Chunk) -> Chunk:
+    """The chunk as a ledger keeps it: a vector can be had again, and fills a page when printed."""
+    return chunk if chunk.embedding is None else replace(chunk, embedding=None)
 
 
 def _segment(chunk: Chunk, tokens: int) -> Segment:

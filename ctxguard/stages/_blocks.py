@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -26,6 +26,7 @@ class Block:
 _Line: TypeAlias = tuple[int, int, str]
 """Start, end and text of a line, without the whitespace around it."""
 
+_FENCES = ("`", "~")
 _FENCE = re.compile(r"`{3,}|~{3,}")
 _RULE = re.compile(r"[-=_:+| \t]*[-=_]{3}[-=_:+| \t]*$")
 _CODE = re.compile(
@@ -52,7 +53,7 @@ def find_blocks(text: str) -> list[Block]:
     paragraph: list[_Line] = []
     fence, opened = "", 0
     for start, end, line in _lines(text):
-        mark = _FENCE.match(line)
+        mark = _FENCE.match(line) if line[:1] in _FENCES else None
         if fence:
             if mark and line == mark.group() and line.startswith(fence):
                 blocks.append(Block(kind="code", spans=((opened, end),)))
@@ -62,7 +63,7 @@ def find_blocks(text: str) -> list[Block]:
             paragraph, fence, opened = [], mark.group(), start
         elif line:
             paragraph.append((start, end, line))
-        else:
+        elif paragraph:
             blocks.extend(_of_paragraph(paragraph))
             paragraph = []
     if fence:
@@ -74,16 +75,19 @@ def find_blocks(text: str) -> list[Block]:
 def _lines(text: str) -> Iterator[_Line]:
     position = 0
     for raw in text.splitlines(keepends=True):
-        line = raw.strip()
-        start = position + len(raw) - len(raw.lstrip())
+        bare = raw.lstrip()
+        line = bare.rstrip()
+        start = position + len(raw) - len(bare)
         yield start, start + len(line), line
         position += len(raw)
 
 
-def _of_paragraph(lines: Sequence[_Line]) -> Iterator[Block]:
+def _of_paragraph(lines: Sequence[_Line]) -> Iterable[Block]:
     """The code or the tables in lines without a blank one between them."""
-    if len(lines) < 2:
-        return
+    return _of_lines(lines) if len(lines) > 1 else ()
+
+
+def _of_lines(lines: Sequence[_Line]) -> Iterator[Block]:
     if 2 * sum(_CODE.search(line) is not None for _, _, line in lines) > len(lines):
         yield Block(kind="code", spans=((lines[0][0], lines[-1][1]),))
         return

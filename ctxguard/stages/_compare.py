@@ -151,6 +151,8 @@ def _places(part: TextView, whole: TextView) -> list[Span]:
     The first and the last word may be cut in two, and a sentence may be cut, where the part is
     long enough and looks like a cutting.
     """
+    if not len(part.words):
+        return []  # Nothing but what stands beside a text: page numbers, a label.
     for first, last in ((0, 0), (0, 1), (1, 0), (1, 1)):
         core = len(part.words) - first - last
         if (first or last) and core < CUTTING:

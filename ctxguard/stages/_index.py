@@ -219,8 +219,11 @@ def _begin_named(text: str, starts: Ints) -> Bools:
 
 
 def distinct(numbers: Ints) -> Ints:
-    """The distinct numbers, ascending; by hashing, as numpy does, it takes 3.7 times as long."""
-    ordered = np.sort(numbers)
+    """The distinct numbers, ascending; by hashing, as numpy does, it takes 3.7 times as long.
+
+    A stable sort is the faster one here: it finds the runs that are in order.
+    """
+    ordered = np.sort(numbers, kind="stable")
     return ordered[changes(ordered)]
 
 

@@ -103,7 +103,7 @@ def _hop(index: Index, postings: Postings, query: Query, base: Floats) -> _Hop:
     lead = np.maximum(held, bridge.of_rows(index.pieces + owner)) * rarity**2
     shared = _shared(index, bridge, lead, owner)
     usual = median(shared.max(axis=1).tolist()) if seeds.size else 0.0
-    named = _named_titles(index, postings, query, bridge.sums(held * rarity, titles=True))
+    named = _named_titles(index, postings, query, bridge.title_sums(held * rarity))
     hop = _Hop(
         shared=np.zeros(index.pieces),
         title=np.zeros(index.pieces),
@@ -148,30 +148,21 @@ class _Bridge:
             held[place, self.column[start:end]] = 1
         return held
 
-    def sums(
-        self, weights: NDArray[np.float32], *, titles: bool = False, but: Bools | None = None
-    ) -> NDArray[np.float32]:
+    def sums(self, weights: NDArray[np.float32], *, but: Bools) -> NDArray[np.float32]:
         """What the terms of each piece count together, per seed; shape `(seeds, pieces)`.
 
         Args:
             weights: what a term counts for a seed, shape `(seeds, terms)`.
-            titles: of titles instead; shape `(seeds, chunks)`.
             but: postings of pieces that count for nothing.
         """
+        kept = np.flatnonzero(~but)
+        return _sums(weights, self.row[kept], self.column[kept], self.pieces)
+
+    def title_sums(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same of titles; shape `(seeds, chunks)`."""
         split = int(np.searchsorted(self.row, self.pieces))
-        row, column = self.row[:split], self.column[:split]
-        if titles:
-            row, column = self.row[split:] - self.pieces, self.column[split:]
-        elif but is not None:
-            row, column = row[~but], column[~but]
-        size = self.rows - self.pieces if titles else self.pieces
-        sums = np.zeros((len(weights), size), dtype=np.float32)
-        for start in range(0, row.size, _POSTINGS):
-            held = row[start : start + _POSTINGS]
-            first = np.flatnonzero(changes(held))
-            counts = weights[:, column[start : start + _POSTINGS]]
-            sums[:, held[first]] += np.add.reduceat(counts, first, axis=1)
-        return sums
+        titles = self.row[split:] - self.pieces
+        return _sums(weights, titles, self.column[split:], self.rows - self.pieces)
 
     def in_title(self, chunk: Ints) -> Bools:
         """Whether the title of its chunk holds the term of each posting of a piece."""
@@ -181,6 +172,16 @@ class _Bridge:
         own = chunk[self.row[:split]] * size + self.column[:split]
         place = np.minimum(np.searchsorted(titles, own), titles.size - 1)
         return titles[place] == own if titles.size else np.zeros(split, dtype=np.bool_)
+
+
+def _sums(weights: NDArray[np.float32], row: Ints, column: Ints, rows: int) -> NDArray[np.float32]:
+    sums = np.zeros((len(weights), rows), dtype=np.float32)
+    for start in range(0, row.size, _POSTINGS):
+        held = row[start : start + _POSTINGS]
+        first = np.flatnonzero(changes(held))
+        counts = weights.take(column[start : start + _POSTINGS], axis=1)
+        sums[:, held[first]] += np.add.reduceat(counts, first, axis=1)
+    return sums
 
 
 def _bridge(index: Index, postings: Postings, query: Query, seeds: Ints) -> _Bridge:
@@ -207,7 +208,7 @@ def _shared(
     """What each piece of another chunk, its title included, has in common with each seed."""
     both = bridge.in_title(index.chunk)
     shared = bridge.sums(lead, but=both)
-    titles = bridge.sums(lead, titles=True)
+    titles = bridge.title_sums(lead)
     if titles.any():
         shared += titles[:, index.chunk]
     shared *= owner[:, None] != index.chunk

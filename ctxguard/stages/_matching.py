@@ -71,7 +71,8 @@ def postings_of(index: Index) -> Postings:
     """Count the terms of every row."""
     size, bits = index.size, index.size.bit_length()
     said = index.words > 0
-    keys = np.sort((index.rows[said] << bits) + index.words[said])
+    # Rows are in order, and a stable sort profits from that: a quarter of the time.
+    keys = np.sort((index.rows[said] << bits) + index.words[said], kind="stable")
     first = np.flatnonzero(changes(keys))
     count = np.diff(first, append=keys.size)
     row, term = keys[first] >> bits, keys[first] & ((1 << bits) - 1)
@@ -172,22 +173,26 @@ def _phrases(index: Index, postings: Postings) -> Floats:
         return np.zeros(pieces)
     said = index.words > 0
     words, rows = index.words[said], index.rows[said]
-    pairs = words[:-1] * size + words[1:]
+    known = np.zeros(size, dtype=np.bool_)
+    known[index.question] = True
+    both = known[words]
+    first = np.flatnonzero(both[:-1] & both[1:])
+    pairs = words[first] * size + words[first + 1]
     place = np.minimum(np.searchsorted(asked, pairs), asked.size - 1)
-    found = (asked[place] == pairs) & (rows[:-1] == rows[1:]) & (rows[:-1] < pieces)
+    found = (asked[place] == pairs) & (rows[first] == rows[first + 1]) & (rows[first] < pieces)
     hits = np.zeros((pieces, asked.size))
-    hits[rows[:-1][found], place[found]] = 1
+    hits[rows[first][found], place[found]] = 1
     weight = np.minimum(postings.idf[asked // size], postings.idf[asked % size])
     return hits @ weight / max(float(weight.sum()), 1e-9)
 
 
 def _leads(index: Index, query: Query) -> Floats:
     """How much of the question stands in the first words of each piece."""
-    lengths = np.bincount(index.rows, minlength=index.pieces + index.chunks)
-    offset = np.arange(index.rows.size) - (np.cumsum(lengths) - lengths)[index.rows]
-    leading = (offset < _LEAD) & (index.rows < index.pieces) & (query.column[index.words] >= 0)
+    asked = np.flatnonzero(query.column[index.words] >= 0)
+    rows = index.rows[asked]
+    leading = (asked - np.searchsorted(index.rows, rows) < _LEAD) & (rows < index.pieces)
     hits = np.zeros((index.pieces, query.terms.size))
-    hits[index.rows[leading], query.column[index.words[leading]]] = 1
+    hits[rows[leading], query.column[index.words[asked[leading]]]] = 1
     return hits @ query.weights
 
 

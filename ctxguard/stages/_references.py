@@ -112,7 +112,7 @@ def _uses(text: str, terms: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _is_border(text: str, place: int) -> bool:
-    """Whether a word begins or ends at a place, as `\\b` sees it."""
+    """Whether a word begins or ends at a place."""
     around = text[max(0, place - 1) : place], text[place : place + 1]
     before, after = (one == "_" or one.isalnum() for one in around)
     return before != after

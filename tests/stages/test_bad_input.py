@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from ctxguard.stages import Deduplicate, Layout, Select
+from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
 from ctxguard.types import Budget, Chunk, Context, Stage
 from tests.stages.helpers import chunks_of, context_of, ids
 from tests.stages.pairs import AROUND
 
-STAGES: tuple[Stage, ...] = (Deduplicate(), Deduplicate(share_boilerplate=True), Select(), Layout())
+STAGES: tuple[Stage, ...] = (
+    *(Deduplicate(), Deduplicate(share_boilerplate=True), Rank(), Rank(encoder="static")),
+    *(Select(), Layout()),
+)
 ODD = (
     "\ud800 lone \udfff surrogates", "NUL \x00 inside", "\ufeffmark", "\u202eright to left",
     "a" * 100_000, "1" * 50_000, "(" * 20_000, "- " * 20_000, "1. " * 5_000, "\n" * 50_000 + "end",
@@ -24,11 +28,13 @@ ODD = (
 def run(texts: Sequence[str], *, source: str | None = None) -> float:
     """Seconds that all stages take."""
     context = context_of(*texts, source=source, budget=Budget(context_tokens=2_000))
+    context = replace(context, question="Which word stands in the middle of page 1?")
     for chunk in context.chunks:
         context.analyzer.count(chunk.text)  # the tokenizer's own time is not in question
     started = time.process_time()
     for stage in STAGES:
         stage(context)
+    Select()(Compress(always=True)(context).context)
     return time.process_time() - started
 
 
@@ -92,3 +98,15 @@ def test_two_thousand_chunks_take_seconds() -> None:
     started = time.process_time()
     Deduplicate()(Context(chunks=chunks_of(texts)))
     assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_chunks_that_are_all_boilerplate(first: int) -> None:
+    texts = [
+        "CONFIDENTIAL\nPage 1 of 3",
+        "CONFIDENTIAL\nPage 2 of 3",
+        "Page 3 of 3\n\nEither party may end this agreement with a notice of 30 days in writing.",
+    ]
+    texts = texts[first:] + texts[:first]
+    result = Deduplicate()(Context(chunks=chunks_of(texts)))
+    assert [chunk.text for chunk in result.context.chunks] == texts

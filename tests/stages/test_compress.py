@@ -348,6 +348,26 @@ def test_what_cannot_be_cut_is_one_piece() -> None:
     assert [piece.span for piece in divided.pieces] == [(1, len(LONG) + 1)]
 
 
+def test_what_cannot_be_cut_is_as_likely_as_its_best_piece() -> None:
+    text = "It rains. The notice period is thirty days."
+    cut, whole = Chunk(id="a", text=text), Chunk(id="b", text=text, rendered="Something else.")
+    [first], [second] = (
+        Compress(always=True)(context_of(chunk)).context.chunks for chunk in (cut, whole)
+    )
+    assert second.pieces[0].relevance == max(piece.relevance or 0 for piece in first.pieces)
+    terms = {term for piece in first.pieces for term in piece.covers}
+    assert set(second.pieces[0].covers) == terms
+
+
+def test_the_longest_of_defined_terms_counts() -> None:
+    text = (
+        '"Date" means a day. "Effective Date" means May 1. On the Effective Date it begins. '
+        "Any Date will do. Dates differ."
+    )
+    found = division_of(text)
+    assert found.needs == ((), (), (1,), (0,), ())
+
+
 def test_a_title_that_the_model_sees_serves_pronouns() -> None:
     text = "Ada wrote programs. She was born in London."
     metadata = {"title": "Ada Lovelace"}

@@ -9,17 +9,23 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctxguard.errors import PolicyError
+from ctxguard.stages import _index, _linking, _relevance
+from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import index_of, name_of, title_of
 from ctxguard.stages._matching import MATCH, MATCH_VECTORS, features_of, postings_of, query_of
 from ctxguard.stages._rank_model import Layer, RankModel, fit_layer, shipped_model
 from ctxguard.stages._relevance import Scores, score_pieces
 from ctxguard.stages._terms import term_of
+from ctxguard.stages._vocabulary import Vocabulary
+from ctxguard.text.analysis import Analyzer
 from ctxguard.text.encoders import static_encoder
+from ctxguard.text.tokens import tokenizer_for
 from ctxguard.types import Chunk, Context, Span
 
 
 def scored(question: str, *chunks: Chunk, vectors: bool = False) -> Scores:
-    context = Context(question=question, chunks=chunks)
+    # An analyzer of its own, which has kept no result.
+    context = Context(question=question, chunks=chunks, analyzer=Analyzer(tokenizer_for()))
     spans = [context.analyzer.analyse(chunk.text).sentences for chunk in chunks]
     return score_pieces(context, spans, encoder=static_encoder() if vectors else None)
 
@@ -191,6 +197,78 @@ def test_words_outside_the_pieces_are_not_read() -> None:
     context = Context(question="Who built it?", chunks=(passage("a", "built built. It rains."),))
     (pieces,) = score_pieces(context, [[(13, 22)]]).terms
     assert pieces == ((),)
+
+
+def test_the_order_of_the_chunks_changes_no_score() -> None:
+    question = "Where was the woman born who built Skerry Light?"
+    one, other = scored(question, *LIGHTHOUSES), scored(question, *LIGHTHOUSES[::-1])
+    assert one.chunks.tolist() == other.chunks[::-1].tolist()
+    assert [p.tolist() for p in one.pieces] == [p.tolist() for p in other.pieces[::-1]]
+    assert one.terms == other.terms[::-1]
+    assert one.weights == other.weights
+
+
+def test_what_was_read_before_changes_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "Where was the woman born who built Skerry Light?"
+    scored("Anna Voss lit other lights; who was born?", passage("z", "Voss built ships in 1861."))
+    known = scored(question, *LIGHTHOUSES)
+    monkeypatch.setattr(_index, "current_vocabulary", Vocabulary)
+    fresh = scored(question, *LIGHTHOUSES)
+    assert fresh.chunks.tolist() == known.chunks.tolist()
+    assert (fresh.names, fresh.weights) == (known.names, known.weights)
+
+
+def test_a_result_that_is_kept_is_the_one_that_is_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = Context(
+        question="Who built Skerry Light?", chunks=LIGHTHOUSES, analyzer=Analyzer(tokenizer_for())
+    )
+    first = score_pieces(context, spans_of(context))
+    turned = replace(context, chunks=LIGHTHOUSES[::-1], question="Who lit it?")
+    other = score_pieces(turned, spans_of(turned))
+    monkeypatch.setattr(_relevance, "_scored", None)  # may not be asked again
+    again = score_pieces(replace(turned, question=context.question), spans_of(turned))
+    assert again.chunks.tolist() == first.chunks[::-1].tolist()
+    assert again.chunks.tolist() != other.chunks.tolist()
+
+
+def test_another_title_is_another_result() -> None:
+    question = "Who built Skerry Light?"
+    text = "It was built by Anna Voss."
+    plain, named = passage("a", text), passage("a", text, "Skerry Light")
+    assert scored(question, plain).cover[0] < scored(question, named).cover[0]
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["ann", "bob", "cat", "dog", "elk", "fox"]), max_size=6),
+        min_size=2,
+        max_size=6,
+    ),
+    st.integers(0, 3),
+)
+def test_sums_over_postings_are_those_of_the_whole_matrix(
+    rows: list[list[str]], titles: int
+) -> None:
+    chunks = [
+        passage(str(n), " ".join(row) + ".", " ".join(row[:titles])) for n, row in enumerate(rows)
+    ]
+    context = Context(question="Is there an ann?", chunks=tuple(chunks))
+    index = index_of(context, spans_of(context))
+    postings = postings_of(index)
+    query = query_of(index, postings)
+    seeds = np.arange(min(2, index.pieces))
+    bridge = _linking._bridge(index, postings, query, seeds)
+    dense = np.zeros((index.pieces + index.chunks, index.size), dtype=np.float32)
+    dense[postings.row, postings.term] = 1
+    dense = dense[:, bridge.terms]
+    lead = np.arange(1, 1 + 2 * bridge.terms.size, dtype=np.float32).reshape(2, -1)[: seeds.size]
+    owner = index.chunk[seeds]
+    both = np.maximum(dense[: index.pieces], dense[index.pieces :][index.chunk])
+    expected = (lead @ both.T) * (owner[:, None] != index.chunk)
+    np.testing.assert_allclose(_linking._shared(index, bridge, lead, owner), expected)
+    np.testing.assert_array_equal(bridge.of_rows(seeds), dense[seeds])
 
 
 def test_the_second_half_of_a_large_pool_is_linked_too() -> None:

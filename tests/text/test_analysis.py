@@ -350,3 +350,30 @@ def test_without_a_tokenizer_tokens_are_equally_long() -> None:
     analysis = Analysis("abcdef", np.zeros(3, dtype=np.int64))
     assert analysis.token_ends.tolist() == [2, 4, 6]
     assert Analyzer(Counting()).analyse("añb").token_ends.tolist() == [1, 2, 3]
+
+
+@given(st.lists(st.text(max_size=30) | st.text(alphabet="ab .1", max_size=30), max_size=6))
+def test_token_ends_read_in_one_go_are_those_of_each(texts: list[str]) -> None:
+    for tokenizer in (tokenizer_for("o200k_base"), EstimateTokenizer(), Counting()):
+        together, alone = Analyzer(tokenizer), Analyzer(tokenizer)
+        found = together.analyse_all(texts)
+        together.read_token_ends(found)
+        together.read_token_ends(found)
+        for analysis in found:
+            assert analysis.token_ends.tolist() == alone.analyse(analysis.text).token_ends.tolist()
+
+
+def test_what_a_stage_notes_is_computed_once_and_weighs() -> None:
+    analyzer = Analyzer(EstimateTokenizer())
+    analysis = analyzer.analyse("Some text.")
+    before = analysis.size
+    asked: list[str] = []
+
+    def compute(one: Analysis) -> tuple[str, int]:
+        asked.append(one.text)
+        return one.text.upper(), 1000
+
+    assert [analysis.note("upper", compute) for _ in range(3)] == ["SOME TEXT."] * 3
+    assert analysis.note("again", compute) == "SOME TEXT."
+    assert asked == ["Some text."] * 2
+    assert analysis.size == before + 2000

@@ -38,6 +38,19 @@ def test_in_an_engine(index: VectorStoreIndex, llm: ScriptedLLM, corpus: Any) ->
     assert str(postprocessor.ctxguard.coverage).startswith("guarded")
 
 
+def test_the_vectors_of_nodes_find_paraphrases() -> None:
+    said = ("A boy plays the guitar in a park.", "A child is playing the guitar in a park.")
+    near = [TextNode(text=text, embedding=[1.0, 0.0]) for text in said]
+    far = [TextNode(text=text, embedding=[float(at), 1.0 - at]) for at, text in enumerate(said)]
+    for nodes, kept in ((near, 1), (far, 2)):
+        postprocessor = CtxGuardPostprocessor()
+        found = postprocessor.postprocess_nodes([NodeWithScore(node=node) for node in nodes])
+        assert len(found) == kept
+        assert found[0].node.embedding == nodes[0].embedding
+        (ledger,) = postprocessor.ctxguard.ledgers
+        assert [chunk.embedding for chunk in ledger.chunks] == [None, None]
+
+
 @pytest.mark.anyio
 async def test_async(index: VectorStoreIndex, llm: ScriptedLLM, corpus: Any) -> None:
     postprocessor = CtxGuardPostprocessor()

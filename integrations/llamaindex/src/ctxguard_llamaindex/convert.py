@@ -167,6 +167,7 @@ def _chunk(item: NodeWithScore, index: int) -> Chunk:
         source=_source(node),
         score=item.score,
         metadata=_metadata(node),
+        embedding=node.embedding,
     )
 
 
