@@ -18,7 +18,15 @@ from ctxguard.stages._matching import Postings, Query, below_headings, rarity_of
 from ctxguard.text.encoders import StaticEncoder
 from ctxguard.types import Context, Span
 
-__all__ = ["FEEDBACK", "MEANING", "Meaning", "feedback_features", "meaning_features", "meaning_of"]
+__all__ = [
+    "FEEDBACK",
+    "MEANING",
+    "Meaning",
+    "feedback_features",
+    "has_near_terms",
+    "meaning_features",
+    "meaning_of",
+]
 
 MEANING = ("near", "meaning", "chunk_meaning", "around_meaning", "heading_meaning")
 """Features of a piece seen on its own, in the order of `meaning_features`."""
@@ -50,6 +58,8 @@ def meaning_of(
 ) -> Meaning:
     """Vectors of a Context's pieces, from the token ids that were counted where it is possible.
 
+    Where each chunk is a document of its own they would count for nothing, and are zero.
+
     Args:
         context: the question and the chunks.
         spans: per chunk, the characters of its pieces. What stands between two of them is taken
@@ -57,26 +67,34 @@ def meaning_of(
         index: of the same pieces.
         encoder: whose vectors.
     """
+    question, terms = encoder.encode([context.question])[0], encoder.encode_words(index.forms)
+    if index.one_document and index.pieces:
+        rows = _rows_of(context, spans, encoder)
+    else:
+        rows = np.zeros((index.pieces, encoder.dimensions), dtype=np.float32)
+    return Meaning(question=question, pieces=rows, terms=terms)
+
+
+def _rows_of(context: Context, spans: Sequence[Sequence[Span]], encoder: StaticEncoder) -> _Vectors:
+    """A unit row for each piece."""
     analyses = context.analyzer.analyse_all([chunk.text for chunk in context.chunks])
-    base = 0
-    offsets: list[int] = []
-    for analysis, pieces in zip(analyses, spans, strict=True):
-        starts = np.array([start for start, _ in pieces], dtype=np.int64)
-        offsets += (base + np.searchsorted(analysis.token_ends, starts, side="right")).tolist()
-        base += analysis.tokens
-    ids = np.concatenate([np.zeros(0, dtype=np.int64), *(one.ids for one in analyses)])
-    rows = encoder.encode_ids(ids, context.analyzer.tokenizer, offsets)
-    if rows is None:
-        texts = [
+    # As if the texts stood one after the other, a character apart.
+    bases = np.cumsum([0, *(len(one.text) + 1 for one in analyses[:-1])])
+    ends = np.concatenate([one.token_ends for one in analyses])
+    ends = ends + np.repeat(bases, [one.tokens for one in analyses])
+    starts = np.fromiter((start for pieces in spans for start, _ in pieces), dtype=np.int64)
+    starts += np.repeat(bases, [len(pieces) for pieces in spans])
+    first = np.searchsorted(ends, starts, side="right")
+    ids = np.concatenate([one.ids for one in analyses])
+    rows = encoder.encode_ids(ids, context.analyzer.tokenizer, first.tolist())
+    if rows is not None:
+        return rows
+    return encoder.encode(
+        [
             chunk.text[start:end]
             for chunk, pieces in zip(context.chunks, spans, strict=True)
             for start, end in pieces
         ]
-        rows = encoder.encode(texts)
-    return Meaning(
-        question=encoder.encode([context.question])[0],
-        pieces=rows,
-        terms=encoder.encode_words(index.forms),
     )
 
 
@@ -92,11 +110,11 @@ def meaning_features(meaning: Meaning, index: Index, postings: Postings, query: 
     rows, chunk = meaning.pieces, index.chunk
     lengths = np.bincount(index.rows, minlength=index.pieces + index.chunks)[: index.pieces]
     toward = (rows @ meaning.question).astype(np.float64)
-    close = relative(toward)
+    close = _share(toward)
     columns = [
         close,
-        relative(_of_chunks(rows, toward, chunk, index.chunks))[chunk],
-        relative(_around(rows, toward, chunk)),
+        _share(_of_chunks(rows, toward, chunk, index.chunks))[chunk],
+        _share(_around(rows, toward, chunk)),
         below_headings(close, lengths.astype(np.float64), chunk),
     ]
     near = relative(_near(meaning, index, postings, query))
@@ -117,8 +135,20 @@ def feedback_features(meaning: Meaning, index: Index, alone: Floats) -> Floats:
     best = np.argsort(-alone, kind="stable")[:_BEST]
     joined = (alone[best].astype(np.float32)[:, None] * meaning.pieces[best]).sum(axis=0)
     joined /= max(float(np.linalg.norm(joined)), 1e-9)
-    found = relative((meaning.pieces @ (meaning.question + joined)).astype(np.float64))
+    found = _share((meaning.pieces @ (meaning.question + joined)).astype(np.float64))
     return (found * index.one_document)[:, None]
+
+
+def has_near_terms(meaning: Meaning, query: Query) -> bool:
+    """Whether any term of the chunks is near to one of the question's that it is not itself."""
+    likeness = meaning.terms[query.terms] @ meaning.terms.T
+    likeness[:, query.terms] = 0
+    return bool((likeness > _NEAR).any())
+
+
+def _share(cosines: Floats) -> Floats:
+    """Shares of the best cosine; below zero, texts have nothing to do with each other."""
+    return relative(np.maximum(cosines, 0))
 
 
 def _of_chunks(rows: _Vectors, toward: Floats, chunk: Ints, chunks: int) -> Floats:

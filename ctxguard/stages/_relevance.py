@@ -12,7 +12,12 @@ import numpy as np
 from ctxguard.stages._index import Floats, Index, Ints, index_of, name_of
 from ctxguard.stages._linking import Links, link_features, logit
 from ctxguard.stages._matching import Postings, Query, features_of, postings_of, query_of
-from ctxguard.stages._meaning import feedback_features, meaning_features, meaning_of
+from ctxguard.stages._meaning import (
+    feedback_features,
+    has_near_terms,
+    meaning_features,
+    meaning_of,
+)
 from ctxguard.stages._rank_model import RankModel, shipped_model
 from ctxguard.text.encoders import Encoder, StaticEncoder
 from ctxguard.types import Context, Span
@@ -48,7 +53,7 @@ class Scores:
     """How much of the question each chunk has, its title included; shape `(chunks,)`."""
     asked: frozenset[int]
     """Numbers of the question's own terms; the others in `terms` lead from one chunk to another.
-    Every P is 0 where there is none, or none that occurs and no vectors to say what is near."""
+    Every P is 0 where there is none, or where none occurs nor, by vectors, is near to what does."""
 
 
 def score_pieces(
@@ -110,9 +115,9 @@ def _scored(
     features = np.concatenate([match, link, *back], axis=1)
     pieces = weights.linked.probability(features)
     cover = cover_of(index, query)
-    # Features are shares of the best: without a word in common there is no best, and what they
-    # say is noise. Vectors see what is near, words do not.
-    known = bool(cover.any()) if meaning is None else query.terms.size > 0
+    # Features are shares of the best: without a word in common, or a near one, there is no best,
+    # and what they say is noise.
+    known = bool(cover.any()) or (meaning is not None and has_near_terms(meaning, query))
     pieces *= known
     chunks = weights.chunk.probability(chunk_features(index.chunk, pieces, cover))
     chunks *= known & (np.bincount(index.chunk, minlength=index.chunks) > 0)

@@ -68,7 +68,7 @@ class Rank:
     nothing_below: float = 0.2
     """P of the best chunk under which a flag says that nothing here is relevant; 0: never.
 
-    At 0.2 one in five pools that belong to other questions is found out (without vectors one in
+    At 0.2 one in seven pools that belong to other questions is found out (without vectors one in
     eight), and one in 900 of the right ones is suspected (cross-validated)."""
     model: RankModel | None = None
     """Weights, as `Rank.fit` or `RankModel.load` give them; None: those that ship."""
