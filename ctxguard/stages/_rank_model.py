@@ -175,13 +175,22 @@ def _newton(
 ) -> Floats:
     ridge = np.full(start.size, strength)
     ridge[0] = 1e-6
-    solved = start.copy()
-    for _ in range(30):
+
+    def loss(at: Floats) -> float:
+        odds = scaled @ at
+        return float(rows @ (np.logaddexp(0, odds) - labels * odds) + ridge @ (at - start) ** 2 / 2)
+
+    solved, reached = start.copy(), loss(start)
+    for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(scaled @ solved, -30, 30)))
         slope = scaled.T @ (rows * (p - labels)) + ridge * (solved - start)
         curve = (scaled * (rows * p * (1 - p))[:, None]).T @ scaled + np.diag(ridge)
         step = np.linalg.solve(curve, slope)
-        solved -= np.clip(step, -5, 5)
+        # A whole step overshoots where P is near 0 or 1 and wrong, as with a prior far off.
+        while float(np.abs(step).max()) > 1e-7 and loss(solved - step) > reached:
+            step /= 2
+        solved -= step
+        reached = loss(solved)
         if float(np.abs(step).max()) < 1e-7:
             break
     return solved

@@ -343,3 +343,10 @@ def test_a_layer_learns_and_keeps_near_its_prior() -> None:
     alike = fit_layer(["x"], features, np.ones(40), prior=prior)
     assert alike == replace(prior, intercept=alike.intercept)
     assert fit_layer(["x"], np.zeros((0, 1)), np.zeros(0), prior=prior) == prior
+
+
+def test_a_prior_that_is_far_off_is_left_behind() -> None:
+    features, labels = np.repeat([[0.0], [1.0]], 30, axis=0), np.repeat([1.0, 0.0], 30)
+    sure = Layer(names=("x",), weights=(40.0,), intercept=-20.0)
+    learned = fit_layer(["x"], features, labels, strength=0.01, prior=sure)
+    assert learned.probability(np.array([[0.0], [1.0]])).round(1).tolist() == [1, 0]
