@@ -24,18 +24,27 @@ from typing import Any
 import numpy as np
 
 from ctxguard.stages._calibration import reliability_of
+from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import Floats, Index, Ints, index_of
-from ctxguard.stages._linking import LINK, link_features
+from ctxguard.stages._linking import link_features
 from ctxguard.stages._matching import (
-    MATCH,
-    MATCH_VECTORS,
     Postings,
     Query,
     features_of,
     postings_of,
     query_of,
 )
-from ctxguard.stages._rank_model import CHUNK, Layers, RankModel, fit_layer
+from ctxguard.stages._meaning import Meaning, feedback_features, meaning_features, meaning_of
+from ctxguard.stages._rank_model import (
+    ALONE_VECTORS,
+    ALONE_WORDS,
+    CHUNK,
+    LINKED_VECTORS,
+    LINKED_WORDS,
+    Layers,
+    RankModel,
+    fit_layer,
+)
 from ctxguard.stages._relevance import chunk_features, cover_of
 from ctxguard.text.encoders import static_encoder
 from ctxguard.types import Chunk, Context, Span
@@ -44,8 +53,8 @@ TARGET = Path(__file__).parents[1] / "ctxguard" / "stages" / "rank.json"
 KINDS = ("hotpot", "musique", "cuad")
 FOREIGN = "foreign"
 FOLDS = 5
-CONTRACT_QUESTIONS = 320
-"""As many as of the other two sets together, more or less; contracts have ten times the pieces."""
+CONTRACT_QUESTIONS = 700
+"""Enough for intervals of ±.02; more pieces than that take gigabytes."""
 CHUNK_SIZE = 1000
 SHARE = 0.25
 """Of all tokens, what a selection may use in the report."""
@@ -81,6 +90,7 @@ class Seen:
     index: Index
     postings: Postings
     query: Query
+    meaning: Meaning | None
     match: Floats
     labels: Floats
 
@@ -168,7 +178,7 @@ def _contracts(folder: Path) -> Iterator[Example]:
             for place, (start, end) in enumerate(parts)
         )
         context = Context(question=row["question"], chunks=chunks)
-        spans = tuple(context.analyzer.analyse(chunk.text).sentences for chunk in chunks)
+        spans = tuple(spans_of(context))
         flat = np.array(
             [
                 (begin + start, begin + end)
@@ -243,30 +253,35 @@ def see(example: Example, *, with_vectors: bool) -> Seen:
     index = index_of(example.context, example.spans)
     postings = postings_of(index)
     query = query_of(index, postings)
-    vectors = None
+    match, meaning = features_of(index, postings, query), None
     if with_vectors:
-        vectors = static_encoder().encode_words(index.forms)
+        meaning = meaning_of(example.context, example.spans, index, static_encoder())
+        close = meaning_features(meaning, index, postings, query)
+        match = np.concatenate([match, close], axis=1)
     return Seen(
         example=example,
         index=index,
         postings=postings,
         query=query,
-        match=features_of(index, postings, query, vectors),
+        meaning=meaning,
+        match=match,
         labels=example.labels,
     )
 
 
-def fit(everything: Sequence[Seen], match: tuple[str, ...]) -> Layers:
+def fit(everything: Sequence[Seen]) -> Layers:
     """Both piece layers; the chunk layer on their own output.
 
     Pieces are ordered within a question, so foreign chunks teach only P of chunks.
     """
     seen = [each for each in everything if each.example.kind != FOREIGN]
+    vectors = seen[0].meaning is not None
     labels = np.concatenate([each.labels for each in seen])
     rows = np.concatenate([np.full(each.labels.size, each.example.weight) for each in seen])
-    alone = fit_layer(match, np.concatenate([each.match for each in seen]), labels, weights=rows)
+    names = ALONE_VECTORS if vectors else ALONE_WORDS
+    alone = fit_layer(names, np.concatenate([each.match for each in seen]), labels, weights=rows)
     linked = [_linked(each, alone.probability(each.match)) for each in seen]
-    names = (*match, *LINK)
+    names = LINKED_VECTORS if vectors else LINKED_WORDS
     last = fit_layer(names, np.concatenate(linked), labels, weights=rows)
     pieces = [last.probability(_linked(each, alone.probability(each.match))) for each in everything]
     return Layers(alone=alone, linked=last, chunk=fit_chunks(everything, pieces))
@@ -296,18 +311,19 @@ def chunk_labels(each: Seen) -> Floats:
 
 def _linked(each: Seen, alone: Floats) -> Floats:
     link, _ = link_features(each.index, each.postings, each.query, alone)
-    return np.concatenate([each.match, link], axis=1)
+    found = [each.match, link]
+    if each.meaning is not None:
+        found.append(feedback_features(each.meaning, each.index, alone))
+    return np.concatenate(found, axis=1)
 
 
-def cross_validated(
-    seen: Sequence[Seen], match: tuple[str, ...]
-) -> tuple[list[Floats], list[Floats]]:
+def cross_validated(seen: Sequence[Seen]) -> tuple[list[Floats], list[Floats]]:
     """P of the pieces and of the chunks of every example, from layers fitted without its group."""
     pieces = [np.zeros(0)] * len(seen)
     chunks = [np.zeros(0)] * len(seen)
     folds = [_digest(each.example.group) % FOLDS for each in seen]
     for fold in range(FOLDS):
-        layers = fit([each for each, own in zip(seen, folds, strict=True) if own != fold], match)
+        layers = fit([each for each, own in zip(seen, folds, strict=True) if own != fold])
         for place, each in enumerate(seen):
             if folds[place] == fold:
                 p = layers.linked.probability(_linked(each, layers.alone.probability(each.match)))
@@ -396,13 +412,13 @@ def main() -> None:
     found = examples(Path(arguments.data) / "selection")
     found += foreign(found)
     layers: dict[str, Layers] = {}
-    for name, match in (("words", MATCH), ("vectors", (*MATCH, *MATCH_VECTORS))):
+    for name in ("words", "vectors"):
         seen = [see(example, with_vectors=name == "vectors") for example in found]
-        pieces, chunks = cross_validated(seen, match)
+        pieces, chunks = cross_validated(seen)
         print(f"== {name}")
         report(seen, pieces, chunks)
         report_nothing(seen, chunks)
-        fitted = fit(seen, match)
+        fitted = fit(seen)
         # On P of pieces that no layer was fitted on: on its own they would look too sure.
         layers[name] = Layers(
             alone=fitted.alone, linked=fitted.linked, chunk=fit_chunks(seen, pieces)

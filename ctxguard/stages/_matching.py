@@ -5,19 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ctxguard.stages._index import Floats, Index, Ints, changes, distinct
 
-__all__ = ["MATCH", "MATCH_VECTORS", "Postings", "Query", "features_of", "postings_of", "query_of"]
+__all__ = [
+    "MATCH",
+    "Postings",
+    "Query",
+    "below_headings",
+    "features_of",
+    "postings_of",
+    "query_of",
+    "rarity_of",
+    "relative",
+]
 
 MATCH = (
     *("match", "chunk_match", "top_term", "title_asked", "title_match", "phrase", "lead"),
-    *("heading", "first", "short", "names", "size"),
+    *("heading", "first", "short", "length", "names", "size"),
 )
-"""Features that need words only, in the order of `features_of`."""
-MATCH_VECTORS = ("vector", "near", "chunk_vector")
-"""Features that need word vectors, after those."""
+"""Features in the order of `features_of`."""
 
 _K1, _B = 1.2, 0.75
 """BM25's usual constants (Robertson and Zaragoza 2009)."""
@@ -29,8 +36,6 @@ _HEADING = 9
 """Up to as many words a line may have to head what follows; "Limitation of Liability" has three."""
 _UNDER = 6
 """Pieces below a heading that count as headed by it."""
-_NEAR = 0.5
-"""Cosine from which two words count as near in meaning; below it stand words of one topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +84,8 @@ def postings_of(index: Index) -> Postings:
         row=row,
         term=term,
         count=count,
-        idf=_idf(np.bincount(term[piece], minlength=size), index.pieces),
-        chunk_idf=_idf(chunks, index.chunks),
+        idf=rarity_of(np.bincount(term[piece], minlength=size), index.pieces),
+        chunk_idf=rarity_of(chunks, index.chunks),
         chunks=chunks,
     )
 
@@ -99,16 +104,13 @@ def query_of(index: Index, postings: Postings) -> Query:
     )
 
 
-def features_of(
-    index: Index, postings: Postings, query: Query, vectors: NDArray[np.float32] | None
-) -> Floats:
-    """Features of every piece, shape `(pieces, len(MATCH))`, with vectors MATCH_VECTORS after them.
+def features_of(index: Index, postings: Postings, query: Query) -> Floats:
+    """Features of every piece that need words only, shape `(pieces, len(MATCH))`.
 
     Args:
         index: the rows.
         postings: their terms.
         query: the question's terms.
-        vectors: a unit vector for each term of the index, or None.
     """
     pieces, chunk = index.pieces, index.chunk
     lengths = np.bincount(index.rows, minlength=pieces + index.chunks)[:pieces].astype(float)
@@ -118,25 +120,24 @@ def features_of(
     held = own > 0
     chunk_lengths = np.bincount(chunk, weights=lengths, minlength=index.chunks).astype(np.float64)
     columns = [
-        _relative(_bm25(own + titles[chunk], lengths, query.weights)),
-        _relative(_bm25(together + titles, chunk_lengths, postings.chunk_idf[query.terms]))[chunk],
+        relative(_bm25(own + titles[chunk], lengths, query.weights)),
+        relative(_bm25(together + titles, chunk_lengths, postings.chunk_idf[query.terms]))[chunk],
         (held * query.weights).max(axis=1, initial=0) / query.weights.max(initial=1e-9),
         _title_asked(index, postings, query)[chunk],
         ((titles > 0) @ query.weights)[chunk],
         _phrases(index, postings),
         _leads(index, query),
-        _headings(held @ query.weights, lengths, chunk),
+        below_headings(held @ query.weights, lengths, chunk),
         1 / (1 + index.place),
         (lengths < _SHORT).astype(float),
+        np.log1p(lengths) / 5,
         _names(index, query),
         np.full(pieces, np.log1p(pieces) / 5),
     ]
-    if vectors is not None:
-        columns += _vector_features(index, postings, query, vectors)
     return np.stack(columns, axis=1)
 
 
-def _idf(held_by: Ints, rows: int) -> Floats:
+def rarity_of(held_by: Ints, rows: int) -> Floats:
     """How rare a term is that so many of the rows hold; never below 0."""
     return np.log1p((rows - np.minimum(held_by, rows) + 0.5) / (held_by + 0.5))
 
@@ -147,7 +148,7 @@ def _bm25(counts: Floats, lengths: Floats, weights: Floats) -> Floats:
     return (counts * (_K1 + 1) / (counts + norm)) @ weights
 
 
-def _relative(values: Floats) -> Floats:
+def relative(values: Floats) -> Floats:
     """Shares of the best value."""
     return values / max(float(values.max(initial=0)), 1e-9)
 
@@ -195,7 +196,7 @@ def _leads(index: Index, query: Query) -> Floats:
     return hits @ query.weights
 
 
-def _headings(covered: Floats, lengths: Floats, chunk: Ints) -> Floats:
+def below_headings(covered: Floats, lengths: Floats, chunk: Ints) -> Floats:
     """How much of the question the nearest short line above in the same chunk holds."""
     place = np.arange(lengths.size)
     last = np.full(lengths.size, -1)
@@ -212,42 +213,3 @@ def _names(index: Index, query: Query) -> Floats:
     counted = index.named & ~changes(index.rows) & (query.column[index.words] < 0)
     found = np.bincount(index.rows[counted], minlength=index.pieces + index.chunks)
     return np.minimum(found[: index.pieces], 6) / 6
-
-
-def _vector_features(
-    index: Index, postings: Postings, query: Query, vectors: NDArray[np.float32]
-) -> list[Floats]:
-    """Closeness in meaning to the question: of a piece, of its words one by one, of its chunk."""
-    likeness = (vectors[query.terms] @ vectors.T).astype(np.float64)
-    toward = query.weights @ likeness
-    piece = postings.row < index.pieces
-    row, term = postings.row[piece], postings.term[piece]
-    owner = index.chunk[row]
-    return [
-        _relative(np.maximum(_cosine(row, term, index.pieces, toward, postings.idf), 0)),
-        _relative(_near(row, term, index.pieces, likeness, query)),
-        _cosine(owner, term, index.chunks, toward, postings.idf)[index.chunk] * index.one_document,
-    ]
-
-
-def _cosine(row: Ints, term: Ints, rows: int, toward: Floats, idf: Floats) -> Floats:
-    """Cosine of rows with the question, as if the words of a row were at right angles.
-
-    That spares the sum of vectors of every row.
-    """
-    weight = idf[term]
-    along = np.bincount(row, weights=weight * toward[term], minlength=rows)
-    return along / np.sqrt(np.maximum(np.bincount(row, weights=weight**2, minlength=rows), 1e-9))
-
-
-def _near(row: Ints, term: Ints, rows: int, likeness: Floats, query: Query) -> Floats:
-    """How much of the question a row says in its own or in near words."""
-    shared = np.clip((likeness - _NEAR) / (1 - _NEAR), 0, 1)
-    shared[np.arange(query.terms.size), query.terms] = 1
-    total = np.zeros(rows)
-    starts = np.flatnonzero(changes(row))
-    if starts.size:
-        best = np.maximum.reduceat(shared[:, term], starts, axis=1)
-        held_by = best.sum(axis=1)
-        total[row[starts]] = _idf(held_by, rows) @ best
-    return total

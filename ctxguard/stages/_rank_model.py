@@ -16,10 +16,26 @@ import numpy as np
 from ctxguard.errors import PolicyError
 from ctxguard.stages._index import Floats
 from ctxguard.stages._linking import LINK
-from ctxguard.stages._matching import MATCH, MATCH_VECTORS
+from ctxguard.stages._matching import MATCH
+from ctxguard.stages._meaning import FEEDBACK, MEANING
 
-__all__ = ["CHUNK", "Layer", "Layers", "RankModel", "fit_layer", "shipped_model"]
+__all__ = [
+    "ALONE_VECTORS",
+    "ALONE_WORDS",
+    "CHUNK",
+    "LINKED_VECTORS",
+    "LINKED_WORDS",
+    "Layer",
+    "Layers",
+    "RankModel",
+    "fit_layer",
+    "shipped_model",
+]
 
+ALONE_WORDS, ALONE_VECTORS = MATCH, (*MATCH, *MEANING)
+"""Features of a piece seen on its own, without and with vectors."""
+LINKED_WORDS, LINKED_VECTORS = (*ALONE_WORDS, *LINK), (*ALONE_VECTORS, *LINK, *FEEDBACK)
+"""Features of a piece with the others in view."""
 CHUNK = ("best", "any", "rank", "cover", "most_cover")
 """Features of a chunk, in the order of `chunk_features`."""
 _FORMAT = 1
@@ -53,7 +69,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankModel:
-    """Weights of `Rank`, with and without word vectors."""
+    """Weights of `Rank`, with and without vectors."""
 
     words: Layers
     vectors: Layers
@@ -80,7 +96,8 @@ class RankModel:
         if table.get("format") != _FORMAT:
             raise PolicyError(f"rank model: expected an object with format {_FORMAT}")
         return cls(
-            words=_layers(table, "words", MATCH), vectors=_layers(table, "vectors", _WITH_VECTORS)
+            words=_layers(table, "words", ALONE_WORDS, LINKED_WORDS),
+            vectors=_layers(table, "vectors", ALONE_VECTORS, LINKED_VECTORS),
         )
 
     def save(self, path: str | Path) -> None:
@@ -101,7 +118,6 @@ class RankModel:
 
 
 _PARTS = ("alone", "linked", "chunk")
-_WITH_VECTORS = (*MATCH, *MATCH_VECTORS)
 
 
 @lru_cache(maxsize=1)
@@ -159,13 +175,22 @@ def _newton(
 ) -> Floats:
     ridge = np.full(start.size, strength)
     ridge[0] = 1e-6
-    solved = start.copy()
-    for _ in range(30):
+
+    def loss(at: Floats) -> float:
+        odds = scaled @ at
+        return float(rows @ (np.logaddexp(0, odds) - labels * odds) + ridge @ (at - start) ** 2 / 2)
+
+    solved, reached = start.copy(), loss(start)
+    for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(scaled @ solved, -30, 30)))
         slope = scaled.T @ (rows * (p - labels)) + ridge * (solved - start)
         curve = (scaled * (rows * p * (1 - p))[:, None]).T @ scaled + np.diag(ridge)
         step = np.linalg.solve(curve, slope)
-        solved -= np.clip(step, -5, 5)
+        # A whole step overshoots where P is near 0 or 1 and wrong, as with a prior far off.
+        while float(np.abs(step).max()) > 1e-7 and loss(solved - step) > reached:
+            step /= 2
+        solved -= step
+        reached = loss(solved)
         if float(np.abs(step).max()) < 1e-7:
             break
     return solved
@@ -175,14 +200,16 @@ def _as_data(layer: Layer) -> dict[str, float]:
     return {"intercept": layer.intercept, **dict(zip(layer.names, layer.weights, strict=True))}
 
 
-def _layers(data: Mapping[str, Any], name: str, match: tuple[str, ...]) -> Layers:
+def _layers(
+    data: Mapping[str, Any], name: str, alone: tuple[str, ...], linked: tuple[str, ...]
+) -> Layers:
     table = data.get(name)
     if not isinstance(table, dict):
         raise PolicyError(f"rank model: expected an object under {name!r}")
     found = cast("dict[str, Any]", table)
     return Layers(
-        alone=_layer(found, f"{name}.alone", match),
-        linked=_layer(found, f"{name}.linked", (*match, *LINK)),
+        alone=_layer(found, f"{name}.alone", alone),
+        linked=_layer(found, f"{name}.linked", linked),
         chunk=_layer(found, f"{name}.chunk", CHUNK),
     )
 

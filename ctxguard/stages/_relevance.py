@@ -12,6 +12,12 @@ import numpy as np
 from ctxguard.stages._index import Floats, Index, Ints, index_of, name_of
 from ctxguard.stages._linking import Links, link_features, logit
 from ctxguard.stages._matching import Postings, Query, features_of, postings_of, query_of
+from ctxguard.stages._meaning import (
+    feedback_features,
+    has_near_terms,
+    meaning_features,
+    meaning_of,
+)
 from ctxguard.stages._rank_model import RankModel, shipped_model
 from ctxguard.text.encoders import Encoder, StaticEncoder
 from ctxguard.types import Context, Span
@@ -42,12 +48,12 @@ class Scores:
     features: tuple[Floats, ...]
     """Per chunk: of each piece, what the last layer saw; shape `(pieces, features)` each."""
     vectors: bool
-    """Whether word vectors were used."""
+    """Whether vectors were used."""
     cover: Floats
     """How much of the question each chunk has, its title included; shape `(chunks,)`."""
     asked: frozenset[int]
     """Numbers of the question's own terms; the others in `terms` lead from one chunk to another.
-    Every P is 0 where there is none, or none that occurs and no vectors to say what is near."""
+    Every P is 0 where there is none, or where none occurs nor, by vectors, is near to what does."""
 
 
 def score_pieces(
@@ -65,8 +71,8 @@ def score_pieces(
     Args:
         context: the question and the chunks.
         spans: per chunk, the characters of its pieces, in order and without overlap.
-        encoder: a `StaticEncoder` for closeness in meaning, word by word; others are too slow for
-            single words and are not asked. None: words only.
+        encoder: a `StaticEncoder` for closeness in meaning; others are too slow for every sentence
+            and word, and are not asked. None: words only.
         model: weights; None: those that ship.
     """
     chunks = context.chunks
@@ -97,17 +103,21 @@ def _scored(
     index = index_of(context, spans)
     postings = postings_of(index)
     query = query_of(index, postings)
-    vectors = None if encoder is None else encoder.encode_words(index.forms)
-    weights = model.words if vectors is None else model.vectors
-    match = features_of(index, postings, query, vectors)
+    meaning = None if encoder is None else meaning_of(context, spans, index, encoder)
+    weights = model.words if meaning is None else model.vectors
+    match = features_of(index, postings, query)
+    if meaning is not None:
+        close = meaning_features(meaning, index, postings, query)
+        match = np.concatenate([match, close], axis=1)
     alone = weights.alone.probability(match)
     link, links = link_features(index, postings, query, alone)
-    features = np.concatenate([match, link], axis=1)
+    back = [] if meaning is None else [feedback_features(meaning, index, alone)]
+    features = np.concatenate([match, link, *back], axis=1)
     pieces = weights.linked.probability(features)
     cover = cover_of(index, query)
-    # Features are shares of the best: without a word in common there is no best, and what they
-    # say is noise. Vectors see what is near, words do not.
-    known = bool(cover.any()) if vectors is None else query.terms.size > 0
+    # Features are shares of the best: without a word in common, or a near one, there is no best,
+    # and what they say is noise.
+    known = bool(cover.any()) or (meaning is not None and has_near_terms(meaning, query))
     pieces *= known
     chunks = weights.chunk.probability(chunk_features(index.chunk, pieces, cover))
     chunks *= known & (np.bincount(index.chunk, minlength=index.chunks) > 0)
@@ -121,7 +131,7 @@ def _scored(
         weights=dict(zip(said.tolist(), counts[said].tolist(), strict=True)),
         names=dict(zip(said.tolist(), index.forms_of(said), strict=True)),
         features=tuple(features[start:end] for start, end in edges),
-        vectors=vectors is not None,
+        vectors=meaning is not None,
         cover=cover,
         asked=frozenset(query.terms.tolist()),
     )

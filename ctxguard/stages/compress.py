@@ -50,8 +50,8 @@ class Compress:
     None: only the budget decides."""
     gap: str = "…"
     """Marks in a text where pieces were left out between others, for `min_relevance`."""
-    encoder: Encoder | Literal["static"] | None = None
-    """Closeness of words in meaning: "static" is the table that ships; None: words only."""
+    encoder: Encoder | Literal["static"] | None = "static"
+    """Closeness in meaning, as for `Rank`: where both are alike, pieces are scored once."""
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""

@@ -12,7 +12,7 @@ from ctxguard.errors import PolicyError
 from ctxguard.stages import _index, _linking, _relevance
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import index_of, name_of, title_of
-from ctxguard.stages._matching import MATCH, MATCH_VECTORS, features_of, postings_of, query_of
+from ctxguard.stages._matching import MATCH, features_of, postings_of, query_of
 from ctxguard.stages._rank_model import Layer, RankModel, fit_layer, shipped_model
 from ctxguard.stages._relevance import Scores, score_pieces
 from ctxguard.stages._terms import term_of
@@ -38,9 +38,8 @@ def feature(name: str, question: str, *chunks: Chunk) -> list[float]:
     context = Context(question=question, chunks=chunks)
     index = index_of(context, [context.analyzer.analyse(one.text).sentences for one in chunks])
     postings = postings_of(index)
-    vectors = static_encoder().encode_words(index.forms)
-    found = features_of(index, postings, query_of(index, postings), vectors)
-    return found[:, (*MATCH, *MATCH_VECTORS).index(name)].tolist()
+    found = features_of(index, postings, query_of(index, postings))
+    return found[:, MATCH.index(name)].tolist()
 
 
 LIGHTHOUSES = (
@@ -136,13 +135,6 @@ def test_what_stands_under_a_heading_is_about_it() -> None:
     assert found[0] == 0
     assert found[1] > 0
     assert found[4] == 0
-
-
-def test_near_words_count_with_vectors() -> None:
-    near = Chunk(id="1", text="Physicians must be paid at once.")
-    far = Chunk(id="2", text="Bridges must be painted at once.")
-    found = feature("near", "When does the doctor get money?", near, far)
-    assert found[0] > found[1]
 
 
 # -- scores ---------------------------------------------------------------------------------------
@@ -351,3 +343,10 @@ def test_a_layer_learns_and_keeps_near_its_prior() -> None:
     alike = fit_layer(["x"], features, np.ones(40), prior=prior)
     assert alike == replace(prior, intercept=alike.intercept)
     assert fit_layer(["x"], np.zeros((0, 1)), np.zeros(0), prior=prior) == prior
+
+
+def test_a_prior_that_is_far_off_is_left_behind() -> None:
+    features, labels = np.repeat([[0.0], [1.0]], 30, axis=0), np.repeat([1.0, 0.0], 30)
+    sure = Layer(names=("x",), weights=(40.0,), intercept=-20.0)
+    learned = fit_layer(["x"], features, labels, strength=0.01, prior=sure)
+    assert learned.probability(np.array([[0.0], [1.0]])).round(1).tolist() == [1, 0]
