@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from ctxguard.stages._constraints import constraints_met
 from ctxguard.stages._index import Floats, Index, Ints, index_of, name_of
 from ctxguard.stages._linking import Links, link_features, logit
 from ctxguard.stages._matching import Postings, Query, features_of, postings_of, query_of
@@ -22,8 +23,12 @@ from ctxguard.stages._rank_model import RankModel, shipped_model
 from ctxguard.text.encoders import Encoder, StaticEncoder
 from ctxguard.types import Context, Span
 
-__all__ = ["Scores", "chunk_features", "cover_of", "score_pieces"]
+__all__ = ["Scores", "chunk_features", "cover_of", "score_pieces", "shifted"]
 
+_CONSTRAINT = 1.5
+"""What it adds to the logarithm of the odds that a chunk's metadata have the date, the version or
+the number that is asked for; a rival takes it off. Enough to tell versions apart, too little to
+lift what is about something else."""
 _HOP_SHARE = 0.5
 """What a term that leads on counts at most, beside all of the question's terms together: 1."""
 _BYTES_PER_PIECE = 512
@@ -51,6 +56,9 @@ class Scores:
     """Whether vectors were used."""
     cover: Floats
     """How much of the question each chunk has, its title included; shape `(chunks,)`."""
+    met: Floats
+    """Whether the metadata have the date, the version or the number that is asked for, 1, or a
+    rival, -1; in `pieces` and `chunks` already; shape `(chunks,)`."""
     asked: frozenset[int]
     """Numbers of the question's own terms; the others in `terms` lead from one chunk to another.
     Every P is 0 where there is none, or where none occurs nor, by vectors, is near to what does."""
@@ -91,7 +99,7 @@ def score_pieces(
     if found is None:
         found = _scored(ordered, pieces, words, model)
         recent.put(key, found, _BYTES_PER_PIECE * sum(map(len, pieces)))
-    return _arranged(found, order)
+    return _constrained(_arranged(found, order), constraints_met(context.question, chunks))
 
 
 def _scored(
@@ -133,6 +141,7 @@ def _scored(
         features=tuple(features[start:end] for start, end in edges),
         vectors=meaning is not None,
         cover=cover,
+        met=np.zeros(index.chunks),
         asked=frozenset(query.terms.tolist()),
     )
 
@@ -150,6 +159,25 @@ def _arranged(scores: Scores, order: Sequence[int]) -> Scores:
         features=tuple(scores.features[at] for at in places),
         cover=scores.cover[back],
     )
+
+
+def _constrained(scores: Scores, met: Floats) -> Scores:
+    """Scores with what the question asks for by date, version or number."""
+    if not met.any():
+        return scores
+    return replace(
+        scores,
+        pieces=tuple(
+            shifted(p, _CONSTRAINT * by) for p, by in zip(scores.pieces, met.tolist(), strict=True)
+        ),
+        chunks=shifted(scores.chunks, _CONSTRAINT * met),
+        met=met,
+    )
+
+
+def shifted(p: Floats, by: Floats | float) -> Floats:
+    """P with the logarithm of its odds moved; what is impossible stays so."""
+    return np.where(p > 0, 1 / (1 + np.exp(-(logit(p) + by))), p)
 
 
 def cover_of(index: Index, query: Query) -> Floats:

@@ -12,15 +12,13 @@ from pydantic import ConfigDict
 
 from ctxguard.errors import PolicyError
 from ctxguard.stages._calibration import Reliability, reliability_of
-from ctxguard.stages._constraints import constraints_met
 from ctxguard.stages._cross_encoder import cross_encode
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._evidence import may_exceed_limit
 from ctxguard.stages._index import Floats
-from ctxguard.stages._linking import logit
 from ctxguard.stages._rank_fit import Judged, refitted
 from ctxguard.stages._rank_model import RankModel, shipped_model
-from ctxguard.stages._relevance import Scores, score_pieces
+from ctxguard.stages._relevance import Scores, score_pieces, shifted
 from ctxguard.text.encoders import Encoder, static_encoder
 from ctxguard.types import Chunk, Context, Decision, StageResult
 
@@ -34,12 +32,6 @@ _MAX_SCORE = 1e100
 """Scores beyond this are no measure of anything, and their squares overflow."""
 _TERMS = 3
 """Words that a reason names; the rest of a chunk's terms count less."""
-
-
-_CONSTRAINT = 1.5
-"""What it adds to the logarithm of the odds that a chunk's metadata have the date, the version or
-the number that is asked for; a rival takes it off. Enough to tell versions apart, too little to
-lift what is about something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +86,8 @@ class Rank:
         if scores is None:
             return StageResult(context=context, decisions=(_no_question(context.chunks[0]),))
         scored = np.array([_score_of(chunk) for chunk in context.chunks])
-        met = constraints_met(context.question, context.chunks)
-        alone = _shifted(_with_prior(scores.chunks, scored), _CONSTRAINT * met)
-        p = self._judged(context, _levelled(alone, context.chunks, scores.cover + met))
+        alone = _with_prior(scores.chunks, scored)
+        p = self._judged(context, _levelled(alone, context.chunks, scores.cover + scores.met))
         order = (
             sorted(range(len(p)), key=lambda at: (-p[at], at)) if self.reorder else range(len(p))
         )
@@ -237,12 +228,7 @@ def _with_prior(p: Floats, scored: Floats) -> Floats:
     if spread < 1e-9:
         return p
     above = np.where(known, (np.where(known, scored, 0.0) - mean) / spread, 0.0)
-    return _shifted(p, _PRIOR * np.clip(above, -3, 3))
-
-
-def _shifted(p: Floats, by: Floats) -> Floats:
-    """P with the logarithm of its odds moved; what is impossible stays so."""
-    return np.where(p > 0, 1 / (1 + np.exp(-(logit(p) + by))), p)
+    return shifted(p, _PRIOR * np.clip(above, -3, 3))
 
 
 def _levelled(p: Floats, chunks: Sequence[Chunk], cover: Floats) -> Floats:
