@@ -21,6 +21,7 @@ __all__ = [
     "dropped",
     "emptied",
     "flagged",
+    "is_labelled",
     "is_noted",
     "label_for",
     "labelled",
@@ -75,6 +76,11 @@ def note_for(twin: Chunk) -> str:
 def is_noted(text: str) -> bool:
     """Whether a text starts with such a note, or with the label of a version."""
     return text.startswith((_NOTE, _LABEL))
+
+
+def is_labelled(text: str) -> bool:
+    """Whether a text starts with the label of a version."""
+    return text.startswith(_LABEL)
 
 
 def emptied(entry: Entry, tokens: int) -> Decision:

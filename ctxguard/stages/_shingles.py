@@ -141,7 +141,9 @@ class _Index:
         for keys in _parts(self._keys):
             sorted_keys = _recurring(keys, self._bits)
             again = np.flatnonzero(sorted_keys[1:] == sorted_keys[:-1]) + 1  # within one text
-            self.least = self.least - self._counted(sorted_keys[again])
+            repeats = self._counted(sorted_keys[again])
+            self.least = self.least - repeats
+            self.sizes = np.maximum(1, self.sizes - repeats)
             codes += self._pairs(np.delete(sorted_keys, again))
         return np.concatenate([np.zeros(0, dtype=np.int64), *codes])
 

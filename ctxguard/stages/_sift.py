@@ -16,6 +16,7 @@ from ctxguard.stages._explain import (
     also_in,
     dropped,
     emptied,
+    is_labelled,
     note_for,
     passed_on,
     trimmed,
@@ -63,7 +64,7 @@ class Sifter:
             if entry not in self._versions.flags:
                 self._versions.flag(entry, self._matched[entry])
         if self.settings.versions == "label":
-            self._versions.label()
+            self._versions.label(again=any(is_labelled(entry.came_in) for entry in self.entries))
 
     def kept(self) -> tuple[Chunk, ...]:
         """The chunks that stay, as they are now, with the ids of those that they are tied to."""

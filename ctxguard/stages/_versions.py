@@ -164,8 +164,15 @@ class Versions:
 
     # -- mode 'label' ---------------------------------------------------------------------------
 
-    def label(self) -> None:
-        """Put a line before each version in conflict that names the other one."""
+    def label(self, *, again: bool) -> None:
+        """Put a line before each version in conflict that names the other one.
+
+        Args:
+            again: some are labelled already. Then all that were to be are: a chunk has one note,
+                and with the first one out of the way others would be found to name.
+        """
+        if again:
+            self._conflicts.clear()
         for entry, twin in self._conflicts.items():
             root = self._root(twin)
             differs = cast("list[list[str]]", self.flags[entry].details["differs"])

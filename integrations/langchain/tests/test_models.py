@@ -172,7 +172,7 @@ def test_evidence_gives_way_before_instructions(
     assert last.tokens_used <= 350
     (message,) = model.seen[0]
     assert "Clause 0 says" in message.text
-    assert "Clause 29 says" not in message.text
+    assert 1 < message.text.count("says that matter") < 30
     assert message.text.endswith("Question: What does clause 0 say?")
 
 
