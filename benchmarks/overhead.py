@@ -102,17 +102,24 @@ def ratio_to_encoding(runs: int) -> dict[str, Any]:
     encoding = tiktoken.get_encoding("o200k_base")
     results: dict[str, Any] = {}
     for name, pool in passages(seed=7).items():
-        ratios: list[float] = []
-        encode: list[float] = []
-        for _ in range(runs + 3):
-            once = least(lambda pool=pool: [encoding.encode(text) for text in pool])
-            guarded = least(lambda pool=pool: Guard(policy).prepare("warranty?", pool))
-            ratios.append(guarded / once)
-            encode.append(once)
-        results[name] = {
-            "ratio": interval(ratios[3:]),
-            "encode_ms": round(statistics.median(encode[3:]) * 1000, 2),
-        }
+        for share in (None, 0.25):
+            tokens = sum(len(encoding.encode(text)) for text in pool)
+            budget = None if share is None else int(tokens * share)
+            ratios: list[float] = []
+            encode: list[float] = []
+            for _ in range(runs + 3):
+                once = least(lambda pool=pool: [encoding.encode(text) for text in pool])
+                guarded = least(
+                    lambda pool=pool, budget=budget: Guard(policy).prepare(
+                        "Which warranty is given for the work?", pool, budget=budget
+                    )
+                )
+                ratios.append(guarded / once)
+                encode.append(once)
+            results[name if share is None else f"{name}, a quarter kept"] = {
+                "ratio": interval(ratios[3:]),
+                "encode_ms": round(statistics.median(encode[3:]) * 1000, 2),
+            }
     return results
 
 

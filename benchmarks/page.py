@@ -25,16 +25,17 @@ __all__ = ["figure", "filled", "plots", "results", "tables"]
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 ASSETS = ROOT / "docs" / "assets"
+QUALITY = ("redundancy", "selection")
 _MARK = re.compile(r"(<!-- results: (?P<name>[\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Results = Mapping[str, Any]
 
 
 def results() -> dict[str, Results]:
-    """What is committed of the two benchmarks of quality."""
+    """What is committed of the benchmarks of quality and of cost."""
     folder = ROOT / "benchmarks" / "results"
     return {
         name: json.loads((folder / f"{name}.json").read_text("utf-8"))
-        for name in ("redundancy", "selection")
+        for name in (*QUALITY, "overhead")
     }
 
 
@@ -125,8 +126,8 @@ def _selection(measured: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _left_out(found: Mapping[str, Results]) -> str:
-    missing = {name: why for one in found.values() for name, why in one["left out"].items()}
+def _left_out(found: Sequence[Results]) -> str:
+    missing = {name: why for one in found for name, why in one["left out"].items()}
     return "".join(f"- {name}: {why}\n" for name, why in missing.items())
 
 
@@ -145,15 +146,31 @@ def tables(found: Mapping[str, Results]) -> dict[str, str]:
         "hotpot": _selection(selection["HotpotQA"]),
         "musique": _selection(selection["MuSiQue"]),
         "clauses": _selection(selection["contracts"]),
-        "numbers": _numbers(found),
-        "left out": _left_out(found),
+        "numbers": _numbers([found[name] for name in QUALITY]),
+        "overhead": _overhead(found["overhead"]),
+        "left out": _left_out([found[name] for name in QUALITY]),
     }
 
 
-def _numbers(found: Mapping[str, Results]) -> str:
+def _overhead(found: Mapping[str, Any]) -> str:
+    quarter = ", a quarter kept"
+    measured = found["prepare"]
+    rows = [
+        [pool, _times(one["ratio"]), _times(measured[pool + quarter]["ratio"])]
+        for pool, one in measured.items()
+        if not pool.endswith(quarter)
+    ]
+    return _table(["pool", "no limit", "a quarter of the tokens kept"], rows)
+
+
+def _times(found: Mapping[str, float]) -> str:
+    return f"{found['value']:.1f} × [{found['low']:.1f}, {found['high']:.1f}]"
+
+
+def _numbers(found: Sequence[Results]) -> str:
     rows = [
         [name, str(measured["cases"]), str(measured.get("tuning cases", 0)), str(one["encoder"])]
-        for one in found.values()
+        for one in found
         for name, measured in one["sets"].items()
     ]
     return _table(["set", "cases measured", "cases for tuning peers", "vectors"], rows)
