@@ -134,7 +134,7 @@ def measured(sizes: Sequence[int]) -> dict[str, Any]:
 def quadratic(sizes: Sequence[int]) -> dict[str, Any]:
     """The same of LangChain community's filter, with vectors of 64 numbers that are at hand."""
     try:
-        from langchain_community.document_transformers import EmbeddingsRedundantFilter
+        transformers = import_module("langchain_community.document_transformers")
         from langchain_core.documents import Document
         from langchain_core.embeddings import Embeddings
     except ImportError:
@@ -152,7 +152,7 @@ def quadratic(sizes: Sequence[int]) -> dict[str, Any]:
 
     def per_chunk(size: int) -> float:
         documents = [Document(page_content=str(number)) for number in range(size)]
-        work = EmbeddingsRedundantFilter(embeddings=AtHand())
+        work = transformers.EmbeddingsRedundantFilter(embeddings=AtHand())
         vectors = seconds(lambda: AtHand().embed_documents([""] * size))
         return (seconds(lambda: work.transform_documents(documents)) - vectors) / size
 
