@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxguard.errors import InputError
 from ctxguard.stages._index import Floats, Index, Ints
 from ctxguard.stages._matching import Postings, Query, below_headings, rarity_of, relative
-from ctxguard.text.encoders import StaticEncoder
+from ctxguard.text.encoders import Encoder, StaticEncoder, static_encoder, unit_rows
 from ctxguard.types import Context, Span
 
 __all__ = [
@@ -54,24 +55,31 @@ class Meaning:
 
 
 def meaning_of(
-    context: Context, spans: Sequence[Sequence[Span]], index: Index, encoder: StaticEncoder
+    context: Context, spans: Sequence[Sequence[Span]], index: Index, encoder: Encoder
 ) -> Meaning:
     """Vectors of a Context's pieces, from the token ids that were counted where it is possible.
 
-    Where each chunk is a document of its own they would count for nothing, and are zero.
+    Where each chunk is a document of its own they would count for nothing, and are zero: an
+    encoder that takes its time is not asked for them.
 
     Args:
         context: the question and the chunks.
         spans: per chunk, the characters of its pieces. What stands between two of them is taken
             for a part of the first: `divide` leaves out whitespace only.
         index: of the same pieces.
-        encoder: whose vectors.
+        encoder: whose vectors. One that is no `StaticEncoder` is asked once, for the question and
+            all pieces together; single words keep the table's vectors, since a model of sentences
+            has seen few words alone.
     """
-    question, terms = encoder.encode([context.question])[0], encoder.encode_words(index.forms)
-    if index.one_document and index.pieces:
-        rows = _rows_of(context, spans, encoder)
+    words = encoder if isinstance(encoder, StaticEncoder) else static_encoder()
+    terms = words.encode_words(index.forms)
+    if not (index.one_document and index.pieces):
+        nothing = np.zeros((1 + index.pieces, words.dimensions), dtype=np.float32)
+        return Meaning(question=nothing[0], pieces=nothing[1:], terms=terms)
+    if isinstance(encoder, StaticEncoder):
+        question, rows = encoder.encode([context.question])[0], _rows_of(context, spans, encoder)
     else:
-        rows = np.zeros((index.pieces, encoder.dimensions), dtype=np.float32)
+        question, rows = _asked(encoder, [context.question, *_texts_of(context, spans)])
     return Meaning(question=question, pieces=rows, terms=terms)
 
 
@@ -89,13 +97,26 @@ def _rows_of(context: Context, spans: Sequence[Sequence[Span]], encoder: StaticE
     rows = encoder.encode_ids(ids, context.analyzer.tokenizer, first.tolist())
     if rows is not None:
         return rows
-    return encoder.encode(
-        [
-            chunk.text[start:end]
-            for chunk, pieces in zip(context.chunks, spans, strict=True)
-            for start, end in pieces
-        ]
-    )
+    return encoder.encode(_texts_of(context, spans))
+
+
+def _asked(encoder: Encoder, texts: list[str]) -> tuple[_Vectors, _Vectors]:
+    """The unit row of the first text, and those of the others, from somebody's own class."""
+    rows = unit_rows(encoder.encode(texts))
+    if len(rows) != len(texts):
+        raise InputError(
+            f"encoder: {encoder.name} gave {len(rows)} vectors for {len(texts)} texts; encode() "
+            "has to return one row per text"
+        )
+    return rows[0], rows[1:]
+
+
+def _texts_of(context: Context, spans: Sequence[Sequence[Span]]) -> list[str]:
+    return [
+        chunk.text[start:end]
+        for chunk, pieces in zip(context.chunks, spans, strict=True)
+        for start, end in pieces
+    ]
 
 
 def meaning_features(meaning: Meaning, index: Index, postings: Postings, query: Query) -> Floats:

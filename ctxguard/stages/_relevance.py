@@ -20,7 +20,7 @@ from ctxguard.stages._meaning import (
     meaning_of,
 )
 from ctxguard.stages._rank_model import RankModel, shipped_model
-from ctxguard.text.encoders import Encoder, StaticEncoder
+from ctxguard.text.encoders import Encoder
 from ctxguard.types import Context, Span
 
 __all__ = ["Scores", "chunk_features", "cover_of", "score_pieces", "shifted"]
@@ -79,33 +79,47 @@ def score_pieces(
     Args:
         context: the question and the chunks.
         spans: per chunk, the characters of its pieces, in order and without overlap.
-        encoder: a `StaticEncoder` for closeness in meaning; others are too slow for every sentence
-            and word, and are not asked. None: words only.
+        encoder: for closeness in meaning, asked once for a question and its pieces. None: words
+            only.
         model: weights; None: those that ship.
     """
     chunks = context.chunks
     # Sums of floats and ties come out the same in whatever order the chunks came in, so that
     # ranking what was ranked moves nothing.
     order = sorted(range(len(chunks)), key=lambda at: (chunks[at].text, chunks[at].id))
-    words = encoder if isinstance(encoder, StaticEncoder) else None
     model = model or shipped_model()
     ordered = replace(context, chunks=tuple(chunks[at] for at in order))
     pieces = tuple(tuple(spans[at]) for at in order)
     titles = tuple(name_of(chunk) for chunk in ordered.chunks)
     texts = tuple(chunk.text for chunk in ordered.chunks)
-    key = (context.question, words, model, texts, titles, pieces)
+    key = (context.question, _Same(encoder), model, texts, titles, pieces)
     recent = context.analyzer.recent
     found = cast("Scores | None", recent.get(key))
     if found is None:
-        found = _scored(ordered, pieces, words, model)
+        found = _scored(ordered, pieces, encoder, model)
         recent.put(key, found, _BYTES_PER_PIECE * sum(map(len, pieces)))
     return _constrained(_arranged(found, order), constraints_met(context.question, chunks))
+
+
+class _Same:
+    """Stands for an object in a key, whatever its own equality; holds it, so its id stays its."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.held is other.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
 
 
 def _scored(
     context: Context,
     spans: Sequence[Sequence[Span]],
-    encoder: StaticEncoder | None,
+    encoder: Encoder | None,
     model: RankModel,
 ) -> Scores:
     index = index_of(context, spans)

@@ -51,8 +51,7 @@ class Compress:
     gap: str = "…"
     """Marks in a text where pieces were left out between others, for `min_relevance`."""
     encoder: Encoder | Literal["static"] | None = "static"
-    """Closeness in meaning, as for `Rank`: where both are alike, pieces are scored once. What is no
-    `StaticEncoder` is not asked here either."""
+    """Closeness in meaning, as for `Rank`: where both are the same, pieces are scored once."""
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""

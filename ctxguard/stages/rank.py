@@ -57,7 +57,7 @@ class Rank:
     """Closeness in meaning: "static" is the table that ships; None: words only. At a quarter of the
     tokens it keeps .04 more of the clauses of contracts, which answer in other words than the
     question's; with passages, each of a document of its own, it is the same (cross-validated).
-    An Encoder that is no `StaticEncoder` is not asked: words alone count then."""
+    An `Encoder` of your own is asked once for a question and all pieces, where it can tell."""
     cross_encoder: Any = None
     """A `CrossEncoder` of sentence-transformers, or its name; judges the first `depth` chunks."""
     depth: int = 20

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ctxguard.errors import PolicyError
+from ctxguard.errors import InputError, PolicyError
 from ctxguard.stages import _index, _linking, _relevance
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import index_of, name_of, title_of
@@ -20,7 +22,7 @@ from ctxguard.stages._vocabulary import Vocabulary
 from ctxguard.text.analysis import Analyzer
 from ctxguard.text.encoders import static_encoder
 from ctxguard.text.tokens import tokenizer_for
-from ctxguard.types import Chunk, Context, Span
+from ctxguard.types import Chunk, Context
 
 
 def scored(question: str, *chunks: Chunk, vectors: bool = False) -> Scores:
@@ -270,17 +272,75 @@ def test_the_second_half_of_a_large_pool_is_linked_too() -> None:
     assert scores.chunks[-1] > scores.chunks[1:-1].max()
 
 
-def test_a_foreign_encoder_is_not_asked_for_words() -> None:
-    class Other:
-        name = "other"
-        dimensions = 2
+class Tenancy:
+    """An encoder of a caller's own, without a hash: texts about an end are near to each other."""
 
-        def encode(self, texts: object, /) -> object:
-            raise AssertionError("asked")
+    name = "tenancy"
+    dimensions = 2
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
 
-    context = Context(question="Who built it?", chunks=LIGHTHOUSES)
-    spans: list[list[Span]] = [[(0, 5)]] * 5
-    assert not score_pieces(context, spans, encoder=Other()).vectors  # pyright: ignore[reportArgumentType]
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def encode(self, texts: Sequence[str], /) -> Any:
+        self.asked.append(list(texts))
+        return [[1, 0] if "end" in text or "terminat" in text else [0, 3] for text in texts]
+
+
+LEASE = tuple(
+    Chunk(id=str(n), text=text, source="lease.pdf")
+    for n, text in enumerate(
+        (
+            "The tenant pays the rent to the landlord on the first day of a month.",
+            "Upon termination of this lease, the keys are handed to the landlord.",
+            "The landlord keeps the roof of the building in repair.",
+        )
+    )
+)
+
+
+def test_an_encoder_of_ones_own_is_asked_once_for_everything() -> None:
+    context = Context(question="What does the landlord get at the end?", chunks=LEASE)
+    encoder = Tenancy()
+    scores = score_pieces(context, spans_of(context), encoder=encoder)
+    again = score_pieces(context, spans_of(context), encoder=encoder)
+    assert scores.vectors
+    assert len(encoder.asked) == 1
+    assert encoder.asked[0][0] == context.question
+    assert sorted(encoder.asked[0][1:]) == sorted(chunk.text for chunk in LEASE)
+    assert again.chunks.tolist() == scores.chunks.tolist()
+    assert scores.chunks.argmax() == 1
+    words = score_pieces(context, spans_of(context))
+    assert scores.chunks[1] - scores.chunks[0] > words.chunks[1] - words.chunks[0]
+
+
+def test_two_encoders_that_say_they_are_equal_are_two() -> None:
+    context = Context(question="What does the landlord get at the end?", chunks=LEASE)
+    first, second = Tenancy(), Tenancy()
+    assert first == second
+    score_pieces(context, spans_of(context), encoder=first)
+    score_pieces(context, spans_of(context), encoder=second)
+    assert len(first.asked) == len(second.asked) == 1
+
+
+def test_an_encoder_is_not_asked_where_vectors_count_for_nothing() -> None:
+    encoder = Tenancy()
+    context = Context(question="Who built Skerry Light?", chunks=LIGHTHOUSES)
+    assert score_pieces(context, spans_of(context), encoder=encoder).vectors
+    assert encoder.asked == []
+
+
+def test_an_encoder_that_gives_too_few_vectors_is_named() -> None:
+    class Short(Tenancy):
+        def encode(self, texts: Sequence[str], /) -> Any:
+            return super().encode(texts[1:])
+
+    context = Context(question="What does the landlord get?", chunks=LEASE)
+    with pytest.raises(InputError, match="tenancy gave 3 vectors for 4 texts"):
+        score_pieces(context, spans_of(context), encoder=Short())
 
 
 words = st.sampled_from(
