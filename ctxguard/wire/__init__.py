@@ -1,0 +1,6 @@
+"""Messages as OpenAI's and Anthropic's SDKs write them, read into Messages and written back."""
+
+from ctxguard.wire.prompt import FittedMessages, Prompt, Shape, read_prompt
+from ctxguard.wire.records import tools_text
+
+__all__ = ["FittedMessages", "Prompt", "Shape", "read_prompt", "tools_text"]
