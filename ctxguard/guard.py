@@ -32,12 +32,12 @@ from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
 from ctxguard.window import Fitted
-from ctxguard.wire import FittedMessages, Shape, read_prompt, tools_text
+from ctxguard.wire import FittedMessages, Item, Shape, read_prompt, tools_text
 
 __all__ = ["Adapter", "Guard", "Prepared", "guard"]
 
 T = TypeVar("T")
-M = TypeVar("M")
+M = TypeVar("M", bound=Item)
 S = TypeVar("S")
 ENTRY_POINTS = "ctxguard.adapters"
 SEPARATOR = "\n\n"
@@ -165,16 +165,6 @@ class Guard:
     # -- messages -------------------------------------------------------------------------------
 
     @overload
-    def fit(  # pyright: ignore[reportOverlappingOverload] -- a Message is nothing that an SDK takes
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: str | Sequence[object] = "",
-        card: ModelCard | None = None,
-        name: str = "",
-    ) -> Fitted: ...
-
-    @overload
     def fit(
         self,
         messages: Sequence[M],
@@ -196,6 +186,16 @@ class Guard:
         card: ModelCard | None = None,
         name: str = "",
     ) -> FittedMessages[M, S]: ...
+
+    @overload
+    def fit(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: str | Sequence[object] = "",
+        card: ModelCard | None = None,
+        name: str = "",
+    ) -> Fitted: ...
 
     def fit(
         self,

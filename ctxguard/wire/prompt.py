@@ -11,11 +11,11 @@ from ctxguard.types import Decision, Message, Segment
 from ctxguard.window import Fitted, apply_cuts
 from ctxguard.wire import anthropic, chat, responses
 from ctxguard.wire.draft import SYSTEM, Draft
-from ctxguard.wire.records import Path, Record, change, is_record, value_of
+from ctxguard.wire.records import Item, Path, Record, change, is_record, value_of
 
 __all__ = ["FittedMessages", "Prompt", "Shape", "read_prompt"]
 
-M = TypeVar("M")
+M = TypeVar("M", bound=Item)
 S = TypeVar("S")
 Shape: TypeAlias = Literal["openai", "openai-responses", "anthropic"]
 _SHAPES: tuple[Shape, ...] = ("openai", "openai-responses", "anthropic")

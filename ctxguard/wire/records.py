@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypeGuard, cast
+from typing import Any, Protocol, Self, TypeAlias, TypeGuard, cast
 
 from ctxguard.errors import InputError
 
 __all__ = [
+    "Item",
     "Path",
     "Record",
+    "SdkObject",
     "change",
     "dump",
     "elements",
@@ -22,6 +24,17 @@ __all__ = [
     "value_of",
 ]
 
+
+class SdkObject(Protocol):
+    """What the SDKs' own objects have in common: pydantic's way to copy them."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields replaced."""
+        ...
+
+
+Item: TypeAlias = Mapping[str, object] | SdkObject
+"""A message of an SDK, or an input item: a dict or an object."""
 Record: TypeAlias = Any
 """A dict, or an object of an SDK: whatever has named fields."""
 Path: TypeAlias = tuple[str | int, ...]
