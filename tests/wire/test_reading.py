@@ -44,7 +44,7 @@ def block(kind: str, **fields: Any) -> Item:
         ({"role": "system", "content": "a b c"}, "anthropic"),
         (block("document", source={"type": "text", "data": "a b c"}), None),
         (block("document", source={"type": "content", "content": "a b c"}), None),
-        (block("search_result", title="a", source="b", content=[{"type": "text", "text": "c"}]), None),
+        (block("search_result", title="a", source="b", content="c"), None),
         ({"role": "assistant", "content": [{"type": "thinking", "thinking": "a b c"}]}, None),
     ],
 )  # fmt: skip
@@ -123,7 +123,7 @@ def test_a_block_of_an_unknown_type_is_counted_and_kept() -> None:
     new = {"type": "hologram", "scene": words(40), "id": "h" * 99}
     for shape in ("openai", "openai-responses", "anthropic"):
         fitted = fit([{"role": "user", "content": [new]}], shape=shape)
-        assert 40 < fitted.tokens_before < 60
+        assert 40 < fitted.tokens_before < 70
         assert fitted.messages[0]["content"][0] is new
 
 
@@ -244,11 +244,11 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
         ([block("text", text=None)], "openai", r"content\[0\].text: expected a str, got NoneType"),
         ([{"role": "tool", "content": "x"}], None, r"messages\[0\].tool_call_id: expected a non-e"),
         ([{"role": "function", "content": "x"}], None, r"messages\[0\].name: expected a non-empty"),
-        ([{"role": "assistant", "tool_calls": [CALL]}], None, r"\[0\].tool_calls\[0\].id: expected"),
+        ([{"role": "assistant", "tool_calls": [CALL]}], None, r"\.tool_calls\[0\].id: expected"),
         ([{"role": "tool", "tool_call_id": "1", "content": "x"}], "anthropic",
          r"messages\[0\].role: expected user, assistant or system; got 'tool'. Anthropic's tool"),
-        ([block("tool_result", content="x")], None, r"content\[0\].tool_use_id: expected a non-emp"),
-        ([block("tool_use", name="x")], None, r"messages\[0\].content\[0\].id: expected a non-empty"),
+        ([block("tool_result", content="x")], None, r"content\[0\].tool_use_id: expected a non-"),
+        ([block("tool_use", name="x")], None, r"messages\[0\].content\[0\].id: expected"),
         ([block("text", text=3)], "anthropic", r"content\[0\].text: expected a str, got int"),
         ([block("document", source={"type": "text"})], None, r"content\[0\].source.data: expected"),
         ([block("tool_result", tool_use_id="1", content=3)], None, r"content\[0\].content: expec"),
@@ -279,6 +279,7 @@ class Broken:
     """Fails at a text that is no plain message's: at the arguments of a call."""
 
     name = "broken"
+    exact = True
 
     def encode(self, text: str) -> list[int]:
         if text.startswith("{"):
