@@ -20,6 +20,8 @@ Item = dict[str, Any]
 CHAT = TypeAdapter(list[ChatCompletionMessageParam])
 ITEMS = TypeAdapter(list[ResponseInputItemParam])
 MESSAGES = TypeAdapter(list[MessageParam])
+EVIDENCE = ("The notice period is thirty days.", "Lunch is served at noon, on weekdays only.")
+CONTEXT = "\n\n" + "\n\n".join(EVIDENCE)
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -41,12 +43,14 @@ class Turn:
     steps: tuple[tuple[int, ...], ...] = ()
     """For each step the words in the result of each of its parallel calls."""
     answered: int | None = 3
+    context: str = ""
+    """Evidence that stands behind what the user says."""
     image: bool = False
     beside: bool = False
     """The last results come with a word of the user's, where one message can hold both."""
 
 
-results = st.lists(st.integers(0, 60), min_size=1, max_size=3).map(tuple)
+results = st.lists(st.integers(0, 120), min_size=1, max_size=3).map(tuple)
 turns = st.builds(
     Turn,
     asked=st.integers(1, 20),
@@ -56,7 +60,7 @@ turns = st.builds(
     beside=st.booleans(),
 )
 conversations = st.builds(
-    lambda before, last: [*before, replace(last, answered=None)],
+    lambda before, last: [*before, replace(last, answered=None, context=CONTEXT)],
     st.lists(turns, max_size=4),
     turns,
 )
@@ -66,7 +70,7 @@ conversations = st.builds(
 def chat(turns: list[Turn]) -> list[Item]:
     messages: list[Item] = [{"role": "system", "content": "Answer briefly.", "x-own": 1}]
     for number, turn in enumerate(turns):
-        text = words(turn.asked, f"ask{number}x")
+        text = words(turn.asked, f"ask{number}x") + turn.context
         image = {"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}}
         content = [{"type": "text", "text": text}, image] if turn.image else text
         messages.append({"role": "user", "content": content})
@@ -87,7 +91,7 @@ def chat(turns: list[Turn]) -> list[Item]:
 def responses(turns: list[Turn]) -> list[Item]:
     items: list[Item] = [{"role": "developer", "content": "Answer briefly."}]
     for number, turn in enumerate(turns):
-        text = words(turn.asked, f"ask{number}x")
+        text = words(turn.asked, f"ask{number}x") + turn.context
         image = {"type": "input_image", "image_url": IMAGE, "detail": "low"}
         content = [{"type": "input_text", "text": text}, image] if turn.image else text
         items.append({"role": "user", "content": content, "type": "message"})
@@ -115,6 +119,7 @@ def anthropic(turns: list[Turn]) -> list[Item]:
     for number, turn in enumerate(turns):
         source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
         blocks: list[Item] = [{"type": "text", "text": words(turn.asked, f"ask{number}x")}]
+        blocks += [{"type": "text", "text": turn.context}] if turn.context else []
         blocks += [{"type": "image", "source": source}] if turn.image else []
         messages.append({"role": "user", "content": blocks})
         for step, results in enumerate(turn.steps):

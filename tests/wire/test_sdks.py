@@ -19,10 +19,13 @@ from openai.types.chat import (
 )
 from openai.types.chat.chat_completion_message_function_tool_call import Function
 from openai.types.responses import (
+    FunctionTool,
     FunctionToolParam,
     ResponseFunctionToolCall,
+    ResponseFunctionWebSearch,
     ResponseReasoningItem,
 )
+from openai.types.responses.response_function_web_search import ActionSearch
 
 from ctxguard import BudgetExceededError, Guard, Message, Policy
 from ctxguard.run import current_run
@@ -84,6 +87,16 @@ def test_blocks_of_an_anthropic_answer_are_sent_again_as_the_objects_that_they_a
     assert "left out by ctxguard" in shorter["content"]
     assert {**shorter, "content": words(90)} == result
     MESSAGES.validate_python([fitted.messages[0], fitted.messages[2]])
+
+
+def test_an_item_that_no_reader_knows_is_counted_as_an_object_too() -> None:
+    action = ActionSearch(type="search", query=words(40), queries=[])
+    search = ResponseFunctionWebSearch(
+        id="x" * 99, action=action, status="completed", type="web_search_call"
+    )
+    fitted = guard_of().fit([{"role": "user", "content": QUESTION}, search])
+    assert fitted.messages[1] is search
+    assert 40 < fitted.tokens_before - guard_of().fit([fitted.messages[0]]).tokens_before < 80
 
 
 def test_a_block_that_is_an_object_is_copied_where_it_is_cut() -> None:
@@ -175,4 +188,7 @@ def test_tools_are_counted_as_the_sdk_takes_them() -> None:
         assert fitted.segments[0].kind == "tools"
     assert "cache_control" not in tools_text([anthropic])
     assert '"id"' in tools_text([anthropic])
+    built = FunctionTool(type="function", name="find", parameters=schema, strict=True)
+    assert sorted(tools_text([built])) == sorted(tools_text([item]))
+    assert tools_text([{"name": "find", "inner": built}]).count("find") == 2
     assert guard_of().fit([Message(role="user", text="q")], tools=[chat]).segments[0].tokens > 5
