@@ -29,7 +29,7 @@ def test_what_fits_comes_back_as_the_same_objects(provider: Provider, turns: lis
 
 @each_provider
 @given(turns=conversations, share=st.floats(0.3, 1))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_what_is_cut_stays_valid(provider: Provider, turns: list[Turn], share: float) -> None:
     messages = provider.write(turns)
     before = copy.deepcopy(messages)
