@@ -32,7 +32,7 @@ from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
 from ctxguard.window import Fitted
-from ctxguard.wire import FittedMessages, Item, Shape, read_prompt, tools_text
+from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
 __all__ = ["Adapter", "Guard", "Prepared", "guard"]
 
@@ -228,10 +228,10 @@ class Guard:
                 would only fail later and less clearly.
         """
         model = card or self.card
-        if system is None and shape is None and all(isinstance(m, Message) for m in messages):
-            given = tuple(messages)
+        given = listed(messages)
+        if system is None and shape is None and all(isinstance(m, Message) for m in given):
             return self._fit(lambda _: given, tools, model, name)
-        prompt = read_prompt(messages, system=system, shape=shape)
+        prompt = read_prompt(given, system=system, shape=shape)
         return prompt.apply(self._fit(prompt.messages, tools, model, name, prompt.notes))
 
     def _fit(

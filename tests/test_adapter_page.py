@@ -114,7 +114,7 @@ def test_retrieval_and_model_share_one_run(run: Callable[[Pipeline], str]) -> No
 
 
 def test_what_the_adapter_does_not_reach_is_said() -> None:
-    with pytest.warns(CoverageWarning, match=r"NOT guarded +agent +Agent: it asks a model"):
+    with pytest.warns(CoverageWarning, match=r"NOT guarded +agent +Agent: this adapter cannot"):
         guarded = guard(build(("agent", Agent(chat_generator=Echo()))))
     coverage = handle(guarded).coverage
     assert [item.path for item in coverage.reached] == ["retriever", "model"]

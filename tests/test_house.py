@@ -30,9 +30,9 @@ PROJECTS = {
 }
 PACKAGES = (ctxguard, ctxguard_langchain, ctxguard_llamaindex)
 FRAMEWORKS = {
-    "anthropic", "langchain", "langchain_classic", "langchain_community", "langchain_core",
-    "langchain_openai", "langgraph", "llama_index", "openai", "sentence_transformers", "torch",
-    "transformers", "workflows", "xllamacpp",
+    "anthropic", "haystack", "langchain", "langchain_classic", "langchain_community",
+    "langchain_core", "langchain_openai", "langgraph", "llama_index", "openai",
+    "sentence_transformers", "torch", "transformers", "workflows", "xllamacpp",
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
@@ -13,7 +13,7 @@ from ctxguard.wire import anthropic, chat, responses
 from ctxguard.wire.draft import SYSTEM, Draft
 from ctxguard.wire.records import Item, Path, Record, change, is_record, value_of
 
-__all__ = ["FittedMessages", "Prompt", "Shape", "read_prompt"]
+__all__ = ["FittedMessages", "Prompt", "Shape", "listed", "read_prompt"]
 
 M = TypeVar("M", bound=Item)
 S = TypeVar("S")
@@ -116,6 +116,24 @@ class Prompt(Generic[M, S]):
         return edits
 
 
+def listed(messages: Iterable[M]) -> tuple[M, ...]:
+    """The messages of a prompt, whatever they are.
+
+    Raises:
+        InputError: it is no list of anything.
+    """
+    if (
+        isinstance(messages, str | bytes)
+        or is_record(messages)
+        or not hasattr(messages, "__iter__")
+    ):
+        raise InputError(
+            f"messages: expected a list of messages, got {type(messages).__name__}; a single text "
+            "is [{'role': 'user', 'content': text}]"
+        )
+    return tuple(messages)
+
+
 def read_prompt(messages: Sequence[M], *, system: S, shape: Shape | None = None) -> Prompt[M, S]:
     """A prompt as an SDK's call is given it.
 
@@ -129,12 +147,7 @@ def read_prompt(messages: Sequence[M], *, system: S, shape: Shape | None = None)
     Raises:
         InputError: naming the field, for what is no prompt of that shape.
     """
-    if isinstance(messages, str) or is_record(messages):
-        raise InputError(
-            f"messages: expected a list of messages, got {type(messages).__name__}; a single text "
-            "is [{'role': 'user', 'content': text}]"
-        )
-    items = tuple(messages)
+    items = listed(messages)
     for index, item in enumerate(items):
         if not is_record(item):
             raise InputError(

@@ -224,4 +224,10 @@ def _change_record(
 def _with(record: Record, name: str, value: object) -> Record:
     if isinstance(record, Mapping):
         return {**cast("Mapping[str, Any]", record), name: value}
-    return record.model_copy(update={name: value})
+    copied = record.model_copy(update={name: value})
+    if value_of(copied, name) is not value:  # not a field but a property, as of LlamaIndex's
+        raise InputError(
+            f"messages: the {name!r} of a {type(record).__name__} cannot be replaced; pass dicts, "
+            "or guard a framework's own object with guard(x)"
+        )
+    return copied

@@ -22,6 +22,8 @@ _STANDING = frozenset(
     {"additional_tools", "compaction", "compaction_summary", "compaction_trigger"}
 )
 """What stands for everything before it, or holds for everything after it: it never leaves."""
+_OTHERS = frozenset({"ai", "chat", "function", "human", "system", "tool"})
+"""Types of LangChain's messages, which are no items and would be taken for unknown ones."""
 _TEXTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 
 
@@ -62,8 +64,11 @@ def _start(index: int, item: Record) -> Draft:
                 f"{where}.role: expected one of {names}; got {given!r}. "
                 "An item that is no message has a 'type'"
             )
-    elif not isinstance(kind, str):
-        raise InputError(f"{where}.type: expected a str, got {kind!r}")
+    elif not isinstance(kind, str) or kind in _OTHERS:
+        raise InputError(
+            f"{where}.type: expected the type of an input item, got {kind!r}; LangChain's messages "
+            "are guarded with guard(x)"
+        )
     else:
         role = "tool" if _answered(item, where) else "assistant"
     pinned = kind in _STANDING

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
+from llama_index.core.base.llms.types import ChatMessage
 
 from ctxguard import Budget, Guard, InputError, Policy
 from ctxguard.testing import WordTokenizer
@@ -254,7 +256,10 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
         ([block("tool_result", tool_use_id="1", content=3)], None, r"content\[0\].content: expec"),
         ([block("input_text", text=3)], None, r"messages\[0\].content\[0\].text: expected a str"),
         ([{"role": "tool", "content": "x"}], "openai-responses", r"\[0\].role: .* has a 'type'"),
-        ([{"type": 3}], "openai-responses", r"messages\[0\].type: expected a str, got 3"),
+        (None, None, r"messages: expected a list of messages, got NoneType"),
+        ([{"type": 3}], "openai-responses", r"messages\[0\].type: expected the type .* got 3"),
+        ([{"type": "human", "content": "x"}], None, r"got 'human'; LangChain's messages are guard"),
+        ([HumanMessage("What?")], None, r"got 'human'; LangChain's messages are guarded with guar"),
         ([{"type": "function_call", "name": "f"}], None, r"messages\[0\].call_id: expected a non-"),
         ([{"type": "function_call_output"}], None, r"messages\[0\].call_id: expected a non-empty"),
         ([{"type": "mcp_approval_response"}], None, r"messages\[0\].approval_request_id: expected"),
@@ -273,6 +278,15 @@ def test_malformed_tools_and_system_prompts_are_named() -> None:
     with pytest.raises(InputError, match=r"system: expected a str or a list of content blocks"):
         fit([USER], system=3)
     assert tools_text([]) == tools_text(None) == ""
+
+
+def test_an_object_that_cannot_be_cut_is_refused_and_not_sent_uncut() -> None:
+    messages = [ChatMessage(role="user", content=f"{CHUNK} {words(4)}")]
+    guard = guard_of(20)
+    with guard.run():
+        guard.prepare("notice period", [CHUNK], budget=Budget())
+        with pytest.raises(InputError, match=r"'content' of a ChatMessage cannot be replaced"):
+            guard.fit(messages)
 
 
 class Broken:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import anthropic
+import httpx
+import httpx2
+import openai
 import pytest
 from anthropic.types import (
     MessageParam,
@@ -111,6 +118,57 @@ def test_a_block_that_is_an_object_is_copied_where_it_is_cut() -> None:
     assert WEAK in block.text
 
 
+def test_openais_client_sends_what_comes_out() -> None:
+    sent: list[Any] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(400, json={})
+
+    call = ChatCompletionMessageFunctionToolCall(
+        id="call_1", type="function", function=Function(name="find", arguments="{}")
+    )
+    messages: Any = [
+        {"role": "user", "content": QUESTION},
+        ChatCompletionMessage(role="assistant", content=None, tool_calls=[call]),
+        {"role": "tool", "tool_call_id": "call_1", "content": words(90)},
+    ]
+    transport = httpx.MockTransport(answer)
+    with openai.OpenAI(api_key="k", http_client=httpx.Client(transport=transport)) as client:
+        fitted = guard_of(80).fit(messages)
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(model="m", messages=fitted.messages)
+    (body,) = sent
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "tool"]
+    assert body["messages"][1]["tool_calls"][0]["id"] == "call_1"
+    assert "left out by ctxguard" in body["messages"][2]["content"]
+
+
+def test_anthropics_client_sends_what_comes_out() -> None:
+    sent: list[Any] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(json.loads(request.content))
+        return httpx2.Response(400, json={})
+
+    block = TextBlock(type="text", text=f"{GOOD}\n\n{WEAK}\n\n{words(40)}")
+    messages: Any = [{"role": "user", "content": [block]}]
+    guard, transport = guard_of(70, select=None), httpx2.MockTransport(answer)
+    with (
+        anthropic.Anthropic(api_key="k", http_client=httpx2.Client(transport=transport)) as client,
+        guard.run(QUESTION),
+    ):
+        guard.prepare(QUESTION, [GOOD, WEAK])
+        fitted = guard.fit(messages, system="Be brief.", shape="anthropic")
+        with pytest.raises(anthropic.BadRequestError):
+            client.messages.create(
+                model="m", max_tokens=9, messages=fitted.messages, system=fitted.system
+            )
+    (body,) = sent
+    assert body["system"] == "Be brief."
+    assert body["messages"][0]["content"][0]["text"] == f"{GOOD}\n\n{words(40)}"
+
+
 def test_one_run_connects_the_evidence_with_the_prompt() -> None:
     guard = guard_of(75)
     with guard.run(QUESTION, "answer") as run:
@@ -175,19 +233,19 @@ def test_tools_are_counted_as_the_sdk_takes_them() -> None:
     item: FunctionToolParam = {
         "type": "function", "name": "find", "parameters": schema, "strict": True
     }  # fmt: skip
-    anthropic: ToolParam = {
+    claude: ToolParam = {
         "name": "find",
         "input_schema": {"type": "object", "properties": {"id": {"type": "string"}}},
         "cache_control": {"type": "ephemeral"},
     }
     messages: list[MessageParam] = [{"role": "user", "content": QUESTION}]
     bare = guard_of().fit(messages).tokens_before
-    for tool in (chat, item, anthropic):
+    for tool in (chat, item, claude):
         fitted = guard_of().fit(messages, tools=[tool])
         assert fitted.tokens_before - bare == len(WordTokenizer().encode(tools_text([tool])))
         assert fitted.segments[0].kind == "tools"
-    assert "cache_control" not in tools_text([anthropic])
-    assert '"id"' in tools_text([anthropic])
+    assert "cache_control" not in tools_text([claude])
+    assert '"id"' in tools_text([claude])
     built = FunctionTool(type="function", name="find", parameters=schema, strict=True)
     assert sorted(tools_text([built])) == sorted(tools_text([item]))
     assert tools_text([{"name": "find", "inner": built}]).count("find") == 2
