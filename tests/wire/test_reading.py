@@ -191,6 +191,27 @@ def test_an_image_beside_tool_results_belongs_to_them() -> None:
     assert [s.kind for s in fitted.segments] == ["question", "history", "history", "question"]
 
 
+def test_a_result_of_several_blocks_is_shortened_across_them() -> None:
+    mark = {"type": "ephemeral"}
+    texts = [{"type": "text", "text": words(40, name)} for name in ("head", "middle", "tail")]
+    texts[1]["cache_control"] = mark
+    messages: list[Item] = [
+        USER,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f"}]},
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "1", "content": texts}],
+        },
+    ]
+    fitted = guard_of(100).fit(messages)
+    head, tail = fitted.messages[2]["content"][0]["content"]
+    assert head["text"].startswith("head0 ")
+    assert "left out by ctxguard" in head["text"]
+    assert tail["text"].endswith(" tail39")
+    assert head["cache_control"] == mark, "the emptied block's breakpoint goes to the one before"
+    assert fitted.tokens_after <= 100
+
+
 # -- evidence ------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -215,6 +216,22 @@ def test_an_exception_ends_the_run_and_is_noted() -> None:
         raise RuntimeError("no network")
     assert current_run() is None
     assert run.ledger().error == "RuntimeError: no network"
+
+
+def test_runs_of_concurrent_tasks_do_not_mix() -> None:
+    guard = Guard(Policy(tokenizer=WordTokenizer()))
+
+    async def call(text: str) -> list[str]:
+        with guard.run(text) as run:
+            guard.prepare(text, [f"{GOOD} {text}"])
+            await asyncio.sleep(0)
+            guard.fit([{"role": "user", "content": f"{GOOD} {text}\n\n{text}"}])
+        return [s.text for s in run.ledger().segments if s.kind == "evidence"]
+
+    async def both() -> tuple[list[str], list[str]]:
+        return await asyncio.gather(call("one"), call("two"))
+
+    assert asyncio.run(both()) == ([f"{GOOD} one"], [f"{GOOD} two"])
 
 
 def test_runs_nest() -> None:
