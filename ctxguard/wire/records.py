@@ -55,12 +55,12 @@ _GONE = _Gone()
 
 def is_record(value: object) -> bool:
     """Whether a value has named fields that can be read and replaced."""
-    return isinstance(value, dict | Mapping) or hasattr(type(value), "model_copy")
+    return isinstance(value, Mapping) or hasattr(type(value), "model_copy")
 
 
 def value_of(record: Record, name: str) -> Any:  # noqa: ANN401 -- a field of any type
     """A field's value, None where there is no such field."""
-    if isinstance(record, dict | Mapping):  # a dict is seen as one at a third of the cost
+    if type(record) is dict or isinstance(record, Mapping):  # the first costs a tenth
         return cast("Mapping[str, Any]", record).get(name)
     return getattr(record, name, None)
 

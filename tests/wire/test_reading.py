@@ -193,7 +193,9 @@ def test_an_image_beside_tool_results_belongs_to_them() -> None:
 
 def test_a_result_of_several_blocks_is_shortened_across_them() -> None:
     mark = {"type": "ephemeral"}
-    texts = [{"type": "text", "text": words(40, name)} for name in ("head", "middle", "tail")]
+    texts: list[Item] = [
+        {"type": "text", "text": words(40, name)} for name in ("head", "middle", "tail")
+    ]
     texts[1]["cache_control"] = mark
     messages: list[Item] = [
         USER,
