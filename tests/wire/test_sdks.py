@@ -228,10 +228,12 @@ def test_runs_of_concurrent_tasks_do_not_mix() -> None:
             guard.fit([{"role": "user", "content": f"{GOOD} {text}\n\n{text}"}])
         return [s.text for s in run.ledger().segments if s.kind == "evidence"]
 
-    async def both() -> tuple[list[str], list[str]]:
-        return await asyncio.gather(call("one"), call("two"))
+    async def both() -> None:
+        one, two = await asyncio.gather(call("one"), call("two"))
+        assert one == [f"{GOOD} one"]
+        assert two == [f"{GOOD} two"]
 
-    assert asyncio.run(both()) == ([f"{GOOD} one"], [f"{GOOD} two"])
+    asyncio.run(both())
 
 
 def test_runs_nest() -> None:
