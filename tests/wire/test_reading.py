@@ -276,7 +276,7 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
         ([block("tool_use", name="x")], None, r"messages\[0\].content\[0\].id: expected"),
         ([block("text", text=3)], "anthropic", r"content\[0\].text: expected a str, got int"),
         ([block("document", source={"type": "text"})], None, r"content\[0\].source.data: expected"),
-        ([block("tool_result", tool_use_id="1", content=3)], None, r"content\[0\].content: expec"),
+        ([block("tool_result", tool_use_id="1", content=3)], None, r"content\[0\].content: exp"),
         ([block("input_text", text=3)], None, r"messages\[0\].content\[0\].text: expected a str"),
         ([{"role": "tool", "content": "x"}], "openai-responses", r"\[0\].role: .* has a 'type'"),
         (None, None, r"messages: expected a list of messages, got NoneType"),
