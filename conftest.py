@@ -17,6 +17,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 # The frameworks' own telemetry and uploads stay off, whatever the environment says.
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGCHAIN_TRACING_V2"] = "false"
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "false"
 
 
 @pytest.fixture

@@ -9,31 +9,36 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, overload
 
-from ctxguard.errors import BudgetExceededError, InputError, PolicyError, UnsupportedObjectError
-from ctxguard.intake import asked, coerce_chunks, identify_chunks
-from ctxguard.ledger import Ledger, Step
+from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
+from ctxguard.fitting import ModelCall, Reading, fit_call
+from ctxguard.handle import Handle
+from ctxguard.intake import coerce_chunks, identify_chunks
+from ctxguard.ledger import Ledger
 from ctxguard.models import ModelCard
-from ctxguard.pipeline import Pipeline, failed, within
+from ctxguard.pipeline import Pipeline
 from ctxguard.policy import Policy
-from ctxguard.run import Record, current_run, ledger_of
+from ctxguard.run import Run, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
-from ctxguard.window import Fitted, fit_messages
+from ctxguard.window import Fitted
+from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
 __all__ = ["Adapter", "Guard", "Prepared", "guard"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Item)
+S = TypeVar("S")
 ENTRY_POINTS = "ctxguard.adapters"
 SEPARATOR = "\n\n"
 
@@ -96,6 +101,23 @@ class Guard:
         """The same policy for another model."""
         return Guard(self.policy, card=card)
 
+    @contextmanager
+    def run(self, question: str = "", name: str = "") -> Generator[Run]:
+        """One call of an application of your own: `fit` in it knows the evidence of `prepare`.
+
+        The run holds in this context: in this thread or task, and in the tasks that it starts. A
+        thread of your own needs a copy of the context (`contextvars.copy_context().run`).
+
+        Args:
+            question: what is asked, for the ledger; blank: what was retrieved for first.
+            name: what runs, for the ledger.
+
+        Yields:
+            The run; `run.ledger()` is what was decided so far, in the block and after it.
+        """
+        with Handle(self, self).run(question, name) as run:
+            yield run
+
     # -- evidence -------------------------------------------------------------------------------
 
     def prepare(
@@ -142,80 +164,97 @@ class Guard:
 
     # -- messages -------------------------------------------------------------------------------
 
+    @overload
+    def fit(
+        self,
+        messages: Sequence[M],
+        *,
+        tools: str | Sequence[object] = "",
+        shape: Shape | None = None,
+        card: ModelCard | None = None,
+        name: str = "",
+    ) -> FittedMessages[M, None]: ...
+
+    @overload
+    def fit(
+        self,
+        messages: Sequence[M],
+        *,
+        system: S,
+        tools: str | Sequence[object] = "",
+        shape: Shape | None = None,
+        card: ModelCard | None = None,
+        name: str = "",
+    ) -> FittedMessages[M, S]: ...
+
+    @overload
     def fit(
         self,
         messages: Sequence[Message],
         *,
-        tools: str = "",
+        tools: str | Sequence[object] = "",
         card: ModelCard | None = None,
         name: str = "",
-    ) -> Fitted:
+    ) -> Fitted: ...
+
+    def fit(
+        self,
+        messages: Sequence[Any],
+        *,
+        system: Any = None,
+        tools: str | Sequence[object] = "",
+        shape: Shape | None = None,
+        card: ModelCard | None = None,
+        name: str = "",
+    ) -> Fitted | FittedMessages[Any, Any]:
         """Make the messages of one model call fit its window; evidence is known from the run.
 
         Args:
-            messages: the whole prompt, in order.
-            tools: the tool schemas as JSON.
+            messages: the whole prompt, in order: Messages, or what the SDKs of OpenAI (chat
+                completions, input items of the Responses API) and Anthropic take, dicts or objects.
+            system: the system prompt where the SDK takes it apart: Anthropic's `system`, the
+                `instructions` of the Responses API. Counted, and never cut but for evidence in it.
+            tools: the tool schemas, as the SDK takes them or as JSON.
+            shape: whose messages they are; None: as they look.
             card: the model that is called; None: the guard's.
             name: what calls, for the ledger; blank: the model's name.
 
+        Returns:
+            Fitted for Messages; for those of an SDK FittedMessages, in the same shape.
+
         Raises:
+            InputError: naming the field, for messages that no SDK takes.
             BudgetExceededError: what is pinned does not fit, whatever `on_error` says: sending it
                 would only fail later and less clearly.
         """
         model = card or self.card
-        budget = model.fill(self.policy.limits)
-        run = current_run()
-        evidence = run.evidence if run else ()
-        started = time.perf_counter()
-        fitted = self._fit(tuple(messages), evidence, tools, budget, model)
-        record = Record(
-            step=Step(
-                kind="model",
-                name=name or model.name,
-                tokens_before=fitted.tokens_before,
-                tokens_after=fitted.tokens_after,
-                segments=fitted.segments,
-            ),
-            decisions=fitted.decisions,
-            timings={"window": time.perf_counter() - started},
-            model=model.name,
-            tokenizer=self._tokenizer_name(model),
-            budget=budget,
-            question=asked(messages),
-        )
-        if run is not None:
-            run.add(record)
-        return fitted
+        given = listed(messages)
+        if system is None and shape is None and all(isinstance(m, Message) for m in given):
+            return self._fit(lambda _: given, tools, model, name)
+        prompt = read_prompt(given, system=system, shape=shape)
+        return prompt.apply(self._fit(prompt.messages, tools, model, name, prompt.notes))
 
     def _fit(
         self,
-        messages: tuple[Message, ...],
-        evidence: Sequence[Chunk],
-        tools: str,
-        budget: Budget,
+        read: Reading,
+        tools: str | Sequence[object],
         model: ModelCard,
+        name: str,
+        notes: tuple[Decision, ...] = (),
     ) -> Fitted:
-        if not self.policy.window:
-            budget = Budget()  # count only
-        try:
-            analyzer = self._analyzer(model)
-            return within(
-                lambda: fit_messages(
-                    messages, evidence=evidence, tools=tools, budget=budget, analyzer=analyzer
-                ),
-                analyzer.tokenizer,
-                self.policy.deadline,
-            )
-        except BudgetExceededError:
-            raise
-        except Exception as error:
-            if self.policy.on_error == "raise":
-                raise
-            return Fitted(
-                messages=messages,
-                positions=tuple(range(len(messages))),
-                decisions=(failed("window", error),),
-            )
+        run = current_run()
+        call = ModelCall(
+            read=read,
+            tools=tools_text(tools),
+            evidence=run.evidence if run else (),
+            card=model,
+            name=name,
+            notes=notes,
+        )
+        fitted, record = fit_call(call, self.policy, lambda: self._analyzer(model))
+        if run is not None:
+            run.add(replace(record, tokenizer=self._tokenizer_name(model)))
+        return fitted
 
     # -- counting -------------------------------------------------------------------------------
 

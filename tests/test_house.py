@@ -30,9 +30,9 @@ PROJECTS = {
 }
 PACKAGES = (ctxguard, ctxguard_langchain, ctxguard_llamaindex)
 FRAMEWORKS = {
-    "anthropic", "langchain", "langchain_classic", "langchain_community", "langchain_core",
-    "langchain_openai", "langgraph", "llama_index", "openai", "sentence_transformers", "torch",
-    "transformers", "workflows", "xllamacpp",
+    "anthropic", "haystack", "langchain", "langchain_classic", "langchain_community",
+    "langchain_core", "langchain_openai", "langgraph", "llama_index", "openai",
+    "sentence_transformers", "torch", "transformers", "workflows", "xllamacpp",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def modules_of(package: ModuleType) -> Iterator[str]:
 MODULES = [name for package in PACKAGES for name in modules_of(package)]
 CORE = [name for name in MODULES if name.startswith("ctxguard.") or name == "ctxguard"]
 CORE = [name for name in CORE if not name.startswith("ctxguard.demo")]
-INNER = {"ctxguard.cli", "ctxguard.intake", "ctxguard.pipeline"}
+INNER = {"ctxguard.cli", "ctxguard.fitting", "ctxguard.intake", "ctxguard.pipeline"}
 """Modules of core that only its own parts import; they have no reference page."""
 
 

@@ -219,7 +219,9 @@ class _Fit:
         return atom is None or not atom.gone
 
     def _holds_evidence(self, index: int) -> bool:
-        """Evidence is looked for where it is answered from: not in the history."""
+        """Evidence is looked for where it is answered from: not in history or the model's words."""
+        if self.messages[index].role == "assistant":
+            return False
         atom = self.atom_of.get(index)
         return atom is None or (atom.current and not atom.pinned)
 

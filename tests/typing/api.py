@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import assert_type
 
+from anthropic.types import MessageParam, TextBlockParam, ToolParam
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 from llama_index.core.base.base_query_engine import BaseQueryEngine
+from openai.types.chat import ChatCompletionMessage, ChatCompletionMessageParam
+from openai.types.responses import ResponseInputItemParam
 
 from ctxguard import (
     Budget,
@@ -24,6 +27,7 @@ from ctxguard import (
     guard,
     handle,
 )
+from ctxguard.wire import FittedMessages
 
 
 def the_same_type_comes_back(
@@ -77,6 +81,28 @@ def messages_are_fitted() -> None:
         assert_type(error.limit, int)
         assert_type(error.usage, dict[str, int])
     Message(role="human", text="")  # pyright: ignore[reportArgumentType] -- this is the test
+
+
+def messages_of_an_sdk_come_back_as_they_are(
+    chat: list[ChatCompletionMessageParam],
+    answer: ChatCompletionMessage,
+    items: list[ResponseInputItemParam],
+    messages: list[MessageParam],
+    tools: list[ToolParam],
+    system: list[TextBlockParam],
+) -> None:
+    guard_ = Guard()
+    with guard_.run("question") as run:
+        assert_type(guard_.fit(chat), FittedMessages[ChatCompletionMessageParam, None])
+        assert_type(guard_.fit(chat).messages, list[ChatCompletionMessageParam])
+        assert_type(guard_.fit([answer]).messages, list[ChatCompletionMessage])
+        assert_type(guard_.fit(items, system="rules").messages, list[ResponseInputItemParam])
+        fitted = guard_.fit(messages, system=system, tools=tools, shape="anthropic")
+        assert_type(fitted.messages, list[MessageParam])
+        assert_type(fitted.system, list[TextBlockParam])
+        assert_type(run.ledger(), Ledger)
+    guard_.fit(["text"])  # pyright: ignore[reportCallIssue, reportArgumentType] -- this is the test
+    guard_.fit(chat, shape="gemini")  # pyright: ignore[reportArgumentType] -- this is the test
 
 
 def a_ledger_goes_to_json_and_back(ledger: Ledger) -> None:
