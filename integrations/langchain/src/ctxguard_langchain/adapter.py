@@ -28,6 +28,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
 from ctxguard_langchain.scope import scoped
+from ctxguard_langchain.stepping import ends_well
 from ctxguard_langchain.walk import Survey
 
 __all__ = ["LangChainAdapter", "adapter", "cover_part", "reguard", "restore"]
@@ -56,7 +57,7 @@ class LangChainAdapter:
         old = handle_of(obj) if is_guarded(obj) else None
         if old is not None and is_root(obj) and old.policy == guard.policy:
             return obj
-        handle = Handle(guard, old.original if old is not None else obj)
+        handle = Handle(guard, old.original if old is not None else obj, ends_well=ends_well)
         made, handle.coverage = _guarded(obj, handle, replaced=old)
         _warn(obj, handle.coverage)
         return made

@@ -21,7 +21,7 @@ from ctxguard.run import Run, activate, current_run
 from ctxguard_langchain.adapter import cover_part
 from ctxguard_langchain.classes import is_guarded
 from ctxguard_langchain.convert import question_of, short
-from ctxguard_langchain.stepping import in_run, noted
+from ctxguard_langchain.stepping import ends_well
 
 try:
     from langchain.agents.middleware import (
@@ -73,7 +73,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         super().__init__()
         self.tools = []
-        self.ctxguard = Handle(Guard(policy), self)
+        self.ctxguard = Handle(Guard(policy), self, ends_well=ends_well)
         self._parts: dict[int, tuple[object, Any]] = {}
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
@@ -128,14 +128,14 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         if current_run() is not None:
             yield
         elif run is None:
-            with in_run(self.ctxguard, "", self.name):
+            with self.ctxguard.run("", self.name):
                 yield
         else:
             try:
                 with activate(run):
                     yield
             except BaseException as error:
-                if noted(error) is not None:
+                if self.ctxguard.is_error(error):
                     self._finish(state, error)
                 raise
 

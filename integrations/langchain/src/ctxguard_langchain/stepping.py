@@ -22,9 +22,8 @@ __all__ = [
     "astream_in_run",
     "closed",
     "drive",
+    "ends_well",
     "flagged",
-    "in_run",
-    "noted",
     "outside",
     "stream_in_run",
 ]
@@ -33,27 +32,10 @@ T = TypeVar("T")
 Enter = Callable[[], AbstractContextManager[object]]
 
 
-def noted(error: BaseException | None) -> BaseException | None:
-    """The error if it is one: a closed stream and LangGraph's control flow end a call well."""
-    if error is None or isinstance(error, GeneratorExit):
-        return None
+def ends_well(error: BaseException) -> bool:
+    """Whether this is LangGraph's control flow (an interrupt, a command): no error of the call."""
     bubble: Any = getattr(sys.modules.get("langgraph.errors"), "GraphBubbleUp", None)
-    return None if bubble is not None and isinstance(error, bubble) else error
-
-
-@contextmanager
-def in_run(handle: Handle, question: str, name: str) -> Generator[Run]:
-    """A new run of this handle that ends with the block; not for generators."""
-    run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
-        with activate(run):
-            yield run
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
+    return bubble is not None and isinstance(error, bubble)
 
 
 @contextmanager
@@ -125,14 +107,8 @@ def stream_in_run(
 ) -> Iterator[T]:
     """A stream that is a run of its own, active during its steps; it starts at the first step."""
     run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
+    with handle.finishing(run):
         yield from drive(lambda: make(run), lambda: activate(run))
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
 
 
 async def astream_in_run(
@@ -140,16 +116,10 @@ async def astream_in_run(
 ) -> AsyncGenerator[T, None]:
     """As `stream_in_run`, for an async stream."""
     run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
+    with handle.finishing(run):
         async with aclosing(adrive(lambda: make(run), lambda: activate(run))) as items:
             async for item in items:
                 yield item
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
 
 
 def outside(iterator: Iterator[T]) -> Iterator[T]:
