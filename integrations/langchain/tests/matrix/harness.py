@@ -136,8 +136,10 @@ class Shape:
     retrievals: int = 1
     models: int = 1
     dropped: int = 2
-    errors: int = 0
-    """Calls that end in an error which something around them handles."""
+    runs: int = 1
+    """Ledgers; more than one where a call leaves its context."""
+    evidence: bool = True
+    """Whether what was retrieved is found again in the prompt of the last model."""
     kinds: Mapping[str, int] | None = None
     """What coverage says was reached, counted by kind; None: whatever the numbers above ask for."""
     unreached: tuple[str, ...] = ()
@@ -204,7 +206,7 @@ async def observe(runnable: Any, shape: Shape, mode: Mode) -> Observed:
     for given in (shape.given, *shape.then):
         try:
             outputs.append(await mode.call(runnable, [given] * mode.items, configs, shape))
-        except Exception as raised:  # noqa: BLE001 -- compared, and expected or raised on by the checks
+        except Exception as raised:  # compared, and expected or raised on by the checks
             error = raised
             break
     told = tree(recorder.entries, shape.parallel)
@@ -225,26 +227,29 @@ async def check_same(shape: Shape, mode: Mode) -> None:
 
 
 async def check_once(shape: Shape, mode: Mode) -> None:
-    """The policy is applied once per retrieval and once per call of a model, no more and no less."""
+    """The policy is applied once per retrieval and once per call of a model."""
     runnable = guarded(shape)
     seen = await observe(runnable, shape, mode)
     if seen.error is not None:
         raise seen.error
     ledgers = handle(runnable).ledgers
-    assert len(ledgers) == mode.items * (1 + len(shape.then))
+    assert len(ledgers) == mode.items * shape.runs * (1 + len(shape.then))
     kinds = Counter(step.kind for ledger in ledgers for step in ledger.steps)
     assert kinds["retrieval"] == mode.items * shape.retrievals
     assert kinds["model"] == mode.items * shape.models
     assert sum(len(ledger.of("drop")) for ledger in ledgers) == mode.items * shape.dropped
     for ledger in ledgers:
-        _check_ledger(ledger, shape)
+        _check_ledger(ledger)
+    if shape.retrievals and shape.models and shape.evidence:
+        evidence = [any(s.kind == "evidence" for s in ledger.segments) for ledger in ledgers]
+        assert all(evidence)
     if not shape.unreached:
         _check_models(seen.recorder, mode.items * shape.models)
 
 
-def _check_ledger(ledger: Ledger, shape: Shape) -> None:
+def _check_ledger(ledger: Ledger) -> None:
     assert not ledger.error
-    assert len(ledger.errors) == shape.errors
+    assert not ledger.errors
     for step in ledger.steps:
         decisions = ledger.decisions[slice(*step.decisions)]
         decided = Counter((decision.action, decision.subject) for decision in decisions)
@@ -262,7 +267,7 @@ def _check_models(recorder: Recorder, models: int) -> None:
             assert prompt.count(text) <= 1
 
 
-def check_coverage(shape: Shape) -> None:
+async def check_coverage(shape: Shape) -> None:
     """What is guarded is said to be, and what is not is said at guard() time, with its reason."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -272,7 +277,11 @@ def check_coverage(shape: Shape) -> None:
     said = [str(w.message) for w in caught if issubclass(w.category, CoverageWarning)]
     assert isinstance(made, type(plain))
     assert type(made).__name__ == type(plain).__name__
+    assert made.get_name() == plain.get_name()
     assert handle(made).unguard() is plain
+    await observe(plain, shape, MODES[1])
+    assert handle(made).ledgers == ()  # the original stays as it was
+    assert not hasattr(plain, "ctxguard")
     for reason in shape.unreached:
         assert any(reason in item.reason for item in coverage.unreached)
         assert any(reason in line for line in said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -20,33 +20,31 @@ _DRAWN = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}|0x[0-9a-f]{6
 
 def blurred(value: Any) -> Any:
     """A value as plain data, without identifiers and addresses."""
-    match value:
-        case str():
-            return _DRAWN.sub("*", value)
-        case None | bool() | int() | float() | bytes():
-            return value
-        case BaseModel():
-            extra = {n: v for n, v in vars(value).items() if n not in type(value).model_fields}
-            fields = {name: getattr(value, name) for name in type(value).model_fields}
-            return type(value).__name__, blurred({**fields, **extra})
-        case Mapping():
-            return {blurred(key): blurred(item) for key, item in value.items()}
-        case tuple() | list():
-            return [blurred(item) for item in value]
-        case set() | frozenset():
-            return sorted((blurred(item) for item in value), key=repr)
-        case UUID():
-            return "*"
-        case BaseException():
-            return type(value).__name__, blurred(str(value))
-        case type():
-            return value.__qualname__
-        case _ if dataclasses.is_dataclass(value):
-            return type(value).__name__, blurred(
-                {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-            )
-        case _:
-            return _DRAWN.sub("*", repr(value))
+    if value is None or isinstance(value, bool | int | float | bytes):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return type(value).__name__, blurred(fields)
+    found = next((blur for kinds, blur in _BLURS if isinstance(value, kinds)), None)
+    return _DRAWN.sub("*", repr(value)) if found is None else found(value)
+
+
+def _model(value: BaseModel) -> tuple[str, Any]:
+    extra = {n: v for n, v in vars(value).items() if n not in type(value).model_fields}
+    fields = {name: getattr(value, name) for name in type(value).model_fields}
+    return type(value).__name__, blurred({**fields, **extra})
+
+
+_BLURS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (str, lambda value: _DRAWN.sub("*", value)),
+    (BaseModel, _model),
+    (Mapping, lambda value: {blurred(key): blurred(item) for key, item in value.items()}),
+    ((tuple, list), lambda value: [blurred(item) for item in value]),
+    ((set, frozenset), lambda value: sorted((blurred(item) for item in value), key=repr)),
+    (UUID, lambda _: "*"),
+    (BaseException, lambda value: (type(value).__name__, blurred(str(value)))),
+    (type, lambda value: value.__qualname__),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class _Told:
 
 
 def tree(entries: Iterable[Entry], unordered: tuple[str, ...]) -> list[Any]:
-    """Each run with what it told, in order, and the runs inside of it, in the order of their starts.
+    """Each run with what it told, in order, and the runs inside of it, as they started.
 
     Args:
         entries: in the order in which they were told.

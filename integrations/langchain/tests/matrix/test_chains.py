@@ -1,0 +1,40 @@
+"""Every chain, called in every way."""
+
+from __future__ import annotations
+
+import pytest
+
+from integrations.langchain.tests.matrix.harness import (
+    Mode,
+    Shape,
+    cells,
+    check_coverage,
+    check_once,
+    check_same,
+)
+from integrations.langchain.tests.matrix.shapes_functions import FUNCTIONS
+from integrations.langchain.tests.matrix.shapes_objects import OBJECTS
+
+SHAPES = {**FUNCTIONS, **OBJECTS}
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:The method `BaseChatModel._a?chat_model_stream_v3` is in"),
+    # Of LangChain's own old chains, which people still guard.
+    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES))
+async def test_a_policy_that_does_nothing_changes_nothing(shape: Shape, mode: Mode) -> None:
+    await check_same(shape, mode)
+
+
+@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "once"))
+async def test_the_policy_is_applied_exactly_once(shape: Shape, mode: Mode) -> None:
+    await check_once(shape, mode)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+async def test_coverage_says_what_is_guarded_and_what_is_not(shape: Shape) -> None:
+    await check_coverage(shape)
