@@ -242,7 +242,7 @@ def that_routes() -> Any:
 
     def route(state: MessagesState) -> str:
         answer = asked.invoke([("system", join(found.invoke(QUESTION))), "where?"])
-        return str(answer.content).strip()
+        return answer.text.strip()
 
     graph = StateGraph(MessagesState)
     graph.add_node("answer", answer_globally)
@@ -386,7 +386,7 @@ GRAPHS: Mapping[str, Shape] = {
     "fan-out to subgraphs": row(
         lambda: fanned_out(sequence(retrieve_one, state=Branch)), **TWO, **PARALLEL
     ),
-    "routing by a model": row(that_routes, models=2),
+    "routing by a model": row(that_routes, models=2, evidence=False),
     "command": row(that_commands),
     "command to the parent": row(that_commands_its_parent),
     "subgraph in a subgraph": row(of_a_subgraph),

@@ -35,10 +35,11 @@ def _model(value: BaseModel) -> tuple[str, Any]:
     return type(value).__name__, blurred({**fields, **extra})
 
 
+_PLACES = ("timestamp", "seq")  # of an event, which its place in the list says, too
 _BLURS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (str, lambda value: _DRAWN.sub("*", value)),
     (BaseModel, _model),
-    (Mapping, lambda value: {blurred(key): blurred(item) for key, item in value.items()}),
+    (Mapping, lambda value: {blurred(k): blurred(v) for k, v in value.items() if k not in _PLACES}),
     ((tuple, list), lambda value: [blurred(item) for item in value]),
     ((set, frozenset), lambda value: sorted((blurred(item) for item in value), key=repr)),
     (UUID, lambda _: "*"),
