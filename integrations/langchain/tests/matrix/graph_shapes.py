@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_stream_writer
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy, Send
 
 from ctxguard_langchain.testing import AsyncFixedRetriever, FixedRetriever, ScriptedChatModel
@@ -173,12 +174,11 @@ def of_chains() -> Any:
 
 
 def that_retries() -> Any:
-    found, asked, tries = retriever(), model(), [0]
+    found, asked = retriever(), model()
 
-    def node(state: MessagesState) -> dict[str, Any]:
+    def node(state: MessagesState, runtime: Runtime[Any]) -> dict[str, Any]:
         documents = found.invoke(QUESTION)
-        tries[0] += 1
-        if tries[0] % 2:
+        if runtime.execution_info.node_attempt == 1:
             raise ConnectionError("once")
         return answered(documents, state, asked)
 
