@@ -202,7 +202,11 @@ async def observe(runnable: Any, shape: Shape, mode: Mode) -> Observed:
     recorder = Recorder()
     outputs: list[Any] = []
     error: BaseException | None = None
-    configs = [{**shape.config(), "callbacks": [recorder]} for _ in range(mode.items)]
+    # Metadata is handed down, so that a part of a shape can tell the items of a batch apart.
+    configs = [
+        {**shape.config(), "callbacks": [recorder], "metadata": {"item": number}}
+        for number in range(mode.items)
+    ]
     for given in (shape.given, *shape.then):
         try:
             outputs.append(await mode.call(runnable, [given] * mode.items, configs, shape))
@@ -223,7 +227,8 @@ async def check_same(shape: Shape, mode: Mode) -> None:
     assert (expected is None) == (plain.error is None)
     assert blurred(off.error) == blurred(plain.error)
     assert off.outputs == plain.outputs
-    assert off.callbacks == plain.callbacks
+    if plain.error is None or mode.items == 1:  # else other items may be halfway
+        assert off.callbacks == plain.callbacks
 
 
 async def check_once(shape: Shape, mode: Mode) -> None:
