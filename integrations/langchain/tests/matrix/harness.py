@@ -205,7 +205,11 @@ async def observe(runnable: Any, shape: Shape, mode: Mode) -> Observed:
     recorder = Recorder()
     outputs: list[Any] = []
     error: BaseException | None = None
-    configs = [{**shape.config(), "callbacks": [recorder]} for _ in range(mode.items)]
+    # Metadata is handed down, so that a part of a shape can tell the items of a batch apart.
+    configs = [
+        {**shape.config(), "callbacks": [recorder], "metadata": {"item": number}}
+        for number in range(mode.items)
+    ]
     for given in (shape.given, *shape.then):
         try:
             outputs.append(await mode.call(runnable, [given] * mode.items, configs, shape))
@@ -226,7 +230,7 @@ async def check_same(shape: Shape, mode: Mode) -> None:
     assert (expected is None) == (plain.error is None)
     assert blurred(off.error) == blurred(plain.error)
     assert off.outputs == plain.outputs
-    if plain.error is None or mode.items == 1:  # the first error may stop the others or not
+    if plain.error is None or mode.items == 1:  # else other items may be halfway
         assert off.callbacks == plain.callbacks
 
 
@@ -264,11 +268,18 @@ def _check_ledger(ledger: Ledger) -> None:
 def _check_models(recorder: Recorder, models: int) -> None:
     """As many models were really asked, and none of them read a text twice."""
     starts = ("on_chat_model_start", "on_llm_start")
-    asked = [str(entry.what) for entry in recorder.entries if entry.kind in starts]
+    asked = [str(_read(entry.what)) for entry in recorder.entries if entry.kind in starts]
     assert len(asked) == models
     for prompt in asked:
         for text in TEXTS:
             assert prompt.count(text) <= 1
+
+
+def _read(value: Any) -> Any:
+    """What a model reads of its messages: not the artifact that travels with a tool's."""
+    if isinstance(value, Mapping):
+        return {key: _read(item) for key, item in value.items() if key != "artifact"}
+    return [_read(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 async def check_coverage(shape: Shape) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 __all__ = ["Entry", "Recorder", "blurred", "events_tree", "tree"]
@@ -32,6 +33,8 @@ def blurred(value: Any) -> Any:
 def _model(value: BaseModel) -> tuple[str, Any]:
     extra = {n: v for n, v in vars(value).items() if n not in type(value).model_fields}
     fields = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, BaseMessage):
+        fields["id"] = value.id or "*"  # a graph draws it some time after the message is seen
     return type(value).__name__, blurred({**fields, **extra})
 
 

@@ -10,6 +10,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
+from typing_extensions import override
 
 from ctxguard_langchain.testing import (
     AsyncFixedRetriever,
@@ -52,8 +53,16 @@ def model(*script: str) -> ScriptedChatModel:
     return ScriptedChatModel(script=list(script))
 
 
+class Store(InMemoryVectorStore):
+    """A vector store that knows relevance scores, too."""
+
+    @override
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return float
+
+
 def store() -> InMemoryVectorStore:
-    made = InMemoryVectorStore(HashEmbeddings())
+    made = Store(HashEmbeddings())
     made.add_documents(DOCUMENTS)
     return made
 

@@ -12,14 +12,17 @@ from integrations.langchain.tests.matrix.harness import (
     check_once,
     check_same,
 )
+from integrations.langchain.tests.matrix.shapes_chains import CHAINS
+from integrations.langchain.tests.matrix.shapes_classic import CLASSIC
 from integrations.langchain.tests.matrix.shapes_functions import FUNCTIONS
 from integrations.langchain.tests.matrix.shapes_objects import OBJECTS
 
-SHAPES = {**FUNCTIONS, **OBJECTS}
+SHAPES = {**CHAINS, **CLASSIC, **FUNCTIONS, **OBJECTS}
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore:The method `BaseChatModel._a?chat_model_stream_v3` is in"),
+    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
     # Of LangChain's own old chains, which people still guard.
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning"),
 ]
