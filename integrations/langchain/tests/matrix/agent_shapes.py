@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
@@ -14,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import BaseTool, StructuredTool, create_retriever_tool, tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_config
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command
@@ -56,20 +55,17 @@ def thread() -> Config:
 
 
 def fails_first(failed: set[object]) -> bool:
-    """True the first time in each thread or task, then False, and so on: what a retry sees."""
-    try:
-        who: object = asyncio.current_task() or threading.get_ident()
-    except RuntimeError:
-        who = threading.get_ident()
-    failed.symmetric_difference_update({who})
-    return who in failed
+    """Whether to fail now: once in each task of a graph, so that its next try succeeds."""
+    place = get_config()["configurable"]["checkpoint_ns"]
+    failed.symmetric_difference_update({place})
+    return place in failed
 
 
 class FailingModel(ScriptedChatModel):
     """Fails at its first try of each call, or always."""
 
     always: bool = False
-    _failed: set[object] = PrivateAttr(default_factory=set)
+    _failed: set[object] = PrivateAttr(default_factory=set[object])
 
     def _answer(self, messages: Any, kwargs: Any) -> Any:
         if self.always or fails_first(self._failed):

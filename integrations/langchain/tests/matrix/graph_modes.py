@@ -7,7 +7,7 @@ from typing import Any
 from integrations.langchain.tests.matrix.harness import MODES, Config, Mode, Shape
 from integrations.langchain.tests.matrix.observing import blurred
 
-__all__ = ["GRAPH_MODES", "SYNC"]
+__all__ = ["ASYNC", "GRAPH_MODES", "SYNC"]
 
 _EVERYTHING = ["values", "updates", "messages", "custom", "tasks"]
 
@@ -38,3 +38,4 @@ GRAPH_MODES = (
 """`stream` alone gives updates."""
 SYNC = tuple(m.name for m in GRAPH_MODES if not m.name.startswith(("a", "events")))
 """Those that a graph of coroutines does not have."""
+ASYNC = tuple(m.name for m in GRAPH_MODES if m.name not in SYNC)

@@ -14,13 +14,14 @@ from integrations.langchain.tests.matrix.harness import (
     check_once,
     check_same,
 )
+from integrations.langchain.tests.matrix.middleware_shapes import MIDDLEWARE
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental"),
     pytest.mark.filterwarnings("ignore:create_react_agent has been moved"),
 ]
-SHAPES = {**AGENTS}
+SHAPES = {**AGENTS, **MIDDLEWARE}
 
 
 @pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "same", GRAPH_MODES))
