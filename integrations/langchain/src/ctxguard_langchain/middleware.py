@@ -35,6 +35,7 @@ try:
     from langgraph.channels.untracked_value import (  # pyright: ignore[reportMissingTypeStubs] -- a namespace package, whose py.typed is overlooked
         UntrackedValue,
     )
+    from langgraph.config import get_config
 except ImportError as error:
     raise MissingDependencyError(
         "CtxGuardMiddleware is for LangChain's agents: pip install 'ctxguard-langchain[agents]'"
@@ -47,7 +48,8 @@ T = TypeVar("T")
 _KEPT_PARTS = 64
 """Models and tools whose guarded forms are kept; a request may bring new ones every time."""
 _KEPT_RUNS = 256
-"""Invocations under way; one that was cancelled never ends, and newer ones push it out."""
+"""Invocations under way; one that was cancelled never ends, and newer ones push it out, which ends
+it."""
 
 
 class GuardedState(AgentState[Any]):
@@ -60,7 +62,9 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
     """Applies a policy to an agent's model calls and to what its tools retrieve.
 
     `middleware.ctxguard` is the Handle: `.last`, `.ledgers`, `.coverage` (what was called so far).
-    An agent that guard() has guarded already is left to it: the policy is applied once.
+    An invocation that is interrupted goes on in the same run when its thread is resumed, and has
+    its ledger at its end. An agent that guard() has guarded already is left to it: the policy is
+    applied once.
     """
 
     state_schema = GuardedState
@@ -76,6 +80,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self.ctxguard = Handle(Guard(policy), self, ends_well=ends_well)
         self._parts: dict[int, tuple[object, Any]] = {}
         self._runs: dict[str, Run] = {}
+        self._places: dict[str, str] = {}
         self._lock = threading.Lock()
 
     # -- one run per invocation -----------------------------------------------------------------
@@ -87,10 +92,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         question = short(question_of(state.get("messages", [])))
         run = self.ctxguard.start(question, self.name)
-        with self._lock:
-            self._runs[run.run_id] = run
-            while len(self._runs) > _KEPT_RUNS:
-                self._runs.pop(next(iter(self._runs)))
+        self._keep(run)
         return {"ctxguard_run": run.run_id}
 
     @override
@@ -109,16 +111,34 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """As `after_agent`."""
         return self.after_agent(state, runtime)
 
+    def _keep(self, run: Run) -> None:
+        """Keep a run until it ends; the one that its thread was left with ends here."""
+        place = _place()
+        with self._lock:
+            left = [self._places.pop(place, "")]
+            self._runs[run.run_id] = run
+            if place:
+                self._places[place] = run.run_id
+            left += list(self._runs)[:-_KEPT_RUNS]
+        for run_id in left:
+            self._end(run_id)
+
     def _run(self, state: Dynamic) -> Run | None:
-        """The run of this invocation; None after an interrupt: then each call has its own."""
+        """The run of this invocation; None when another process began it: each call has its own."""
+        return self._runs.get(self._run_id(state))
+
+    def _run_id(self, state: Dynamic) -> str:
         values = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
-        return self._runs.get(values.get("ctxguard_run", ""))
+        return values.get("ctxguard_run") or self._places.get(_place(), "")
 
     def _finish(self, state: Dynamic, error: BaseException | None = None) -> None:
-        run = self._run(state)
+        self._end(self._run_id(state), error)
+
+    def _end(self, run_id: str, error: BaseException | None = None) -> None:
+        with self._lock:
+            run = self._runs.pop(run_id, None)
+            self._places = {k: v for k, v in self._places.items() if v != run_id}
         if run is not None:
-            with self._lock:
-                self._runs.pop(run.run_id, None)
             self.ctxguard.finish(run, error)
 
     @contextmanager
@@ -206,3 +226,17 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
             tuple(dict.fromkeys((*so_far.reached, *found.reached))),
             tuple(dict.fromkeys((*so_far.unreached, *found.unreached))),
         )
+
+
+def _place() -> str:
+    """The thread of the graph's checkpoints and the agent's place in it, blank without one.
+
+    An invocation that was interrupted is found again by it, since no checkpoint saves its run.
+    """
+    try:
+        configurable = get_config().get("configurable", {})
+    except RuntimeError:  # a hook that is called outside of a graph
+        return ""
+    thread = configurable.get("thread_id")
+    around = str(configurable.get("checkpoint_ns", "")).rpartition("|")[0]
+    return f"{thread}|{around}" if thread else ""

@@ -156,7 +156,9 @@ class Recorder(BaseCallbackHandler):
         self._note("on_llm_new_token", args, kwargs)
 
     def on_stream_event(self, *args: Any, **kwargs: Any) -> None:
-        self._note("on_stream_event", args, kwargs)
+        # LangChain's agents may write another role into the event meanwhile, in place.
+        told = tuple({k: v for k, v in event.items() if k != "role"} for event in args)
+        self._note("on_stream_event", told, kwargs)
 
     def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
         self._note("on_llm_end", args, kwargs)
