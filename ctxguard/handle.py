@@ -138,14 +138,23 @@ class Handle:
 
     def finish(self, run: Run, error: BaseException | None = None) -> Ledger:
         """Freeze a run: its ledger becomes `last`, and a child of the run around it."""
-        if error is not None and self.is_error(error):
-            run.fail(error)
-        ledger = run.ledger()
+        ledger = self.publish(run, error)
         if run.parent is not None:
             run.parent.adopt(ledger)
+        return ledger
+
+    def publish(self, run: Run, error: BaseException | None = None) -> Ledger:
+        """Show the ledger of a run so far: of one that may end where nobody sees it.
+
+        Whatever is published or finished of the run later takes its place.
+        """
+        run.end(error if error is not None and self.is_error(error) else None)
+        ledger = run.ledger()
         with self._lock:
+            if run.final is not None and run.final in self._ledgers:
+                self._ledgers.remove(run.final)
             self._ledgers.append(ledger)
-        run.final = ledger
+            run.final = ledger
         self._note(run)
         return ledger
 

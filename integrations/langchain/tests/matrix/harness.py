@@ -18,6 +18,7 @@ import pytest
 from langchain_core.documents import Document
 
 from ctxguard import CoverageWarning, Ledger, Policy, guard, handle
+from ctxguard.handle import Handle
 from integrations.langchain.tests.matrix.observing import Recorder, blurred, events_tree, tree
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Observed",
     "Shape",
     "cells",
+    "check_applied",
     "check_coverage",
     "check_once",
     "check_same",
@@ -238,9 +240,14 @@ async def check_once(shape: Shape, mode: Mode) -> None:
     """The policy is applied once per retrieval and once per call of a model."""
     runnable = guarded(shape)
     seen = await observe(runnable, shape, mode)
+    check_applied(handle(runnable), seen, shape, mode)
+
+
+def check_applied(guarding: Handle, seen: Observed, shape: Shape, mode: Mode) -> None:
+    """What this handle's ledgers say is what was called, once each."""
     if seen.error is not None:
         raise seen.error
-    ledgers = handle(runnable).ledgers
+    ledgers = guarding.ledgers
     assert len(ledgers) == mode.items * shape.runs * (1 + len(shape.then))
     kinds = Counter(step.kind for ledger in ledgers for step in ledger.steps)
     assert kinds["retrieval"] == mode.items * shape.retrievals

@@ -32,15 +32,16 @@ from langgraph.types import Command
 from pydantic import PrivateAttr
 
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
-from integrations.langchain.tests.matrix.agent_shapes import (
+from integrations.langchain.tests.matrix.graph_modes import ASYNC
+from integrations.langchain.tests.matrix.harness import QUESTION, Shape
+from integrations.langchain.tests.matrix.shapes_agents import (
     FailingModel,
     agent,
     asking_twice,
     fails_first,
     thread,
 )
-from integrations.langchain.tests.matrix.graph_modes import ASYNC
-from integrations.langchain.tests.matrix.graph_shapes import (
+from integrations.langchain.tests.matrix.shapes_graphs import (
     ASK,
     GLOBAL,
     MODEL,
@@ -50,8 +51,7 @@ from integrations.langchain.tests.matrix.graph_shapes import (
     model,
     retriever,
 )
-from integrations.langchain.tests.matrix.harness import QUESTION, Shape
-from integrations.langchain.tests.matrix.tool_shapes import search, search_with_state
+from integrations.langchain.tests.matrix.shapes_tools import search, search_with_state
 
 __all__ = ["MIDDLEWARE"]
 

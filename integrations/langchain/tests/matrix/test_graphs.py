@@ -1,10 +1,9 @@
-"""Agents of every shape, called in every way."""
+"""Graphs of every shape, called in every way."""
 
 from __future__ import annotations
 
 import pytest
 
-from integrations.langchain.tests.matrix.agent_shapes import AGENTS
 from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES
 from integrations.langchain.tests.matrix.harness import (
     Mode,
@@ -14,14 +13,14 @@ from integrations.langchain.tests.matrix.harness import (
     check_once,
     check_same,
 )
-from integrations.langchain.tests.matrix.middleware_shapes import MIDDLEWARE
+from integrations.langchain.tests.matrix.shapes_graphs import GRAPHS
+from integrations.langchain.tests.matrix.shapes_tools import TOOLS
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental"),
-    pytest.mark.filterwarnings("ignore:create_react_agent has been moved"),
 ]
-SHAPES = {**AGENTS, **MIDDLEWARE}
+SHAPES = {**GRAPHS, **TOOLS}
 
 
 @pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "same", GRAPH_MODES))

@@ -1,11 +1,10 @@
-"""Graphs of every shape, called in every way."""
+"""Agents of every shape, called in every way."""
 
 from __future__ import annotations
 
 import pytest
 
 from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES
-from integrations.langchain.tests.matrix.graph_shapes import GRAPHS
 from integrations.langchain.tests.matrix.harness import (
     Mode,
     Shape,
@@ -14,13 +13,15 @@ from integrations.langchain.tests.matrix.harness import (
     check_once,
     check_same,
 )
-from integrations.langchain.tests.matrix.tool_shapes import TOOLS
+from integrations.langchain.tests.matrix.shapes_agents import AGENTS
+from integrations.langchain.tests.matrix.shapes_middleware import MIDDLEWARE
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental"),
+    pytest.mark.filterwarnings("ignore:create_react_agent has been moved"),
 ]
-SHAPES = {**GRAPHS, **TOOLS}
+SHAPES = {**AGENTS, **MIDDLEWARE}
 
 
 @pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "same", GRAPH_MODES))

@@ -13,7 +13,8 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
 from integrations.langchain.tests.matrix.graph_modes import SYNC
-from integrations.langchain.tests.matrix.graph_shapes import (
+from integrations.langchain.tests.matrix.harness import QUESTION, Shape
+from integrations.langchain.tests.matrix.shapes_graphs import (
     GLOBAL,
     OTHER,
     PARALLEL,
@@ -23,7 +24,6 @@ from integrations.langchain.tests.matrix.graph_shapes import (
     row,
     sequence,
 )
-from integrations.langchain.tests.matrix.harness import QUESTION, Shape
 
 __all__ = ["TOOLS", "asearch", "of_tools", "search", "search_with_state"]
 

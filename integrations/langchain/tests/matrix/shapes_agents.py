@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from langchain.agents import create_agent
@@ -20,7 +21,8 @@ from pydantic import BaseModel, PrivateAttr
 
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
 from integrations.langchain.tests.matrix.graph_modes import SYNC
-from integrations.langchain.tests.matrix.graph_shapes import (
+from integrations.langchain.tests.matrix.harness import QUESTION, Config, Shape
+from integrations.langchain.tests.matrix.shapes_graphs import (
     ASK,
     GLOBAL,
     PARALLEL,
@@ -30,8 +32,7 @@ from integrations.langchain.tests.matrix.graph_shapes import (
     retriever,
     row,
 )
-from integrations.langchain.tests.matrix.harness import QUESTION, Config, Shape
-from integrations.langchain.tests.matrix.tool_shapes import (
+from integrations.langchain.tests.matrix.shapes_tools import (
     asearch,
     search,
     search_with_command,
@@ -39,11 +40,19 @@ from integrations.langchain.tests.matrix.tool_shapes import (
     search_with_state,
 )
 
-__all__ = ["AGENTS", "Answer", "FailingModel", "agent", "fails_first", "thread"]
+__all__ = ["AGENTS", "SURROUNDED", "FailingModel", "agent", "asking_twice", "fails_first", "thread"]
+
+
+SURROUNDED: ContextVar[tuple[list[Any], list[Any]]] = ContextVar("surrounded", default=([], []))
+"""Middleware that `agent` puts before and after its own."""
 
 
 def agent(*tools: Any, **options: Any) -> Any:
-    return create_agent(options.pop("model", model()), list(tools), **options)
+    before, after = SURROUNDED.get()
+    middleware = [*before, *options.pop("middleware", ()), *after]
+    return create_agent(
+        options.pop("model", model()), list(tools), middleware=middleware, **options
+    )
 
 
 def thread() -> Config:
