@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -24,6 +30,7 @@ __all__ = [
     "drive",
     "flagged",
     "in_run",
+    "never",
     "noted",
     "outside",
     "stream_in_run",
@@ -67,7 +74,7 @@ def flagged(flag: ContextVar[bool], run: Run | None) -> Generator[None]:
         flag.reset(token)
 
 
-def drive(make: Callable[[], Iterator[T]], enter: Enter) -> Iterator[T]:
+def drive(make: Callable[[], Iterator[T]], enter: Enter) -> Generator[T]:
     """The items of an iterator, each step of which runs inside `enter()`."""
     with enter():
         iterator = iter(make())
@@ -120,36 +127,80 @@ async def closed(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], No
             await close()
 
 
+def never(_item: object) -> bool:
+    """A stream ends when its iterator does."""
+    return False
+
+
+class _Stream:
+    """The run of one stream, which ends once: with its last item, an error or its iterator."""
+
+    def __init__(self, handle: Handle, question: str, name: str) -> None:
+        self._handle = handle
+        self._open = True
+        self.run = handle.start(question, name)
+
+    def end(self, error: BaseException | None = None) -> None:
+        if self._open:
+            self._open = False
+            self._handle.finish(self.run, noted(error))
+
+
 def stream_in_run(
-    handle: Handle, question: str, name: str, make: Callable[[Run], Iterator[T]]
+    handle: Handle,
+    question: str,
+    name: str,
+    make: Callable[[Run], Iterator[T]],
+    *,
+    ends: Callable[[T], bool] = never,
 ) -> Iterator[T]:
-    """A stream that is a run of its own, active during its steps; it starts at the first step."""
-    run = handle.start(question, name)
+    """A stream that is a run of its own, active during its steps; it starts at the first step.
+
+    Args:
+        handle: whose run it is.
+        question: what is asked.
+        name: what runs.
+        make: makes the stream's iterator.
+        ends: whether an item is the last one, after which nobody asks for the end.
+    """
+    stream = _Stream(handle, question, name)
     error: BaseException | None = None
     try:
-        yield from drive(lambda: make(run), lambda: activate(run))
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
-
-
-async def astream_in_run(
-    handle: Handle, question: str, name: str, make: Callable[[Run], AsyncIterator[T]]
-) -> AsyncGenerator[T, None]:
-    """As `stream_in_run`, for an async stream."""
-    run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
-        async with aclosing(adrive(lambda: make(run), lambda: activate(run))) as items:
-            async for item in items:
+        with closing(drive(lambda: make(stream.run), lambda: activate(stream.run))) as items:
+            for item in items:
+                if ends(item):
+                    stream.end()
                 yield item
     except BaseException as caught:
         error = caught
         raise
     finally:
-        handle.finish(run, noted(error))
+        stream.end(error)
+
+
+async def astream_in_run(
+    handle: Handle,
+    question: str,
+    name: str,
+    make: Callable[[Run], AsyncIterator[T]],
+    *,
+    ends: Callable[[T], bool] = never,
+) -> AsyncGenerator[T, None]:
+    """As `stream_in_run`, for an async stream."""
+    stream = _Stream(handle, question, name)
+    error: BaseException | None = None
+    try:
+        steps = adrive(lambda: make(stream.run), lambda: activate(stream.run))
+        async with aclosing(steps) as items:
+            async for item in items:
+                if ends(item):
+                    stream.end()
+                yield item
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        stream.end(error)
 
 
 def outside(iterator: Iterator[T]) -> Iterator[T]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.runnables import Runnable
 
 from ctxguard import CoverageWarning, Ledger, Policy, guard, handle
 from integrations.langchain.tests.matrix.observing import Recorder, blurred, events_tree, tree
@@ -49,7 +50,7 @@ _PARALLEL = ("RunnableParallel", "EnsembleRetriever", "MultiQueryRetriever")
 
 # -- ways to call ---------------------------------------------------------------------------------
 
-Config = dict[str, Any]
+Config = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,16 @@ async def _batch(runnable: Any, given: list[Any], configs: list[Config], shape: 
     return blurred(runnable.batch(given, configs))
 
 
+async def _one_by_one(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
+    return blurred(Runnable.batch(runnable, given, configs))
+
+
 async def _abatch(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
     return blurred(await runnable.abatch(given, configs))
+
+
+async def _aone_by_one(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
+    return blurred(await Runnable.abatch(runnable, given, configs))
 
 
 async def _events(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
@@ -112,6 +121,10 @@ MODES = (
     Mode("stream_events v3", _protocol),
     Mode("astream_events v3", _aprotocol),
 )
+_ONE_BY_ONE = {
+    "batch": Mode("batch, one by one", _one_by_one, items=2),
+    "abatch": Mode("abatch, one by one", _aone_by_one, items=2),
+}
 V3_UNSUPPORTED: Mapping[str, type[Exception]] = {
     "stream_events v3": NotImplementedError,
     "astream_events v3": NotImplementedError,
@@ -148,6 +161,10 @@ class Shape:
     """Modes that LangChain itself does not have for this shape, and what it raises."""
     parallel: tuple[str, ...] = _PARALLEL
     """Beginnings of the names of runs that work in parallel."""
+    item_by_item: str = ""
+    """Why a batch is told to callbacks like separate calls, where LangChain's own is not."""
+    one_batch: bool = False
+    """Whether a batch of it is one call, with one ledger."""
     unordered: bool = False
     """Whether its own parts come out of a stream in any order."""
     xfail: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -227,6 +244,9 @@ async def check_same(shape: Shape, mode: Mode) -> None:
     assert (expected is None) == (plain.error is None)
     assert blurred(off.error) == blurred(plain.error)
     assert off.outputs == plain.outputs
+    if shape.item_by_item and mode.name in _ONE_BY_ONE:
+        plain = await observe(shape.make(), shape, _ONE_BY_ONE[mode.name])
+        assert off.outputs == plain.outputs
     if plain.error is None or mode.items == 1:  # else other items may be halfway
         assert off.callbacks == plain.callbacks
 
@@ -238,7 +258,8 @@ async def check_once(shape: Shape, mode: Mode) -> None:
     if seen.error is not None:
         raise seen.error
     ledgers = handle(runnable).ledgers
-    assert len(ledgers) == mode.items * shape.runs * (1 + len(shape.then))
+    calls = 1 if shape.one_batch else mode.items
+    assert len(ledgers) == calls * shape.runs * (1 + len(shape.then))
     kinds = Counter(step.kind for ledger in ledgers for step in ledger.steps)
     assert kinds["retrieval"] == mode.items * shape.retrievals
     assert kinds["model"] == mode.items * shape.models
