@@ -137,7 +137,10 @@ class Handle:
         return run
 
     def finish(self, run: Run, error: BaseException | None = None) -> Ledger:
-        """Freeze a run: its ledger becomes `last`, and a child of the run around it."""
+        """Freeze a run, once: its ledger becomes `last`, and a child of the run around it."""
+        if run.finished and run.final is not None:
+            return run.final
+        run.finished = True
         ledger = self.publish(run, error)
         if run.parent is not None:
             run.parent.adopt(ledger)

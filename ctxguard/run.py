@@ -62,7 +62,8 @@ class Run:
         self.name = name
         self.owner = owner
         self.parent = parent
-        self.final: Ledger | None = None  # set by the handle, when the run has ended at the latest
+        self.final: Ledger | None = None  # set by the handle, as is the next
+        self.finished = False
         self._question = question
         self._lock = threading.Lock()
         self._records: list[Record] = []
@@ -106,7 +107,7 @@ class Run:
             self._children[child.run_id] = child
 
     def end(self, error: BaseException | None = None) -> None:
-        """Note how the run ended; when it went on after all, its last end counts."""
+        """Note how the run ended, as far as it has: it may go on after all."""
         with self._lock:
             self._error = "" if error is None else f"{type(error).__name__}: {error}"
 

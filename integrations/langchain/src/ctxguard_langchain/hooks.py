@@ -37,6 +37,7 @@ from ctxguard_langchain.stepping import (
     closed,
     drive,
     flagged,
+    never,
     stream_in_run,
 )
 
@@ -155,7 +156,9 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
     return hook
 
 
-def _stream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+def _stream(
+    base: Callable[..., Any], choke: _Choke, *, ends: Callable[[Any], bool] = never
+) -> Callable[..., Any]:
     def apply(run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
         def make() -> Iterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
@@ -173,13 +176,15 @@ def _stream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         else:
             asked, name = _asked(args, kwargs), class_of(self).__name__
             yield from stream_in_run(
-                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
+                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs), ends=ends
             )
 
     return hook
 
 
-def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+def _astream(
+    base: Callable[..., Any], choke: _Choke, *, ends: Callable[[Any], bool] = never
+) -> Callable[..., Any]:
     def apply(
         run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> AsyncIterator[Any]:
@@ -200,7 +205,7 @@ def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         else:
             asked, name = _asked(args, kwargs), class_of(self).__name__
             items = astream_in_run(
-                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
+                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs), ends=ends
             )
         async with closed(items):
             async for item in items:
@@ -233,13 +238,18 @@ def _retriever(base: type[Any]) -> dict[str, Any]:
     }
 
 
-_CHAT_SHAPES = {
+def _is_finish(event: Dynamic) -> bool:
+    """Whether this is the last event that a consumer asks for; the producer is not asked again."""
+    return isinstance(event, dict) and cast("Kwargs", event).get("event") == "message-finish"
+
+
+_CHAT_SHAPES: Mapping[str, Callable[..., Callable[..., Any]]] = {
     "_generate": _call,
     "_agenerate": _acall,
     "_stream": _stream,
     "_astream": _astream,
-    "_stream_chat_model_events": _stream,
-    "_astream_chat_model_events": _astream,
+    "_stream_chat_model_events": functools.partial(_stream, ends=_is_finish),
+    "_astream_chat_model_events": functools.partial(_astream, ends=_is_finish),
 }
 
 
@@ -269,7 +279,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, "cache": property(_salted_cache, _set_cache)}
+    return {**space, "cache": _CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {
@@ -342,18 +352,26 @@ class _SaltedCache(BaseCache):
         await self._cache.aclear(**kwargs)
 
 
-def _salted_cache(self: Dynamic) -> BaseCache | bool | None:
-    """The model's cache; completion models key it by parameters that are traced too."""
-    value = cast("BaseCache | bool | None", state_of(self).get("cache"))
-    if value is False:
-        return value
-    cache = value if isinstance(value, BaseCache) else get_llm_cache()
-    salt = _salt(self)
-    return _SaltedCache(cache, salt) if cache is not None and salt else value
+class _CacheField:
+    """The model's field `cache`; completion models key it by parameters that are traced too.
 
+    A class has no such attribute: pydantic would take it for the default of the field.
+    """
 
-def _set_cache(self: Dynamic, value: object) -> None:
-    state_of(self)["cache"] = value
+    def __get__(self, obj: Dynamic, owner: type[Any] | None = None) -> BaseCache | bool | None:
+        """The cache under keys of the guard's own."""
+        if obj is None:
+            raise AttributeError("cache")
+        value = cast("BaseCache | bool | None", state_of(obj).get("cache"))
+        if value is False:
+            return value
+        cache = value if isinstance(value, BaseCache) else get_llm_cache()
+        salt = _salt(obj)
+        return _SaltedCache(cache, salt) if cache is not None and salt else value
+
+    def __set__(self, obj: Dynamic, value: object) -> None:
+        """Set the field."""
+        state_of(obj)["cache"] = value
 
 
 # -- classes ------------------------------------------------------------------------------------

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -24,6 +30,7 @@ __all__ = [
     "drive",
     "ends_well",
     "flagged",
+    "never",
     "outside",
     "stream_in_run",
 ]
@@ -49,7 +56,7 @@ def flagged(flag: ContextVar[bool], run: Run | None) -> Generator[None]:
         flag.reset(token)
 
 
-def drive(make: Callable[[], Iterator[T]], enter: Enter) -> Iterator[T]:
+def drive(make: Callable[[], Iterator[T]], enter: Enter) -> Generator[T]:
     """The items of an iterator, each step of which runs inside `enter()`."""
     with enter():
         iterator = iter(make())
@@ -102,23 +109,54 @@ async def closed(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], No
             await close()
 
 
+def never(_item: object) -> bool:
+    """A stream ends when its iterator does."""
+    return False
+
+
 def stream_in_run(
-    handle: Handle, question: str, name: str, make: Callable[[Run], Iterator[T]]
+    handle: Handle,
+    question: str,
+    name: str,
+    make: Callable[[Run], Iterator[T]],
+    *,
+    ends: Callable[[T], bool] = never,
 ) -> Iterator[T]:
-    """A stream that is a run of its own, active during its steps; it starts at the first step."""
+    """A stream that is a run of its own, active during its steps; it starts at the first step.
+
+    Args:
+        handle: whose run it is.
+        question: what is asked.
+        name: what runs.
+        make: makes the stream's iterator.
+        ends: whether an item is the last one, after which nobody asks for the end.
+    """
     run = handle.start(question, name)
-    with handle.finishing(run):
-        yield from drive(lambda: make(run), lambda: activate(run))
+    with (
+        handle.finishing(run),
+        closing(drive(lambda: make(run), lambda: activate(run))) as items,
+    ):
+        for item in items:
+            if ends(item):
+                handle.finish(run)
+            yield item
 
 
 async def astream_in_run(
-    handle: Handle, question: str, name: str, make: Callable[[Run], AsyncIterator[T]]
+    handle: Handle,
+    question: str,
+    name: str,
+    make: Callable[[Run], AsyncIterator[T]],
+    *,
+    ends: Callable[[T], bool] = never,
 ) -> AsyncGenerator[T, None]:
     """As `stream_in_run`, for an async stream."""
     run = handle.start(question, name)
     with handle.finishing(run):
         async with aclosing(adrive(lambda: make(run), lambda: activate(run))) as items:
             async for item in items:
+                if ends(item):
+                    handle.finish(run)
                 yield item
 
 

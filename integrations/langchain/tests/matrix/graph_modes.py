@@ -7,7 +7,7 @@ from typing import Any
 from integrations.langchain.tests.matrix.harness import MODES, Config, Mode, Shape
 from integrations.langchain.tests.matrix.observing import blurred
 
-__all__ = ["ASYNC", "GRAPH_MODES", "SYNC"]
+__all__ = ["ASYNC", "GRAPH_MODES", "QUICK", "SYNC"]
 
 _EVERYTHING = ["values", "updates", "messages", "custom", "tasks"]
 
@@ -39,3 +39,8 @@ GRAPH_MODES = (
 SYNC = tuple(m.name for m in GRAPH_MODES if not m.name.startswith(("a", "events")))
 """Those that a graph of coroutines does not have."""
 ASYNC = tuple(m.name for m in GRAPH_MODES if m.name not in SYNC)
+QUICK = {
+    "same": ("events", "stream everything", "astream_events v3"),
+    "once": ("invoke", "abatch", "astream everything"),
+}
+"""Which of them are tested every time, by what is checked: those that show most."""

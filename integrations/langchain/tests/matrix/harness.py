@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.runnables import Runnable
 
 from ctxguard import CoverageWarning, Ledger, Policy, guard, handle
 from ctxguard.handle import Handle
@@ -51,7 +52,7 @@ _PARALLEL = ("RunnableParallel", "EnsembleRetriever", "MultiQueryRetriever")
 
 # -- ways to call ---------------------------------------------------------------------------------
 
-Config = dict[str, Any]
+Config = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,16 @@ async def _batch(runnable: Any, given: list[Any], configs: list[Config], shape: 
     return blurred(runnable.batch(given, configs))
 
 
+async def _one_by_one(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
+    return blurred(Runnable.batch(runnable, given, configs))
+
+
 async def _abatch(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
     return blurred(await runnable.abatch(given, configs))
+
+
+async def _aone_by_one(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
+    return blurred(await Runnable.abatch(runnable, given, configs))
 
 
 async def _events(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
@@ -114,6 +123,10 @@ MODES = (
     Mode("stream_events v3", _protocol),
     Mode("astream_events v3", _aprotocol),
 )
+_ONE_BY_ONE = {
+    "batch": Mode("batch, one by one", _one_by_one, items=2),
+    "abatch": Mode("abatch, one by one", _aone_by_one, items=2),
+}
 V3_UNSUPPORTED: Mapping[str, type[Exception]] = {
     "stream_events v3": NotImplementedError,
     "astream_events v3": NotImplementedError,
@@ -150,6 +163,10 @@ class Shape:
     """Modes that LangChain itself does not have for this shape, and what it raises."""
     parallel: tuple[str, ...] = _PARALLEL
     """Beginnings of the names of runs that work in parallel."""
+    item_by_item: str = ""
+    """Why a batch is told to callbacks like separate calls, where LangChain's own is not."""
+    one_batch: bool = False
+    """Whether a batch of it is one call, with one ledger."""
     unordered: bool = False
     """Whether its own parts come out of a stream in any order."""
     xfail: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -161,7 +178,10 @@ class Shape:
 
 
 def cells(
-    shapes: Mapping[str, Shape], check: str = "same", modes: Sequence[Mode] = MODES
+    shapes: Mapping[str, Shape],
+    check: str = "same",
+    modes: Sequence[Mode] = MODES,
+    quick: Collection[str] | None = None,
 ) -> list[Any]:
     """The cells of a table, to parametrize a test of `(shape, mode)` with.
 
@@ -169,6 +189,7 @@ def cells(
         shapes: the rows.
         check: `same`, or `once`, which leaves out the modes that LangChain does not have.
         modes: the columns.
+        quick: the names of those that are tested every time, and not only with the slow tests.
     """
     found: list[Any] = []
     for name, shape in shapes.items():
@@ -177,6 +198,8 @@ def cells(
                 continue
             reason = shape.xfail.get(mode.name) or shape.xfail.get(f"{mode.name}: {check}")
             marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+            if quick is not None and mode.name not in quick:
+                marks.append(pytest.mark.slow)
             found.append(pytest.param(shape, mode, id=f"{name}-{mode.name}", marks=marks))
     return found
 
@@ -232,6 +255,9 @@ async def check_same(shape: Shape, mode: Mode) -> None:
     assert (expected is None) == (plain.error is None)
     assert blurred(off.error) == blurred(plain.error)
     assert off.outputs == plain.outputs
+    if shape.item_by_item and mode.name in _ONE_BY_ONE:
+        plain = await observe(shape.make(), shape, _ONE_BY_ONE[mode.name])
+        assert off.outputs == plain.outputs
     if plain.error is None or mode.items == 1:  # else other items may be halfway
         assert off.callbacks == plain.callbacks
 
@@ -248,7 +274,8 @@ def check_applied(guarding: Handle, seen: Observed, shape: Shape, mode: Mode) ->
     if seen.error is not None:
         raise seen.error
     ledgers = guarding.ledgers
-    assert len(ledgers) == mode.items * shape.runs * (1 + len(shape.then))
+    calls = 1 if shape.one_batch else mode.items
+    assert len(ledgers) == calls * shape.runs * (1 + len(shape.then))
     kinds = Counter(step.kind for ledger in ledgers for step in ledger.steps)
     assert kinds["retrieval"] == mode.items * shape.retrievals
     assert kinds["model"] == mode.items * shape.models

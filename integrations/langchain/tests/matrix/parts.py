@@ -21,6 +21,7 @@ from ctxguard_langchain.testing import (
 from integrations.langchain.tests.matrix.harness import DOCUMENTS, V3_UNSUPPORTED
 
 __all__ = [
+    "FALLBACKS",
     "ONLY_ASYNC",
     "ONLY_SYNC_STREAM",
     "PROMPT",
@@ -80,6 +81,10 @@ ONLY_ASYNC = {
 """LangChain cannot call a coroutine from synchronous code, and says so."""
 ONLY_SYNC_STREAM = {**V3_UNSUPPORTED, **dict.fromkeys(("astream", "events"), TypeError)}
 """Nor can it stream a generator asynchronously."""
+FALLBACKS = (
+    "a fallback's `invoke` loses the parent of the runs inside of it, unlike its `batch` "
+    "(langchain-ai/langchain#36072)"
+)
 
 
 def step(function: Callable[..., Any]) -> Callable[[], Runnable[Any, Any]]:

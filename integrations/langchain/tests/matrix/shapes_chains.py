@@ -20,6 +20,7 @@ from langchain_core.runnables import (
     RunnableLambda,
     RunnableParallel,
     RunnablePassthrough,
+    RunnableSequence,
 )
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.tools import BaseTool, StructuredTool, create_retriever_tool, tool
@@ -29,6 +30,7 @@ from typing_extensions import override
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
 from integrations.langchain.tests.matrix.harness import DOCUMENTS, QUESTION, V3_UNSUPPORTED, Shape
 from integrations.langchain.tests.matrix.parts import (
+    FALLBACKS,
     PROMPT,
     answering,
     joined,
@@ -139,9 +141,9 @@ def branched() -> Runnable[Any, Any]:
 
 
 def routed() -> Runnable[Any, Any]:
-    router = RouterRunnable({"contracts": answering(retriever() | joined), "other": answering(str)})
-    chosen: Runnable[Any, Any] = RunnableParallel(key=lambda _: "contracts", input=str)
-    return chosen | router
+    chains = {"contracts": answering(retriever() | joined), "other": answering(str)}
+    chosen = RunnableParallel(key=lambda _: "contracts", input=str)
+    return RunnableSequence(chosen, RouterRunnable(chains))
 
 
 def routed_by_a_function() -> Runnable[Any, Any]:
@@ -354,18 +356,23 @@ CHAINS: dict[str, Shape] = {
         models=2,
         raises=NO_RETRY_OF_STREAMS,
     ),
-    "fallback, not needed": Shape(make=lambda: asking(model().with_fallbacks([model()]))),
+    "fallback, not needed": Shape(
+        make=lambda: asking(model().with_fallbacks([model()])), item_by_item=FALLBACKS
+    ),
     "fallback of a retriever": Shape(
         make=lambda: answering(Broken().with_fallbacks([retriever()]) | joined)
     ),
     "fallback of a model": Shape(
-        make=lambda: asking(BrokenModel().with_fallbacks([model("from the fallback")])), models=2
+        make=lambda: asking(BrokenModel().with_fallbacks([model("from the fallback")])),
+        models=2,
+        item_by_item=FALLBACKS,
     ),
     "fallback of a chain": Shape(
         make=lambda: asking(BrokenModel()).with_fallbacks([answering(native() | joined)]),
         retrievals=2,
         dropped=4,
         models=2,
+        item_by_item=FALLBACKS,
     ),
     "failing retriever": Shape(
         make=lambda: answering(Broken() | joined),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ctxguard_langchain.testing import ScriptedChatModel
 from integrations.langchain.tests.matrix.harness import (
     Mode,
     Shape,
@@ -15,9 +16,10 @@ from integrations.langchain.tests.matrix.harness import (
 from integrations.langchain.tests.matrix.shapes_chains import CHAINS
 from integrations.langchain.tests.matrix.shapes_classic import CLASSIC
 from integrations.langchain.tests.matrix.shapes_functions import FUNCTIONS
+from integrations.langchain.tests.matrix.shapes_models import MODELS
 from integrations.langchain.tests.matrix.shapes_objects import OBJECTS
 
-SHAPES = {**CHAINS, **CLASSIC, **FUNCTIONS, **OBJECTS}
+SHAPES = {**CHAINS, **CLASSIC, **FUNCTIONS, **MODELS, **OBJECTS}
 
 pytestmark = [
     pytest.mark.anyio,
@@ -26,6 +28,14 @@ pytestmark = [
     # Of LangChain's own old chains, which people still guard.
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _made_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`init_chat_model` makes a model of ours, whichever provider it is asked for."""
+    monkeypatch.setattr(
+        "langchain.chat_models.base._init_chat_model_helper", lambda *_, **__: ScriptedChatModel()
+    )
 
 
 @pytest.mark.parametrize(("shape", "mode"), cells(SHAPES))

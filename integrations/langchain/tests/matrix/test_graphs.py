@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES
+from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES, QUICK
 from integrations.langchain.tests.matrix.harness import (
     Mode,
     Shape,
@@ -23,12 +23,12 @@ pytestmark = [
 SHAPES = {**GRAPHS, **TOOLS}
 
 
-@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "same", GRAPH_MODES))
+@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "same", GRAPH_MODES, QUICK["same"]))
 async def test_a_policy_that_does_nothing_changes_nothing(shape: Shape, mode: Mode) -> None:
     await check_same(shape, mode)
 
 
-@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "once", GRAPH_MODES))
+@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "once", GRAPH_MODES, QUICK["once"]))
 async def test_the_policy_is_applied_once(shape: Shape, mode: Mode) -> None:
     await check_once(shape, mode)
 
