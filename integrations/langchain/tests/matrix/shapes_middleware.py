@@ -53,7 +53,7 @@ from integrations.langchain.tests.matrix.shapes_graphs import (
 )
 from integrations.langchain.tests.matrix.shapes_tools import search, search_with_state
 
-__all__ = ["MIDDLEWARE"]
+__all__ = ["APPROVED", "MIDDLEWARE"]
 
 QUICK: Any = {"initial_delay": 0.0, "backoff_factor": 0.0, "jitter": False}
 
