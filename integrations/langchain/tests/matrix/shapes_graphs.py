@@ -129,7 +129,7 @@ def answer_globally(state: MessagesState) -> dict[str, Any]:
 
 
 def answer_by_name(state: MessagesState) -> dict[str, Any]:
-    return answered(NAMED["retrievers"][0].invoke(QUESTION), state, NAMED["model"])  # type: ignore[index]
+    return answered(NAMED["retrievers"][0].invoke(QUESTION), state, NAMED["model"])
 
 
 class Application:
@@ -178,7 +178,7 @@ def that_retries() -> Any:
 
     def node(state: MessagesState, runtime: Runtime[Any]) -> dict[str, Any]:
         documents = found.invoke(QUESTION)
-        if runtime.execution_info.node_attempt == 1:
+        if runtime.execution_info and runtime.execution_info.node_attempt == 1:
             raise ConnectionError("once")
         return answered(documents, state, asked)
 

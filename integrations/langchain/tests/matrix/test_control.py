@@ -246,7 +246,7 @@ def test_a_guarded_subgraph_interrupts_and_commands_its_parent() -> None:
     )
     graph = StateGraph(MessagesState)
     graph.add_node("inner", inner, destinations=("other",))
-    graph.add_node("other", lambda _: {"messages": [("ai", "there")]})
+    graph.add_node("other", lambda state: {"messages": [("ai", "there")]})
     graph.add_edge(START, "inner")
     outer, config = graph.compile(checkpointer=InMemorySaver()), thread()
     assert "__interrupt__" in outer.invoke(ASK, config)
