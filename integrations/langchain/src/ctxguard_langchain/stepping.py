@@ -64,9 +64,9 @@ def in_run(handle: Handle, question: str, name: str) -> Generator[Run]:
 
 
 @contextmanager
-def flagged(flag: ContextVar[bool], run: Run | None) -> Generator[None]:
+def flagged(flag: ContextVar[T], value: T, run: Run | None) -> Generator[None]:
     """The flag set and the run active, for one step."""
-    token = flag.set(True)
+    token = flag.set(value)
     try:
         with activate(run):
             yield
