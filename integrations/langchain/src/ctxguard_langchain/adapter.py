@@ -28,6 +28,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
 from ctxguard_langchain.scope import scoped
+from ctxguard_langchain.stepping import ends_well
 from ctxguard_langchain.walk import Survey
 
 __all__ = ["LangChainAdapter", "adapter", "cover_part", "reguard", "restore"]
@@ -60,7 +61,7 @@ class LangChainAdapter:
             return obj
         else:
             original = obj if old is None else old.original
-        handle = Handle(guard, original)
+        handle = Handle(guard, original, ends_well=ends_well)
         made, handle.coverage = _guarded(obj, handle, replaced=old)
         _warn(obj, handle.coverage)
         return made

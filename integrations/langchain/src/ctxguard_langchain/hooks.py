@@ -37,7 +37,6 @@ from ctxguard_langchain.stepping import (
     closed,
     drive,
     flagged,
-    in_run,
     never,
     stream_in_run,
 )
@@ -131,7 +130,7 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run = current_run()
         if run is not None:
             return apply(run, handle, self, args, kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__) as run:
+        with handle.run(_asked(args, kwargs), class_of(self).__name__) as run:
             return apply(run, handle, self, args, kwargs)
 
     return hook
@@ -154,7 +153,7 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run = current_run()
         if run is not None:
             return await apply(run, handle, self, args, kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__) as run:
+        with handle.run(_asked(args, kwargs), class_of(self).__name__) as run:
             return await apply(run, handle, self, args, kwargs)
 
     return hook

@@ -28,10 +28,9 @@ __all__ = [
     "astream_in_run",
     "closed",
     "drive",
+    "ends_well",
     "flagged",
-    "in_run",
     "never",
-    "noted",
     "outside",
     "stream_in_run",
 ]
@@ -40,27 +39,10 @@ T = TypeVar("T")
 Enter = Callable[[], AbstractContextManager[object]]
 
 
-def noted(error: BaseException | None) -> BaseException | None:
-    """The error if it is one: a closed stream and LangGraph's control flow end a call well."""
-    if error is None or isinstance(error, GeneratorExit):
-        return None
+def ends_well(error: BaseException) -> bool:
+    """Whether this is LangGraph's control flow (an interrupt, a command): no error of the call."""
     bubble: Any = getattr(sys.modules.get("langgraph.errors"), "GraphBubbleUp", None)
-    return None if bubble is not None and isinstance(error, bubble) else error
-
-
-@contextmanager
-def in_run(handle: Handle, question: str, name: str) -> Generator[Run]:
-    """A new run of this handle that ends with the block; not for generators."""
-    run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
-        with activate(run):
-            yield run
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
+    return bubble is not None and isinstance(error, bubble)
 
 
 @contextmanager
@@ -132,20 +114,6 @@ def never(_item: object) -> bool:
     return False
 
 
-class _Stream:
-    """The run of one stream, which ends once: with its last item, an error or its iterator."""
-
-    def __init__(self, handle: Handle, question: str, name: str) -> None:
-        self._handle = handle
-        self._open = True
-        self.run = handle.start(question, name)
-
-    def end(self, error: BaseException | None = None) -> None:
-        if self._open:
-            self._open = False
-            self._handle.finish(self.run, noted(error))
-
-
 def stream_in_run(
     handle: Handle,
     question: str,
@@ -163,19 +131,15 @@ def stream_in_run(
         make: makes the stream's iterator.
         ends: whether an item is the last one, after which nobody asks for the end.
     """
-    stream = _Stream(handle, question, name)
-    error: BaseException | None = None
-    try:
-        with closing(drive(lambda: make(stream.run), lambda: activate(stream.run))) as items:
-            for item in items:
-                if ends(item):
-                    stream.end()
-                yield item
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        stream.end(error)
+    run = handle.start(question, name)
+    with (
+        handle.finishing(run),
+        closing(drive(lambda: make(run), lambda: activate(run))) as items,
+    ):
+        for item in items:
+            if ends(item):
+                handle.finish(run)
+            yield item
 
 
 async def astream_in_run(
@@ -187,20 +151,13 @@ async def astream_in_run(
     ends: Callable[[T], bool] = never,
 ) -> AsyncGenerator[T, None]:
     """As `stream_in_run`, for an async stream."""
-    stream = _Stream(handle, question, name)
-    error: BaseException | None = None
-    try:
-        steps = adrive(lambda: make(stream.run), lambda: activate(stream.run))
-        async with aclosing(steps) as items:
+    run = handle.start(question, name)
+    with handle.finishing(run):
+        async with aclosing(adrive(lambda: make(run), lambda: activate(run))) as items:
             async for item in items:
                 if ends(item):
-                    stream.end()
+                    handle.finish(run)
                 yield item
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        stream.end(error)
 
 
 def outside(iterator: Iterator[T]) -> Iterator[T]:

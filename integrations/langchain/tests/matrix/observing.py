@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 __all__ = ["Entry", "Recorder", "blurred", "events_tree", "tree"]
@@ -32,13 +33,16 @@ def blurred(value: Any) -> Any:
 def _model(value: BaseModel) -> tuple[str, Any]:
     extra = {n: v for n, v in vars(value).items() if n not in type(value).model_fields}
     fields = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, BaseMessage):
+        fields["id"] = value.id or "*"  # a graph draws it some time after the message is seen
     return type(value).__name__, blurred({**fields, **extra})
 
 
+_PLACES = ("timestamp", "seq")  # of an event, which its place in the list says, too
 _BLURS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (str, lambda value: _DRAWN.sub("*", value)),
     (BaseModel, _model),
-    (Mapping, lambda value: {blurred(key): blurred(item) for key, item in value.items()}),
+    (Mapping, lambda value: {blurred(k): blurred(v) for k, v in value.items() if k not in _PLACES}),
     ((tuple, list), lambda value: [blurred(item) for item in value]),
     ((set, frozenset), lambda value: sorted((blurred(item) for item in value), key=repr)),
     (UUID, lambda _: "*"),
@@ -152,7 +156,9 @@ class Recorder(BaseCallbackHandler):
         self._note("on_llm_new_token", args, kwargs)
 
     def on_stream_event(self, *args: Any, **kwargs: Any) -> None:
-        self._note("on_stream_event", args, kwargs)
+        # LangChain's agents may write another role into the event meanwhile, in place.
+        told = tuple({k: v for k, v in event.items() if k != "role"} for event in args)
+        self._note("on_stream_event", told, kwargs)
 
     def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
         self._note("on_llm_end", args, kwargs)
