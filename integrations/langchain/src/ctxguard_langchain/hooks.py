@@ -46,17 +46,18 @@ __all__ = ["SEARCHES", "hooked", "is_hookable"]
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
-# A retriever of retrievers, or a model whose async method calls its sync one: the outermost applies
-# the policy, once.
-_retrieving: ContextVar[bool] = ContextVar("ctxguard_retrieving", default=False)
-_asking: ContextVar[bool] = ContextVar("ctxguard_asking", default=False)
+# Whose policy is being applied. A retriever of retrievers, or a model whose async method calls its
+# sync one: the outermost applies the policy, once. One inside of it that has a guard with another
+# policy was given it by somebody, and applies its own.
+_retrieving: ContextVar[Handle | None] = ContextVar("ctxguard_retrieving", default=None)
+_asking: ContextVar[Handle | None] = ContextVar("ctxguard_asking", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Choke:
     """What happens around one method."""
 
-    busy: ContextVar[bool]
+    busy: ContextVar[Handle | None]
     before: Callable[[Handle, Any, Args, Kwargs], tuple[Args, Kwargs]]
     """The arguments to call the method with."""
     after: Callable[[Handle, Any, str, Any], Any]
@@ -99,7 +100,9 @@ _PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
 
 def _active(choke: _Choke, self: Dynamic) -> Handle | None:
     """The handle whose policy is due in this call, None when a call around this one applies it."""
-    return None if choke.busy.get() else handle_of(self)
+    around, own = choke.busy.get(), handle_of(self)
+    applied = around is not None and own is not None and around.policy == own.policy
+    return None if applied else own
 
 
 def _question(args: Args, kwargs: Kwargs) -> str:
@@ -115,7 +118,7 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
-        with flagged(choke.busy, run):
+        with flagged(choke.busy, handle, run):
             result = base(self, *args, **kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
 
@@ -138,7 +141,7 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
-        with flagged(choke.busy, run):
+        with flagged(choke.busy, handle, run):
             result = await base(self, *args, **kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
 
@@ -164,7 +167,7 @@ def _stream(
             fitted, rest = choke.before(handle, self, args, kwargs)
             return base(self, *fitted, **rest)
 
-        return drive(make, lambda: flagged(choke.busy, run))
+        return drive(make, lambda: flagged(choke.busy, handle, run))
 
     @functools.wraps(base)
     def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -192,7 +195,7 @@ def _astream(
             fitted, rest = choke.before(handle, self, args, kwargs)
             return base(self, *fitted, **rest)
 
-        return adrive(make, lambda: flagged(choke.busy, run))
+        return adrive(make, lambda: flagged(choke.busy, handle, run))
 
     @functools.wraps(base)
     async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:

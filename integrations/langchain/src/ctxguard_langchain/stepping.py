@@ -46,9 +46,9 @@ def ends_well(error: BaseException) -> bool:
 
 
 @contextmanager
-def flagged(flag: ContextVar[bool], run: Run | None) -> Generator[None]:
+def flagged(flag: ContextVar[T], value: T, run: Run | None) -> Generator[None]:
     """The flag set and the run active, for one step."""
-    token = flag.set(True)
+    token = flag.set(value)
     try:
         with activate(run):
             yield

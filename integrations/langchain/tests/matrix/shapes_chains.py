@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from operator import itemgetter
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.documents import Document
@@ -320,7 +321,7 @@ CHAINS: dict[str, Shape] = {
         make=history,
         given=ASKED,
         then=(ASKED,),
-        config=lambda: {"configurable": {"session_id": "1"}},
+        config=lambda: {"configurable": {"session_id": str(uuid4())}},
         retrievals=2,
         models=2,
         dropped=4,
