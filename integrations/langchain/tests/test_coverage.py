@@ -698,7 +698,7 @@ def test_a_graph_on_a_server_is_reported() -> None:
 
 def test_too_much_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctxguard_langchain.walk.MOST_NODES", 50)
-    many: list[Any] = [*([n] for n in range(100)), [RETRIEVER]]
+    many: list[Any] = [*([[n]] for n in range(100)), [RETRIEVER]]
     coverage = reported(RunnableLambda(lambda q: len(many[-1][0].invoke(q))))
     assert "more than 50 objects" in coverage.unreached[0].reason
 

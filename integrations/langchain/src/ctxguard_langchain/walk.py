@@ -24,7 +24,7 @@ from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_cla
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import References, is_user_module
 from ctxguard_langchain.hooks import SEARCHES
-from ctxguard_langchain.kinds import Kind, kind_of, viewable
+from ctxguard_langchain.kinds import Kind, is_bare, kind_of, viewable
 from ctxguard_langchain.nodes import Edge, edges_of, function_edges, module_edges
 
 __all__ = ["MOST_NODES", "Node", "Survey"]
@@ -127,7 +127,8 @@ class Survey:
             self._check(node)
 
     def _connect(self, node: Node, edge: Edge) -> None:
-        if kind_of(edge.value) is not Kind.NOTHING:
+        kind = kind_of(edge.value)
+        if kind is not Kind.NOTHING and not is_bare(edge.value, kind):
             node.edges.append((edge, self._node(edge.value, node.path + edge.label)))
 
     def _look_into_function(self, node: Node) -> None:

@@ -25,12 +25,15 @@ from integrations.langchain.tests.matrix.harness import QUESTION, Config, Shape
 from integrations.langchain.tests.matrix.shapes_graphs import (
     ASK,
     GLOBAL,
+    GRAPHS,
     PARALLEL,
     TWO,
+    answer_globally,
     join,
     model,
     retriever,
     row,
+    sequence,
 )
 from integrations.langchain.tests.matrix.shapes_tools import (
     asearch,
@@ -40,7 +43,16 @@ from integrations.langchain.tests.matrix.shapes_tools import (
     search_with_state,
 )
 
-__all__ = ["AGENTS", "SURROUNDED", "FailingModel", "agent", "asking_twice", "fails_first", "thread"]
+__all__ = [
+    "AGENTS",
+    "SURROUNDED",
+    "FailingModel",
+    "agent",
+    "asking_twice",
+    "fails_first",
+    "large",
+    "thread",
+]
 
 
 SURROUNDED: ContextVar[tuple[list[Any], list[Any]]] = ContextVar("surrounded", default=([], []))
@@ -232,6 +244,17 @@ def that_hands_off() -> Any:
     graph.add_node("researcher", agent(search, name="researcher"))
     graph.add_edge(START, "greeter")
     return graph.compile()
+
+
+def large() -> Any:
+    """A graph of twenty nodes, six of which are agents and four graphs of their own."""
+    found = [SearchTool(name="find", found=retriever()) for _ in range(6)]
+    agents = [
+        agent(found[n], Library().search, search_with_state, name=f"agent-{n}") for n in range(6)
+    ]
+    graphs = [GRAPHS["closures"].make() for _ in range(4)]
+    nodes = [*agents, *graphs, *([answer_globally] * 10)]
+    return sequence(*((f"node-{n}", node) for n, node in enumerate(nodes)))
 
 
 # -- what is said -------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ __all__ = [
     "OTHERS",
     "PARALLEL",
     "TWO",
+    "answer_globally",
     "join",
     "model",
     "retriever",

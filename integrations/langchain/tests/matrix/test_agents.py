@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from ctxguard import guard, handle
 from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES, QUICK
 from integrations.langchain.tests.matrix.harness import (
     Mode,
@@ -13,7 +16,7 @@ from integrations.langchain.tests.matrix.harness import (
     check_once,
     check_same,
 )
-from integrations.langchain.tests.matrix.shapes_agents import AGENTS
+from integrations.langchain.tests.matrix.shapes_agents import AGENTS, large
 from integrations.langchain.tests.matrix.shapes_middleware import MIDDLEWARE
 
 pytestmark = [
@@ -37,3 +40,18 @@ async def test_the_policy_is_applied_once(shape: Shape, mode: Mode) -> None:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 async def test_coverage_says_what_is_guarded(shape: Shape) -> None:
     await check_coverage(shape)
+
+
+def test_guarding_the_largest_graph_takes_milliseconds() -> None:
+    plain = large()
+    guarded = guard(plain)  # the first time, modules are imported and classes made
+    coverage = handle(guarded).coverage
+    assert coverage.complete
+    assert len(coverage.reached) == 6 * 3 + 4 * 2 + 2
+
+    def seconds() -> float:
+        started = time.process_time()
+        guard(plain)
+        return time.process_time() - started
+
+    assert min(seconds() for _ in range(10)) < 0.05
