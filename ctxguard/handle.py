@@ -66,6 +66,13 @@ class Coverage:
         """Whether something was reached and nothing is known to be missing."""
         return bool(self.reached) and not self.unreached
 
+    def merged(self, other: Coverage) -> Coverage:
+        """What either lists, once; for what is found when it is called."""
+        return Coverage(
+            tuple(dict.fromkeys((*self.reached, *other.reached))),
+            tuple(dict.fromkeys((*self.unreached, *other.unreached))),
+        )
+
     def __str__(self) -> str:
         """A table: guarded things first, then what could not be reached and why."""
         rows = [("guarded", r.path or ".", f"{r.type} ({r.kind})") for r in self.reached]

@@ -5,7 +5,8 @@ copies do differently, `scope` opens a run for each call. What is not guarded, a
 be reported, because it is not there yet when guard() looks:
 
 - what is put into an attribute, a global or a container afterwards (lists and dicts are copied);
-- what other packages make when they run, and what arrives in a state or a config;
+- what other packages make when they run, and what arrives in a state (what arrives in a config or a
+  graph's context is guarded when it comes);
 - retrieval and models behind a server (`RemoteGraph`) or in another process.
 
 A batch of a guarded chain runs item by item, each with a run of its own; a completion model inside

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ctxguard.errors import MissingDependencyError
 from ctxguard.guard import Guard
-from ctxguard.handle import Coverage, Handle
+from ctxguard.handle import Handle
 from ctxguard.policy import Policy
 from ctxguard.run import Run, activate, current_run
 from ctxguard_langchain.adapter import cover_part
@@ -214,18 +214,11 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
             known = self._parts.get(id(part))
             if known is None:
                 made, coverage = cover_part(part, self.ctxguard)
-                self._note(coverage)
+                self.ctxguard.coverage = self.ctxguard.coverage.merged(coverage)
                 while len(self._parts) >= _KEPT_PARTS:
                     self._parts.pop(next(iter(self._parts)))
                 known = self._parts[id(part)] = (part, made)  # keeps `part`, and so its id
         return known[1]
-
-    def _note(self, found: Coverage) -> None:
-        so_far = self.ctxguard.coverage
-        self.ctxguard.coverage = Coverage(
-            tuple(dict.fromkeys((*so_far.reached, *found.reached))),
-            tuple(dict.fromkeys((*so_far.unreached, *found.unreached))),
-        )
 
 
 def _guarding(base: type[T], name: str, guarded: Callable[[Any], Any]) -> type[T]:

@@ -30,6 +30,7 @@ __all__ = [
     "PARALLEL",
     "TWO",
     "answer_globally",
+    "answered",
     "join",
     "model",
     "retriever",
@@ -259,9 +260,12 @@ def that_commands() -> Any:
         text = join(found.invoke(QUESTION))
         return Command(goto="answer", update={"messages": [("system", text)]})
 
+    def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [asked.invoke(state["messages"])]}
+
     graph = StateGraph(MessagesState)
     graph.add_node("retrieve", retrieve, destinations=("answer",))
-    graph.add_node("answer", lambda state: {"messages": [asked.invoke(state["messages"])]})
+    graph.add_node("answer", answer)
     graph.add_edge(START, "retrieve")
     return graph.compile()
 
