@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from ctxguard.handle import Handle
-from ctxguard_langchain.dynamic import Dynamic, class_of
+from ctxguard_langchain.dynamic import Dynamic, class_of, extends
 from ctxguard_langchain.kinds import holds_something
 
 __all__ = ["with_guarded"]
@@ -39,8 +39,8 @@ def with_guarded(handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> tu
 
 def _config(handle: Handle, config: Dynamic) -> Dynamic:
     """A config whose configurable values are guarded; itself when there is nothing to do."""
-    if not isinstance(config, Mapping):
-        return cast("Any", config)  # a batch may have one for each item
+    if not extends(class_of(config), Mapping):
+        return config  # a batch may have a list of them, one for each item
     known = cast("Mapping[str, Any]", config)
     values: Mapping[str, Any] = known.get("configurable") or {}
     # What begins with underscores is the framework's own, a checkpoint's or a graph's around.

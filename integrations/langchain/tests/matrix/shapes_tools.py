@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import InjectedToolArg, tool
+from langchain_core.vectorstores import InMemoryVectorStore
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime, tools_condition
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
+from ctxguard_langchain.testing import HashEmbeddings
 from integrations.langchain.tests.matrix.graph_modes import SYNC
-from integrations.langchain.tests.matrix.harness import QUESTION, Shape
+from integrations.langchain.tests.matrix.harness import DOCUMENTS, QUESTION, Shape
 from integrations.langchain.tests.matrix.shapes_graphs import (
     GLOBAL,
     OTHER,
@@ -75,6 +77,16 @@ def search_with(query: str, found: Annotated[Any, InjectedToolArg] = GLOBAL) -> 
     return join(found.invoke(query))
 
 
+STORE = InMemoryVectorStore(HashEmbeddings())
+STORE.add_documents(DOCUMENTS)
+
+
+@tool
+def search_store(query: str) -> str:
+    """Find documents in a vector store."""
+    return join(STORE.similarity_search(query, k=4))
+
+
 def of_tools(*tools: Any, **options: Any) -> Any:
     """A model that calls tools until it answers, built by hand."""
     bound = model().bind_tools(tools)
@@ -117,6 +129,7 @@ TOOLS: Mapping[str, Shape] = {
     "async tool": row(
         lambda: of_tools(asearch), models=2, raises=dict.fromkeys(SYNC, NotImplementedError)
     ),
+    "tool that searches a store": row(lambda: of_tools(search_store), models=2),
     "injected state": row(lambda: of_tools(search_with_state), models=2),
     "injected store": row(lambda: of_tools(search_with_store), models=2),
     "tool runtime": row(lambda: of_tools(search_with_runtime), models=2),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import pytest
 
+from ctxguard import CoverageWarning, guard, handle
 from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES, QUICK
 from integrations.langchain.tests.matrix.harness import (
     Mode,
@@ -36,3 +40,26 @@ async def test_the_policy_is_applied_once(shape: Shape, mode: Mode) -> None:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 async def test_coverage_says_what_is_guarded(shape: Shape) -> None:
     await check_coverage(shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+async def test_the_original_stays_plain(shape: Shape) -> None:
+    plain = shape.make()
+    await plain.ainvoke(shape.given)  # fills LangGraph's own caches
+    before = snapshot(plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoverageWarning)
+        guarded = guard(plain)
+    await guarded.ainvoke(shape.given)
+    await plain.ainvoke(shape.given)
+    assert len(handle(guarded).ledgers) == 1
+    assert snapshot(plain) == before
+    assert guarded.get_graph(xray=True).to_json() == plain.get_graph(xray=True).to_json()
+
+
+def snapshot(graph: Any) -> Any:
+    """The identity of everything in a graph's nodes."""
+    return [
+        (name, id(node), id(node.bound), id(getattr(node.bound, "func", None)), sorted(vars(node)))
+        for name, node in graph.nodes.items()
+    ] + [sorted(vars(graph))]
