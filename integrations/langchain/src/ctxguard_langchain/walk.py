@@ -7,11 +7,12 @@ the original stays as it is; what cannot be copied is reported with everything b
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
 from langchain_core.retrievers import BaseRetriever
@@ -32,6 +33,7 @@ __all__ = ["MOST_NODES", "Node", "Survey"]
 MOST_NODES = 100_000
 """Objects looked at; a graph of a hundred nodes has about 2,000."""
 _LEAVES = (Kind.RETRIEVER, Kind.MODEL, Kind.STORE, Kind.LATE, Kind.MAKER)
+_DISPATCHING: object = cast("Any", functools.singledispatch(print)).__code__
 _SEARCH_TYPES = {*VectorStoreRetriever.allowed_search_types, "search_type"}
 _ENTRY_POINTS = ("invoke", "ainvoke", "stream", "astream", "generate", "agenerate")
 
@@ -132,6 +134,8 @@ class Survey:
             node.edges.append((edge, self._node(edge.value, node.path + edge.label)))
 
     def _look_into_function(self, node: Node) -> None:
+        if node.obj.__code__ is _DISPATCHING:
+            node.refusal = "it keeps the functions that it chose in a cache of its own"
         names, edges = function_edges(node.obj)
         if names is None:
             return

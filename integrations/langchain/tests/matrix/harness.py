@@ -331,6 +331,7 @@ async def check_coverage(shape: Shape) -> None:
     said = [str(w.message) for w in caught if issubclass(w.category, CoverageWarning)]
     assert isinstance(made, type(plain))
     assert type(made).__name__ == type(plain).__name__
+    assert repr(type(made)) == repr(type(plain))
     assert made.get_name() == plain.get_name()
     assert handle(made).unguard() is plain
     await observe(plain, shape, MODES[1])

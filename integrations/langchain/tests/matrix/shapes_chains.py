@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import (
     ConfigurableField,
@@ -25,10 +22,15 @@ from langchain_core.runnables import (
 )
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.tools import BaseTool, StructuredTool, create_retriever_tool, tool
-from pydantic import Field
 from typing_extensions import override
 
-from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
+from integrations.langchain.tests.matrix.failing import (
+    Broken,
+    BrokenModel,
+    Flaky,
+    FlakyModel,
+    retried,
+)
 from integrations.langchain.tests.matrix.harness import DOCUMENTS, QUESTION, V3_UNSUPPORTED, Shape
 from integrations.langchain.tests.matrix.parts import (
     FALLBACKS,
@@ -42,76 +44,9 @@ from integrations.langchain.tests.matrix.parts import (
     store,
 )
 
-__all__ = ["CHAINS", "Broken", "BrokenModel", "Flaky"]
+__all__ = ["CHAINS"]
 
 GLOBAL = retriever()
-
-
-# -- what fails -----------------------------------------------------------------------------------
-
-
-class Broken(FixedRetriever):
-    """Fails always."""
-
-    @override
-    def _get_relevant_documents(self, query: str, **kwargs: Any) -> list[Document]:
-        raise ConnectionError("the index is gone")
-
-
-class Flaky(FixedRetriever):
-    """Fails the first time that an item of the batch asks it."""
-
-    failed: list[int] = Field(default_factory=list[int], repr=False)
-
-    @override
-    def _get_relevant_documents(self, query: str, *, run_manager: Any, **kwargs: Any) -> Any:
-        fail_once(self.failed, run_manager)
-        return list(self.documents)
-
-
-class BrokenModel(ScriptedChatModel):
-    """Fails always."""
-
-    @override
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        raise ConnectionError("the server is gone")
-
-    @override
-    def _stream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        raise ConnectionError("the server is gone")
-
-    @override
-    async def _astream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        raise ConnectionError("the server is gone")
-        yield
-
-
-class FlakyModel(ScriptedChatModel):
-    """Fails the first time that an item of the batch asks it."""
-
-    failed: list[int] = Field(default_factory=list[int], exclude=True, repr=False)
-
-    @override
-    def _generate(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        fail_once(self.failed, run_manager)
-        return super()._generate(messages, stop, run_manager, **kwargs)
-
-
-def fail_once(failed: list[int], run_manager: Any) -> None:
-    item = run_manager.metadata["item"]
-    if item not in failed:
-        failed.append(item)
-        raise ConnectionError("the server is away")
-
-
-def retried(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    return runnable.with_retry(wait_exponential_jitter=False)
 
 
 # -- around a model -------------------------------------------------------------------------------

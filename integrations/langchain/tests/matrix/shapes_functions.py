@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
+import tenacity
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import (
@@ -19,8 +20,9 @@ from langchain_core.runnables import (
     RunnableLambda,
     chain,
 )
+from langsmith import traceable
 
-from integrations.langchain.tests.matrix.harness import QUESTION, Shape
+from integrations.langchain.tests.matrix.harness import Shape
 from integrations.langchain.tests.matrix.parts import (
     ONLY_ASYNC,
     ONLY_SYNC_STREAM,
@@ -106,6 +108,24 @@ def with_argument(found: BaseRetriever, question: str) -> str:
     return joined(found.invoke(question))
 
 
+def from_import(question: str) -> str:
+    from integrations.langchain.tests.matrix.shapes_objects import GLOBAL as FOUND
+
+    return joined(FOUND.invoke(question))
+
+
+def from_imported_module(question: str) -> str:
+    import integrations.langchain.tests.matrix.shapes_objects as shelf
+    from integrations.langchain.tests.matrix import shapes_objects
+
+    assert shelf.GLOBAL is shapes_objects.GLOBAL
+    return joined(shelf.GLOBAL.invoke(question))
+
+
+def from_search(question: str) -> str:
+    return joined(STORE.search(question, "similarity", k=4))
+
+
 @functools.lru_cache(maxsize=1)
 def settled() -> BaseRetriever:
     """A retriever that is made once, as applications do it."""
@@ -137,6 +157,20 @@ def decorating(function: Callable[[str], str]) -> Callable[[str], str]:
 
 
 decorated = decorating(from_global)
+traced = traceable(from_global)
+patient = tenacity.retry(stop=tenacity.stop_after_attempt(2))(from_global)
+
+
+def in_a_batch(question: str) -> str:
+    return joined(GLOBAL.batch([question])[0])
+
+
+def in_a_stream(question: str) -> str:
+    return joined([one for found in GLOBAL.stream(question) for one in found])
+
+
+def by_map(question: str) -> str:
+    return joined(next(map(GLOBAL.invoke, [question])))
 
 
 def in_closure() -> Callable[[str], str]:
@@ -240,34 +274,6 @@ async def in_to_thread(question: str) -> str:
     return joined(await asyncio.to_thread(GLOBAL.invoke, question))
 
 
-# -- what cannot be reached -----------------------------------------------------------------------
-
-
-class Config:
-    found = GLOBAL
-
-
-def of_a_class(question: str) -> str:
-    return joined(Config.found.invoke(question))
-
-
-def of_an_object_made_here(question: str) -> str:
-    return Application().of_module(question)
-
-
-COUNT = 0
-
-
-def counting(question: str) -> str:
-    global COUNT  # noqa: PLW0603 -- what cannot be reached
-    COUNT += 1
-    return joined(GLOBAL.invoke(question))
-
-
-def given_a_store(given: dict[str, Any]) -> str:
-    return joined(given["store"].similarity_search(given["question"], k=4))
-
-
 # -- the table ------------------------------------------------------------------------------------
 
 FUNCTIONS: dict[str, Shape] = {
@@ -281,6 +287,14 @@ FUNCTIONS: dict[str, Shape] = {
     "global vector store, mmr": Shape(make=step(from_store_mmr)),
     "global vector store, async": Shape(make=step(from_store_natively), raises=ONLY_ASYNC),
     "global vector store, its retriever": Shape(make=step(from_stores_retriever)),
+    "global vector store, by search": Shape(make=step(from_search)),
+    "import": Shape(make=step(from_import)),
+    "import of a module": Shape(make=step(from_imported_module)),
+    "traced function": Shape(make=step(traced)),
+    "retried function": Shape(make=step(patient)),
+    "batch of one": Shape(make=step(in_a_batch)),
+    "stream of documents": Shape(make=step(in_a_stream)),
+    "map": Shape(make=step(by_map)),
     "cached function with a global": Shape(make=step(from_cached_function)),
     "cached function with a factory": Shape(make=step(from_factory)),
     "coroutine": Shape(make=step(natively), raises=ONLY_ASYNC),
@@ -309,23 +323,4 @@ FUNCTIONS: dict[str, Shape] = {
     "thread": Shape(make=step(in_a_thread), runs=2, evidence=False),
     "task": Shape(make=step(in_a_task), raises=ONLY_ASYNC),
     "to_thread": Shape(make=step(in_to_thread), raises=ONLY_ASYNC),
-    "class": Shape(
-        make=step(of_a_class), retrievals=0, dropped=0, unreached=("belongs to a class",)
-    ),
-    "object made in the function": Shape(
-        make=step(of_an_object_made_here),
-        retrievals=0,
-        dropped=0,
-        unreached=("belongs to a class",),
-    ),
-    "function that assigns a global": Shape(
-        make=step(counting), retrievals=0, dropped=0, unreached=("assigns the global COUNT",)
-    ),
-    "store in the input": Shape(
-        make=lambda: RunnableLambda(given_a_store) | str | model(),
-        given={"store": STORE, "question": QUESTION},
-        retrievals=0,
-        dropped=0,
-        unreached=("calls similarity_search of something that could not be found",),
-    ),
 }

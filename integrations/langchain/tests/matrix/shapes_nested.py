@@ -19,6 +19,7 @@ from langchain_core.tools import create_retriever_tool
 
 from ctxguard import Policy, guard
 from ctxguard_langchain.testing import FixedRetriever
+from integrations.langchain.tests.matrix.failing import BrokenModel
 from integrations.langchain.tests.matrix.harness import DOCUMENTS, Shape
 from integrations.langchain.tests.matrix.parts import (
     FALLBACKS,
@@ -30,7 +31,6 @@ from integrations.langchain.tests.matrix.parts import (
     retriever,
     store,
 )
-from integrations.langchain.tests.matrix.shapes_chains import BrokenModel
 from integrations.langchain.tests.matrix.shapes_classic import KeepAll
 
 __all__ = ["NESTED"]

@@ -18,8 +18,9 @@ from integrations.langchain.tests.matrix.shapes_classic import CLASSIC
 from integrations.langchain.tests.matrix.shapes_functions import FUNCTIONS
 from integrations.langchain.tests.matrix.shapes_models import MODELS
 from integrations.langchain.tests.matrix.shapes_objects import OBJECTS
+from integrations.langchain.tests.matrix.shapes_unreached import UNREACHED
 
-SHAPES = {**CHAINS, **CLASSIC, **FUNCTIONS, **MODELS, **OBJECTS}
+SHAPES = {**CHAINS, **CLASSIC, **FUNCTIONS, **MODELS, **OBJECTS, **UNREACHED}
 
 pytestmark = [
     pytest.mark.anyio,
