@@ -62,11 +62,12 @@ class Run:
         self.name = name
         self.owner = owner
         self.parent = parent
-        self.final: Ledger | None = None  # set by the handle when the run has ended
+        self.final: Ledger | None = None  # set by the handle, as is the next
+        self.finished = False
         self._question = question
         self._lock = threading.Lock()
         self._records: list[Record] = []
-        self._children: list[Ledger] = []
+        self._children: dict[str, Ledger] = {}
         self._error = ""
 
     @property
@@ -103,17 +104,18 @@ class Run:
     def adopt(self, child: Ledger) -> None:
         """Take the ledger of a run that happened inside this one."""
         with self._lock:
-            self._children.append(child)
+            self._children[child.run_id] = child
 
-    def fail(self, error: BaseException) -> None:
-        """Note what ended the run; the first one counts."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Note how the run ended, as far as it has: it may go on after all."""
         with self._lock:
-            self._error = self._error or f"{type(error).__name__}: {error}"
+            self._error = "" if error is None else f"{type(error).__name__}: {error}"
 
     def ledger(self) -> Ledger:
         """What was decided so far, frozen."""
         with self._lock:
-            records, children, error = tuple(self._records), tuple(self._children), self._error
+            records, error = tuple(self._records), self._error
+            children = tuple(self._children.values())
         return ledger_of(
             records,
             run_id=self.run_id,

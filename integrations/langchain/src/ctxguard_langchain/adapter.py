@@ -4,8 +4,11 @@
 copies do differently, `scope` opens a run for each call. What is not guarded, and not all of it can
 be reported, because it is not there yet when guard() looks:
 
-- what is put into an attribute, a global or a container afterwards (lists and dicts are copied);
-- what other packages make when they run, and what arrives in a state or a config;
+- what is put into an attribute, a global or a container afterwards (lists and dicts are copied),
+  and modules that a function imports for the first time when it runs;
+- documents that a function fetches or makes itself, without a retriever or a vector store;
+- what other packages make when they run, and what arrives in a state (what arrives in a config or a
+  graph's context is guarded when it comes);
 - retrieval and models behind a server (`RemoteGraph`) or in another process.
 
 A batch of a guarded chain runs item by item, each with a run of its own; a completion model inside
@@ -23,11 +26,12 @@ from langchain_core.vectorstores import VectorStore
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
-from ctxguard_langchain.classes import give, handle_of, is_guarded, is_root, view_of
+from ctxguard_langchain.classes import give, handle_of, is_derived, is_guarded, is_root, view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
 from ctxguard_langchain.scope import scoped
+from ctxguard_langchain.stepping import ends_well
 from ctxguard_langchain.walk import Survey
 
 __all__ = ["LangChainAdapter", "adapter", "cover_part", "reguard", "restore"]
@@ -54,9 +58,13 @@ class LangChainAdapter:
             UnsupportedObjectError: the object's own class does not allow a copy.
         """
         old = handle_of(obj) if is_guarded(obj) else None
-        if old is not None and is_root(obj) and old.policy == guard.policy:
+        if is_derived(obj):  # `chain | guarded`: the chain was never looked at
+            original: object = obj
+        elif old is not None and is_root(obj) and old.policy == guard.policy:
             return obj
-        handle = Handle(guard, old.original if old is not None else obj)
+        else:
+            original = obj if old is None else old.original
+        handle = Handle(guard, original, ends_well=ends_well)
         made, handle.coverage = _guarded(obj, handle, replaced=old)
         _warn(obj, handle.coverage)
         return made

@@ -7,11 +7,13 @@ for the names that stand for something guarded.
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
+import importlib.util
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ __all__ = [
     "Globals",
     "ModuleView",
     "References",
+    "imports",
     "is_user_module",
     "references",
     "remake",
@@ -54,7 +57,11 @@ class References:
     written: frozenset[str]
     """Globals that it assigns or deletes."""
     attributes: frozenset[str]
-    """Every name that may be an attribute of something."""
+    """Attributes and methods that it asks something for."""
+    constants: frozenset[object]
+    """Its constants, with the names of keywords in its calls."""
+    imported: frozenset[tuple[str, int, bool]]
+    """Modules that it imports when it runs: name, level, and whether names are taken from it."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -64,10 +71,18 @@ def references(code: types.CodeType) -> References:
     called: set[str] = set()
     written: set[str] = set()
     attributes: set[str] = set()
+    constants: set[object] = set()
+    imported: set[tuple[str, int, bool]] = set()
     for part in _codes(code):
-        attributes.update(part.co_names)
-        for step in dis.get_instructions(part):
-            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        constants.update(_constants(part.co_consts))
+        steps = list(dis.get_instructions(part))
+        for position, step in enumerate(steps):
+            if "ATTR" in step.opname or step.opname in ("LOAD_METHOD", "IMPORT_FROM"):
+                attributes.add(step.argval)
+            elif step.opname == "IMPORT_NAME":
+                level, taken = steps[position - 2 : position]
+                imported.add((step.argval, level.argval, taken.argval is not None))
+            elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 read.add(step.argval)
                 # The lowest bit asks for the NULL that a call needs below its callee (3.11 and on).
                 if step.opname == "LOAD_GLOBAL" and step.arg is not None and step.arg & 1:
@@ -79,7 +94,30 @@ def references(code: types.CodeType) -> References:
         called=frozenset(called),
         written=frozenset(written),
         attributes=frozenset(attributes),
+        constants=frozenset(constants),
+        imported=frozenset(imported),
     )
+
+
+def _constants(constants: Iterable[object]) -> Iterator[object]:
+    """Constants and those in their tuples, where the names of keywords stand."""
+    for constant in constants:
+        if isinstance(constant, tuple):
+            yield from _constants(cast("tuple[object, ...]", constant))
+        else:
+            yield constant
+
+
+def imports(names: References, package: str) -> Iterator[types.ModuleType]:
+    """The modules that a function's import statements give, as far as they are loaded already."""
+    for name, level, taken in sorted(names.imported):
+        try:
+            full = importlib.util.resolve_name("." * level + name, package)
+        except ImportError:  # relative, in a module that is in no package
+            continue
+        module = sys.modules.get(full if taken else full.partition(".")[0])
+        if module is not None:
+            yield module
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -133,6 +171,22 @@ class Globals(dict[str, Any]):
         super().__init__(module)
         self.module = module
         self._own: dict[str, tuple[object, object]] = {}
+        self._modules: dict[str, tuple[object, object]] = {}
+
+    def watch_imports(self) -> None:
+        """Let what functions with these globals import be a module that stands for another.
+
+        A function reads its builtins from its globals, once, when it is made.
+        """
+        super().__setitem__("__builtins__", {**vars(builtins), "__import__": self._import})
+
+    def replace_module(self, original: types.ModuleType, value: object) -> None:
+        """Let a module that is imported stand for something else than the original."""
+        self._modules[original.__name__] = (original, value)
+
+    def _import(self, *args: Any, **kwargs: Any) -> object:
+        made = builtins.__import__(*args, **kwargs)
+        return _standing_in(self._modules.get(made.__name__), made)
 
     def replace(self, name: str, original: object, value: object) -> None:
         """Let a name stand for something else than the original."""

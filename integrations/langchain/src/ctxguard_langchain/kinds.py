@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import types
+import weakref
 from collections import UserDict, UserList, deque
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any
 
@@ -31,7 +33,15 @@ from ctxguard_langchain.classes import slots_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, extends
 from ctxguard_langchain.functions import FRAMEWORKS, is_user_module
 
-__all__ = ["UNDERLYING", "Kind", "holds_something", "kind_of", "viewable"]
+__all__ = [
+    "UNDERLYING",
+    "Kind",
+    "holds_something",
+    "is_bare",
+    "is_validated",
+    "kind_of",
+    "viewable",
+]
 
 
 class Kind(Enum):
@@ -58,7 +68,7 @@ class Kind(Enum):
     MODULE = "module"
     CLASS = "class"
     FOREIGN = "foreign"
-    """An object of a package that does not know LangChain."""
+    """An object of a package that does not know LangChain, or one of Python's that holds others."""
 
 
 _RUNNING = (BaseRetriever, BaseLanguageModel, VectorStore)
@@ -121,8 +131,13 @@ def _kind_of_class(kind: type[Any]) -> Kind:
         return Kind.OBJECT
     if kind.__module__.startswith(FRAMEWORKS) or is_user_module(kind.__module__):
         return Kind.OBJECT
-    stateful = getattr(kind, "__dictoffset__", 0) != 0
+    stateful = getattr(kind, "__dictoffset__", 0) != 0 or is_validated(kind)
     return Kind.FOREIGN if stateful and kind.__module__ != "builtins" else Kind.NOTHING
+
+
+def is_validated(kind: type[Any]) -> bool:
+    """Whether this holds a function behind pydantic's `validate_call`, compiled into a schema."""
+    return kind.__name__ == "ValidateCallWrapper" and kind.__module__.startswith("pydantic.")
 
 
 def holds_something(values: Iterable[object]) -> bool:
@@ -130,6 +145,14 @@ def holds_something(values: Iterable[object]) -> bool:
     return any(_kind_of_class(kind) is not Kind.NOTHING for kind in set(map(class_of, values)))
 
 
+def is_bare(obj: Dynamic, kind: Kind) -> bool:
+    """Whether this is a container that holds nothing to guard: most of those of a graph."""
+    if kind is Kind.MAPPING:
+        return not holds_something(_Plain.values(obj))  # whatever a subclass makes of reading
+    return kind in (Kind.SEQUENCE, Kind.TUPLE, Kind.SET) and not holds_something(obj)
+
+
+_Plain = dict[Any, Any]
 _KINDS: tuple[tuple[Kind, Any], ...] = (
     (Kind.NOTHING, (str, bytes, int, float, type(None), *_OPAQUE, Enum)),
     (Kind.RETRIEVER, BaseRetriever),
@@ -145,6 +168,7 @@ _KINDS: tuple[tuple[Kind, Any], ...] = (
     (Kind.SET, set),
     (Kind.MODULE, types.ModuleType),
     (Kind.CLASS, type),
+    (Kind.FOREIGN, (ContextVar, weakref.ref, types.MappingProxyType)),
 )
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import types
+import weakref
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
@@ -15,8 +17,8 @@ from langchain_core.runnables import RunnableParallel, RunnableSequence
 
 from ctxguard_langchain.classes import KEY, is_dynamic, slots_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, extends
-from ctxguard_langchain.functions import References, is_user_module, references
-from ctxguard_langchain.kinds import UNDERLYING, Kind, holds_something, kind_of
+from ctxguard_langchain.functions import References, imports, is_user_module, references
+from ctxguard_langchain.kinds import UNDERLYING, Kind, holds_something, is_validated, kind_of
 
 __all__ = ["Edge", "Place", "edges_of", "function_edges", "module_edges"]
 
@@ -33,6 +35,7 @@ class Place(Enum):
     DEFAULT = "default"
     KEYWORD = "keyword"
     GLOBAL = "global"
+    IMPORT = "import"
     ITEM = "item"
     SELF = "self"
     CALLEE = "callee"
@@ -99,7 +102,10 @@ def _function(obj: types.FunctionType) -> Iterator[Edge]:
 
 
 def function_edges(obj: types.FunctionType) -> tuple[References | None, list[Edge]]:
-    """The globals that a user's function reads; None for the references when there are none."""
+    """The globals that a user's function reads and the modules that it imports.
+
+    The references are None for a function of a framework.
+    """
     module = obj.__globals__
     if not is_user_module(obj.__module__ or module.get("__name__")):
         return None, []
@@ -111,6 +117,10 @@ def function_edges(obj: types.FunctionType) -> tuple[References | None, list[Edg
         and _interesting(value)
         and _used(names, value)
     ]
+    for imported in imports(names, str(module.get("__package__") or "")):
+        if is_user_module(imported.__name__):
+            label = f" → import {imported.__name__}"
+            edges.append(Edge(Place.IMPORT, imported.__name__, label, imported))
     return names, edges
 
 
@@ -137,7 +147,9 @@ def _interesting(value: Dynamic) -> bool:
         return is_user_module(value.__name__)
     if kind is Kind.CLASS:
         return is_user_module(value.__module__)
-    return kind not in (Kind.NOTHING, Kind.FOREIGN)
+    if kind is Kind.FOREIGN:
+        return any(_foreign(value))
+    return kind is not Kind.NOTHING
 
 
 def module_edges(module: types.ModuleType, names: frozenset[str]) -> Iterator[Edge]:
@@ -258,17 +270,37 @@ def _underlying(value: Dynamic) -> types.FunctionType | None:
 
 def _class(obj: type[Any]) -> Iterator[Edge]:
     yield from _class_parts(obj, {})
+    # The schema of a tool's arguments holds their defaults, and hands them to the function.
+    for name, field in getattr(obj, "__pydantic_fields__", {}).items():
+        yield Edge(Place.ATTRIBUTE, name, f".{name}", field.default)
 
 
 def _foreign(obj: Dynamic) -> Iterator[Edge]:
     """Only what the object itself and its containers hold: is there something to report?"""
-    for name, value in _state(obj).items():
+    if is_validated(class_of(obj)):
+        yield Edge(Place.ATTRIBUTE, "function", ".function", obj.function)
+        return
+    for name, value in _held(obj).items():
         held = {Kind.MAPPING: _mapping, Kind.SEQUENCE: _sequence, Kind.TUPLE: _sequence}
         reader = held.get(kind_of(value))
         inside = reader(value) if reader else [Edge(Place.ATTRIBUTE, name, "", value)]
         for edge in inside:
             if kind_of(edge.value) in (Kind.RETRIEVER, Kind.MODEL, Kind.STORE):
                 yield Edge(Place.ATTRIBUTE, name, f".{name}{edge.label}", edge.value)
+
+
+def _held(obj: Dynamic) -> Mapping[str, Any]:
+    """What an object that is not copied holds, those that Python keeps no `__dict__` for too."""
+    if isinstance(obj, ContextVar):
+        try:
+            return {"get()": cast("ContextVar[object]", obj).get()}
+        except LookupError:
+            return {}
+    if isinstance(obj, weakref.ref):
+        return {"()": cast("weakref.ref[Any]", obj)()}
+    if isinstance(obj, types.MappingProxyType):
+        return {"items": dict(cast("Mapping[Any, Any]", obj))}
+    return _state(obj)
 
 
 _READERS: Mapping[Kind, Any] = {

@@ -149,6 +149,9 @@ class Rebuild:
                 cells[index] = self._cell_for(cells[index])
             elif edge.place is Place.GLOBAL:
                 module = self._module_of(function)
+            elif edge.place is Place.IMPORT:
+                module = self._module_of(function)
+                module.watch_imports()
         return remake(function, module, tuple(cells) if function.__closure__ else None)
 
     def _cell_for(self, old: types.CellType) -> types.CellType:
@@ -213,6 +216,8 @@ class Rebuild:
                 cast("tuple[types.CellType, ...]", new.__closure__)[edge.name].cell_contents = value
             elif edge.place is Place.GLOBAL:
                 cast("Globals", new.__globals__).replace(edge.name, edge.value, value)
+            elif edge.place is Place.IMPORT:
+                cast("Globals", new.__globals__).replace_module(edge.value, value)
             elif edge.place is Place.DEFAULT:
                 defaults[edge.name] = value
             elif edge.place is Place.KEYWORD:

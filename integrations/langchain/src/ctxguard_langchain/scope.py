@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool
 
 from ctxguard.handle import Handle
 from ctxguard.run import current_run
+from ctxguard_langchain.arriving import with_guarded
 from ctxguard_langchain.classes import (
     Derived,
     adopt,
@@ -30,7 +31,6 @@ from ctxguard_langchain.stepping import (
     aoutside,
     astream_in_run,
     closed,
-    in_run,
     outside,
     stream_in_run,
 )
@@ -59,7 +59,8 @@ def _call(base: Method) -> Method:
         handle = _new_run(self)
         if handle is None:
             return base(self, *args, **kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__):
+        args, kwargs = with_guarded(handle, self, args, kwargs)
+        with handle.run(_asked(args, kwargs), class_of(self).__name__):
             return base(self, *args, **kwargs)
 
     return entry
@@ -71,7 +72,8 @@ def _acall(base: Method) -> Method:
         handle = _new_run(self)
         if handle is None:
             return await base(self, *args, **kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__):
+        args, kwargs = with_guarded(handle, self, args, kwargs)
+        with handle.run(_asked(args, kwargs), class_of(self).__name__):
             return await base(self, *args, **kwargs)
 
     return entry
@@ -84,6 +86,7 @@ def _stream(base: Method) -> Method:
         if handle is None:
             yield from base(self, *args, **kwargs)
             return
+        args, kwargs = with_guarded(handle, self, args, kwargs)
         asked, name = _asked(args, kwargs), class_of(self).__name__
         yield from stream_in_run(handle, asked, name, lambda _: base(self, *args, **kwargs))
 
@@ -98,6 +101,7 @@ def _astream(base: Method) -> Method:
         if handle is None:
             items = base(self, *args, **kwargs)
         else:
+            args, kwargs = with_guarded(handle, self, args, kwargs)
             asked, name = _asked(args, kwargs), class_of(self).__name__
             items = astream_in_run(handle, asked, name, lambda _: base(self, *args, **kwargs))
         async with closed(items):

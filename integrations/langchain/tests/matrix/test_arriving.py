@@ -1,0 +1,138 @@
+"""Retrievers and models that arrive with the call are guarded by whoever is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
+
+from ctxguard import guard, handle
+from integrations.langchain.tests.matrix.harness import QUESTION
+from integrations.langchain.tests.matrix.shapes_graphs import (
+    ASK,
+    answered,
+    model,
+    retriever,
+    sequence,
+)
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental"),
+    pytest.mark.filterwarnings("ignore::ctxguard.CoverageWarning"),  # nothing is there yet
+]
+
+
+@dataclass
+class Parts:
+    """What the nodes of a graph are given when it is called."""
+
+    found: Any
+    asked: Any
+    answered: int = 0
+
+
+def of_a_context() -> Any:
+    def node(state: MessagesState, runtime: Runtime[Parts]) -> dict[str, Any]:
+        runtime.context.answered += 1
+        return answered(runtime.context.found.invoke(QUESTION), state, runtime.context.asked)
+
+    graph = StateGraph(MessagesState, context_schema=Parts)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph.compile()
+
+
+def of_a_config() -> Any:
+    def node(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        parts = config.get("configurable", {})
+        return answered(parts["found"].invoke(QUESTION), state, parts["asked"])
+
+    return sequence(node)
+
+
+def arriving(name: str) -> tuple[Any, dict[str, Any], Any]:
+    """A graph, what it is called with, and the model that arrives."""
+    asked, found = model(), retriever()
+    if name == "config":
+        return of_a_config(), {"config": {"configurable": {"found": found, "asked": asked}}}, asked
+    return of_a_context(), {"context": Parts(found, asked)}, asked
+
+
+async def calls(graph: Any, given: dict[str, Any]) -> list[Any]:
+    """What comes out of it, in every way."""
+    protocol = await graph.astream_events(ASK, **given, version="v3")
+    return [
+        graph.invoke(ASK, **given),
+        await graph.ainvoke(ASK, **given),
+        *graph.stream(ASK, **given),
+        *[part async for part in graph.astream(ASK, **given)],
+        *graph.batch([ASK], **given),
+        *await graph.abatch([ASK], **given),
+        *[e["name"] async for e in graph.astream_events(ASK, **given, version="v2")],
+        graph.stream_events(ASK, **given, version="v3").output,
+        await protocol.output(),
+    ]
+
+
+@pytest.mark.parametrize("name", ["context", "config"])
+async def test_what_arrives_is_guarded_once(name: str) -> None:
+    graph, given, asked = arriving(name)
+    guarded = guard(graph)
+    made = await calls(guarded, given)
+    ledgers = handle(guarded).ledgers
+    assert [[step.kind for step in ledger.steps] for ledger in ledgers] == [
+        ["retrieval", "model"]
+    ] * 9
+    assert {len(ledger.of("drop")) for ledger in ledgers} == {2}
+    assert all(any(s.kind == "evidence" for s in ledger.segments) for ledger in ledgers)
+    assert {item.kind for item in handle(guarded).coverage.reached} == {"retriever", "model"}
+    assert handle(guarded).coverage.complete
+    assert len(asked.seen) == 9
+    plain, other, _ = arriving(name)
+    assert texts(made) == texts(await calls(plain, other))
+
+
+def texts(made: list[Any]) -> list[str]:
+    return [str(getattr(part, "text", part)).partition("id=")[0] for part in made]
+
+
+@pytest.mark.parametrize("name", ["context", "config"])
+def test_what_arrives_stays_as_it_was(name: str) -> None:
+    graph, given, asked = arriving(name)
+    guard(graph).invoke(ASK, **given)
+    parts = given["config"]["configurable"] if name == "config" else vars(given["context"])
+    assert parts["asked"] is asked
+    assert not any(hasattr(part, "ctxguard") for part in parts.values())
+
+
+def test_what_cannot_be_copied_is_reported_and_used_as_it_is() -> None:
+    class Sealed:
+        """Whose finaliser would close what its copies use."""
+
+        __slots__ = ("asked",)
+
+        def __init__(self) -> None:
+            self.asked = model()
+
+        def __del__(self) -> None:
+            """Close nothing."""
+
+    def node(state: MessagesState, runtime: Runtime[Any]) -> dict[str, Any]:
+        return {"messages": [runtime.context.asked.invoke("q")]}
+
+    guarded = guard(sequence(node))
+    assert guarded.invoke(ASK, context=Sealed())["messages"][-1].text == "done"
+    assert "__del__" in handle(guarded).coverage.unreached[0].reason
+
+
+def test_a_context_shares_its_state_with_its_maker() -> None:
+    graph, given, _ = arriving("context")
+    guarded = guard(graph)
+    guarded.invoke(ASK, **given)
+    guarded.invoke(ASK, **given)
+    assert given["context"].answered == 2
