@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from typing import Any, Protocol, TypeVar, cast
@@ -23,7 +23,7 @@ from ctxguard.ledger import Ledger, Step
 from ctxguard.models import ModelCard
 from ctxguard.pipeline import Pipeline, failed, within
 from ctxguard.policy import Policy
-from ctxguard.run import Record, current_run, ledger_of
+from ctxguard.run import Outcome, Record, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer
 from ctxguard.text.template import Template
@@ -46,10 +46,20 @@ class Prepared:
     """Kept, in the order in which they should stand in the prompt."""
     positions: tuple[int, ...]
     """Index in the input of each kept chunk."""
-    decisions: tuple[Decision, ...]
-    ledger: Ledger
+    outcome: Outcome = field(compare=False, repr=False)
+    """Makes the ledger when it is first read."""
     template: Template | None = None
     """How `text` writes the chunks; None: as their text."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was decided and counted."""
+        return self.outcome.ledger
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Those of the ledger, in the order in which they were taken."""
+        return self.ledger.decisions
 
     @property
     def text(self) -> str:
@@ -89,6 +99,7 @@ class Guard:
         """
         self.policy = policy or Policy.from_env()
         self.card = card or ModelCard()
+        self._limits = self.policy.limits
         self._analyzers: dict[str, Analyzer] = {}
         self._lock = threading.Lock()
 
@@ -121,7 +132,7 @@ class Guard:
             InputError: naming the field, for input that is not text.
             Exception: what a stage raised, only with `on_error="raise"`.
         """
-        limits = self.card.fill(self.policy.limits if budget is None else Budget.of(budget))
+        limits = self.card.fill(self._limits if budget is None else Budget.of(budget))
         if not isinstance(question, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise InputError(f"question: expected a str, got {type(question).__name__}")
         run = current_run()
@@ -135,8 +146,11 @@ class Guard:
         return Prepared(
             chunks=context.chunks,
             positions=tuple(places[chunk.id] for chunk in context.chunks),
-            decisions=record.decisions,
-            ledger=ledger_of((record,), run_id=uuid.uuid4().hex, question=question, name=name),
+            outcome=Outcome(
+                lambda: ledger_of(
+                    (record,), run_id=uuid.uuid4().hex, question=question, name=name
+                )
+            ),
             template=self.policy.template,
         )
 
@@ -149,6 +163,7 @@ class Guard:
         tools: str = "",
         card: ModelCard | None = None,
         name: str = "",
+        counts: bool = True,
     ) -> Fitted:
         """Make the messages of one model call fit its window; evidence is known from the run.
 
@@ -157,32 +172,45 @@ class Guard:
             tools: the tool schemas as JSON.
             card: the model that is called; None: the guard's.
             name: what calls, for the ledger; blank: the model's name.
+            counts: whether the caller wants the tokens and segments of the result; if not, and
+                nothing limits this call, they are counted when the run's ledger is read.
 
         Raises:
             BudgetExceededError: what is pinned does not fit, whatever `on_error` says: sending it
                 would only fail later and less clearly.
         """
         model = card or self.card
-        budget = model.fill(self.policy.limits)
-        run = current_run()
+        limits = model.fill(self._limits)
+        budget = limits if self.policy.window else Budget()  # count only
+        run, given = current_run(), tuple(messages)
         evidence = run.evidence if run else ()
-        started = time.perf_counter()
-        fitted = self._fit(tuple(messages), evidence, tools, budget, model)
-        record = Record(
-            step=Step(
+
+        def work() -> tuple[Fitted, Record]:
+            started = time.perf_counter()
+            fitted = self._fit(given, evidence, tools, budget, model)
+            step = Step(
                 kind="model",
                 name=name or model.name,
                 tokens_before=fitted.tokens_before,
                 tokens_after=fitted.tokens_after,
                 segments=fitted.segments,
-            ),
-            decisions=fitted.decisions,
-            timings={"window": time.perf_counter() - started},
-            model=model.name,
-            tokenizer=self._tokenizer_name(model),
-            budget=budget,
-            question=asked(messages),
-        )
+            )
+            return fitted, Record(
+                step=step,
+                decisions=fitted.decisions,
+                timings={"window": time.perf_counter() - started},
+                model=model.name,
+                tokenizer=self._tokenizer_name(model),
+                budget=limits,
+                question=asked(given),
+            )
+
+        if counts or budget.limited or self.policy.on_error == "raise":
+            fitted, record = work()
+        else:
+            fitted = Fitted(messages=given, positions=tuple(range(len(given))))
+            step = Step(kind="model", name=name or model.name, tokens_before=0, tokens_after=0)
+            record = Record(step=step, question=asked(given), complete=lambda _: work()[1])
         if run is not None:
             run.add(record)
         return fitted
@@ -195,8 +223,6 @@ class Guard:
         budget: Budget,
         model: ModelCard,
     ) -> Fitted:
-        if not self.policy.window:
-            budget = Budget()  # count only
         try:
             analyzer = self._analyzer(model)
             return within(

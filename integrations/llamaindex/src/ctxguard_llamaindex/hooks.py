@@ -263,7 +263,8 @@ def _fit_prompt(model: BaseLLM, given: _Arguments) -> None:
     prompt = given.get("prompt", 0)
     if isinstance(prompt, str):
         guard, card = handle_of(model).guard, card_of(model)
-        fitted = guard.fit(prompt_of(prompt), card=card, name=card.name or type(model).__name__)
+        name = card.name or type(model).__name__
+        fitted = guard.fit(prompt_of(prompt), card=card, name=name, counts=False)
         given.put("prompt", 0, cut_prompt(prompt, fitted))
 
 
@@ -301,5 +302,5 @@ def _fitted(
     except Exception as error:
         _hand_on(error, guard, "model", name)
         return messages, tuple(range(len(messages)))
-    fitted = guard.fit(read, tools=schemas, card=card, name=name)
+    fitted = guard.fit(read, tools=schemas, card=card, name=name, counts=False)
     return with_fitted(messages, fitted), fitted.positions
