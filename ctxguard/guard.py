@@ -147,9 +147,7 @@ class Guard:
             chunks=context.chunks,
             positions=tuple(places[chunk.id] for chunk in context.chunks),
             outcome=Outcome(
-                lambda: ledger_of(
-                    (record,), run_id=uuid.uuid4().hex, question=question, name=name
-                )
+                lambda: ledger_of((record,), run_id=uuid.uuid4().hex, question=question, name=name)
             ),
             template=self.policy.template,
         )

@@ -126,7 +126,9 @@ class Handle:
         For streams: step the stream inside `activate(run)` and call `finish(run)` at its end.
         """
         run = Run(question=question, name=name, owner=self, parent=current_run())
-        self._note(run.outcome)  # a stream may end in another thread, and still be this context's last call
+        self._note(
+            run.outcome
+        )  # a stream may end in another thread, and still be this context's last call
         return run
 
     def finish(self, run: Run, error: BaseException | None = None) -> None:
