@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
 from typing import Any, Protocol, TypeVar, cast
 
@@ -106,6 +106,11 @@ class Guard:
     def with_card(self, card: ModelCard) -> Guard:
         """The same policy for another model."""
         return Guard(self.policy, card=card)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The policy's fingerprint, computed once: for keys of caches that are asked every call."""
+        return self.policy.fingerprint()
 
     # -- evidence -------------------------------------------------------------------------------
 

@@ -308,7 +308,7 @@ def _vector_store(base: type[Any]) -> dict[str, Any]:
 def _salt(model: object) -> str:
     """What keeps the answers of guarded and plain calls apart in a cache that they share."""
     handle = handle_of(model)
-    return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
+    return f"|ctxguard:{handle.guard.fingerprint}" if handle else ""
 
 
 class _SaltedCache(BaseCache):
