@@ -204,6 +204,13 @@ def test_a_cache_can_be_given_cleared_and_taken_away(cache: BaseCache) -> None:
     assert guarded.invoke("q") == "5"
 
 
+def test_a_guarded_completion_model_s_class_makes_models_as_the_plain_class_does() -> None:
+    made = type(guard(Counting()))()
+    assert made.cache is None
+    assert repr(made) == repr(Counting())
+    assert repr(guard(Counting())) == repr(Counting())
+
+
 async def test_an_async_cache_is_cleared_too() -> None:
     cache = InMemoryCache()
     guarded: Any = guard(Counting(cache=cache))

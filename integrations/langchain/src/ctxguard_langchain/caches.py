@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
@@ -19,7 +19,7 @@ from ctxguard.handle import Handle
 from ctxguard_langchain.classes import handle_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
-__all__ = ["cache_of", "salt_of", "separate_graph_cache", "set_cache"]
+__all__ = ["salt_of", "separate_graph_cache", "with_salted_cache"]
 
 Namespace: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[Namespace, str]
@@ -70,19 +70,27 @@ class _SaltedCache(BaseCache):
         await self._cache.aclear(**kwargs)
 
 
-def cache_of(self: Dynamic) -> BaseCache | bool | None:
-    """The model's cache; completion models key it by parameters that are traced too."""
-    value = cast("BaseCache | bool | None", state_of(self).get("cache"))
+def with_salted_cache(base: type[Any]) -> Callable[[Any, str], Any]:
+    """How a guarded completion model gives its attributes: its cache salted, others as they are.
+
+    It keys its cache by parameters that are traced too, so the salt cannot stand there. A property
+    would do, but pydantic takes one for the default of the field when the class is subclassed.
+    """
+    get = base.__getattribute__
+
+    def __getattribute__(self: Dynamic, name: str) -> Dynamic:
+        return _cache_of(self) if name == "cache" else get(self, name)
+
+    return __getattribute__
+
+
+def _cache_of(model: Dynamic) -> BaseCache | bool | None:
+    value = cast("BaseCache | bool | None", state_of(model).get("cache"))
     if value is False:
         return value
     cache = value if isinstance(value, BaseCache) else get_llm_cache()
-    salt = salt_of(self)
+    salt = salt_of(model)
     return _SaltedCache(cache, salt) if cache is not None and salt else value
-
-
-def set_cache(self: Dynamic, value: object) -> None:
-    """Give a guarded model another cache."""
-    state_of(self)["cache"] = value
 
 
 # -- what a graph's nodes wrote -------------------------------------------------------------------

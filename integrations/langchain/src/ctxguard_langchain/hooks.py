@@ -26,7 +26,7 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
-from ctxguard_langchain.caches import cache_of, salt_of, set_cache
+from ctxguard_langchain.caches import salt_of, with_salted_cache
 from ctxguard_langchain.classes import Derived, handle_of
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
@@ -269,7 +269,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, "cache": property(cache_of, set_cache)}
+    return {**space, "__getattribute__": with_salted_cache(base)}
 
 
 SEARCHES: Mapping[str, Any] = {
