@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -182,8 +183,20 @@ _CHANGING = re.compile(
 
 
 def steady(value: object) -> object:
-    """A value without what differs from call to call: ids and addresses."""
-    return _CHANGING.sub("…", json.dumps(value, default=str, sort_keys=True))
+    """A value without what differs from call to call: ids, addresses, the order of parallel steps."""
+    return _CHANGING.sub("…", json.dumps(read(value), default=str, sort_keys=True))
+
+
+def read(value: Any) -> Any:
+    """A value with the JSON inside of it read, so that keys can be sorted there, too."""
+    if isinstance(value, dict):
+        return {key: read(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [read(item) for item in value]
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 async def sent_to_langsmith(mode: Mode, obj: Any, asked: Any) -> Seen:
