@@ -161,10 +161,11 @@ class Call:
             step: entered around each step of a stream; None: `self.step`.
         """
         step = step or self.step
+        # A tracer's proxy has the methods of both kinds, and says of what class it stands for.
+        if isinstance(result, AsyncGenerator) and not inspect.isgenerator(result):
+            return _adrive(cast("AsyncGenerator[Any, None]", result), step, self.finish)
         if isinstance(result, Generator):
             return _drive(cast("Generator[Any, None, None]", result), step, self.finish)
-        if isinstance(result, AsyncGenerator):
-            return _adrive(cast("AsyncGenerator[Any, None]", result), step, self.finish)
         if self.joined:
             return result
         if isinstance(result, StreamingResponse | AsyncStreamingResponse):
