@@ -15,6 +15,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import ContextChatEngine
 from llama_index.core.llms import CustomLLM
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.query_engine import SubQuestionQueryEngine, TransformQueryEngine
 from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.question_gen import LLMQuestionGenerator
@@ -153,7 +154,9 @@ OBJECTS: dict[str, Callable[[VectorStoreIndex, ScriptedLLM], Any]] = {
         index.as_query_engine(llm=llm, similarity_top_k=4), HyDEQueryTransform(llm=llm)
     ),
     "chat engine": lambda index, llm: ContextChatEngine.from_defaults(
-        retriever=index.as_retriever(similarity_top_k=4), llm=llm
+        retriever=index.as_retriever(similarity_top_k=4),
+        llm=llm,
+        memory=ChatMemoryBuffer.from_defaults(token_limit=8000),
     ),
     "agent": agent,
 }
