@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from ctxguard.pipeline import Pipeline, failed, within
 from ctxguard.policy import Policy
 from ctxguard.run import Outcome, Record, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks
-from ctxguard.text.analysis import Analyzer
+from ctxguard.text.analysis import Analyzer, shared_analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
@@ -100,8 +99,7 @@ class Guard:
         self.policy = policy or Policy.from_env()
         self.card = card or ModelCard()
         self._limits = self.policy.limits
-        self._analyzers: dict[str, Analyzer] = {}
-        self._lock = threading.Lock()
+        self._analyzers: dict[int, Analyzer] = {}
 
     def with_card(self, card: ModelCard) -> Guard:
         """The same policy for another model."""
@@ -256,11 +254,10 @@ class Guard:
 
     def _analyzer(self, card: ModelCard) -> Analyzer:
         tokenizer = self._tokenizer(card)
-        key = f"{getattr(tokenizer, 'name', '')}:{id(tokenizer)}"
-        with self._lock:
-            if key not in self._analyzers:
-                self._analyzers[key] = Analyzer(tokenizer)
-            return self._analyzers[key]
+        found = self._analyzers.get(id(tokenizer))  # it is held by its analyzer
+        if found is None:
+            found = self._analyzers[id(tokenizer)] = shared_analyzer(tokenizer)
+        return found
 
     def __reduce__(self) -> tuple[Callable[..., Guard], tuple[Any, ...], dict[str, Any]]:
         """Pickles as its policy and card; caches stay behind."""
