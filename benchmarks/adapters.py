@@ -96,7 +96,7 @@ def llamaindex() -> Iterator[Pair]:
     prompt = ChatMessage(role="system", content="\n\n".join(texts()))
     yield (
         "LlamaIndex, model call",
-        IdleLLM(),
+        IdleLLM(max_tokens=1),
         lambda model, number: model.chat([prompt, ChatMessage(content=question(number))]),
     )
 

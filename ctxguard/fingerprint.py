@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["fingerprint_of"]
 
@@ -65,8 +66,9 @@ def _inside(value: Value, around: Around) -> Iterator[bytes]:
     elif isinstance(value, Enum):
         yield value.name.encode()
     elif isinstance(value, np.ndarray):
-        yield f"{value.dtype} {value.shape}".encode()
-        yield np.ascontiguousarray(value).tobytes()
+        array = cast("NDArray[Any]", value)
+        yield f"{array.dtype} {array.shape}".encode()
+        yield array.tobytes()
     elif callable(value) and not hasattr(value, "name"):
         yield from _callable(value, around)
     elif isinstance(value, types.CodeType):
@@ -100,7 +102,7 @@ def _callable(value: Value, around: Around) -> Iterator[bytes]:
         owner = value.__self__
         yield _told(owner.__name__ if isinstance(owner, types.ModuleType) else owner, around)
     elif isinstance(value, functools.partial):
-        yield from _all((value.func, value.args, value.keywords), around)  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType] -- the user's types
+        yield from _all((value.func, value.args, value.keywords), around)
     else:
         yield from _object(value, around)
 

@@ -29,6 +29,7 @@ STAGES: dict[str, Any] = {
     "layout": Layout,
 }
 
+
 class Words:
     """A tokenizer with a setting, and a cache that fills up."""
 
@@ -81,7 +82,8 @@ def changed(value: object) -> object:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_setting_of_every_stage_counts(stage: str) -> None:
     plain = STAGES[stage]()
-    seen = {Policy(**{stage: None}).fingerprint(), Policy(**{stage: plain}).fingerprint()}
+    off: dict[str, Any] = {stage: None}
+    seen = {Policy(**off).fingerprint(), Policy(**{stage: plain}).fingerprint()}
     for number, field in enumerate(fields(plain), start=3):
         other = STAGES[stage]()
         value = changed(getattr(plain, field.name))
@@ -154,7 +156,7 @@ VALUES: list[Callable[[], object]] = [
     lambda: Slotted(1),
     lambda: Slotted(2),
     lambda: Slotted(Slotted(1)),
-    lambda: object(),
+    object,
     lambda: range(3),
     lambda: range(4),
 ]

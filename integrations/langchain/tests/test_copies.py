@@ -75,7 +75,7 @@ PLAIN: dict[str, tuple[Callable[[], Any], str, Any]] = {
     "retriever of a store": (lambda: store().as_retriever(), "invoke", "q"),
     "store": (store, "similarity_search", "q"),
     "chain": (lambda: chain(joined), "invoke", "q"),
-    "chain with a lambda": (lambda: chain(lambda found: joined(found)), "invoke", "q"),
+    "chain with a lambda": (lambda: chain(lambda found: str(joined(found))), "invoke", "q"),
     "function": (lambda: RunnableLambda(retrieve), "invoke", MESSAGES),
     "retry": (lambda: RETRIEVER.with_retry(), "invoke", "q"),
     "fallbacks": (lambda: MODEL.with_fallbacks([MODEL]), "invoke", "q"),

@@ -81,23 +81,17 @@ def agent() -> Any:
 
 
 class Failing(ScriptedChatModel):
-    def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        raise LookupError("no answer")
+    """Fails in every mode."""
 
-    def _stream(self, *args: Any, **kwargs: Any) -> Any:
+    def _answer(self, messages: Any, kwargs: Any) -> Any:
         raise LookupError("no answer")
-        yield
-
-    async def _astream(self, *args: Any, **kwargs: Any) -> Any:
-        raise LookupError("no answer")
-        yield
 
 
 MESSAGES = {"messages": [("user", "What is the notice period?")]}
 OBJECTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "retriever": (lambda: FixedRetriever(documents=DOCUMENTS), "q"),
     "async retriever": (lambda: AsyncFixedRetriever(documents=DOCUMENTS), "q"),
-    "model": (lambda: ScriptedChatModel(), "q"),
+    "model": (ScriptedChatModel, "q"),
     "completion model": (lambda: FakeListLLM(responses=["x", "y"]), "q"),
     "bound model": (lambda: ScriptedChatModel().bind(stop=["x"]), "q"),
     "sequence": (sequence, "q"),
@@ -183,7 +177,7 @@ _CHANGING = re.compile(
 
 
 def steady(value: object) -> object:
-    """A value without what differs from call to call: ids, addresses, the order of parallel steps."""
+    """A value without what differs from call to call: ids, addresses, order of parallel steps."""
     return _CHANGING.sub("…", json.dumps(read(value), default=str, sort_keys=True))
 
 

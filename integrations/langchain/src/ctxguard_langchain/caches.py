@@ -76,12 +76,12 @@ def with_salted_cache(base: type[Any]) -> Callable[[Any, str], Any]:
     It keys its cache by parameters that are traced too, so the salt cannot stand there. A property
     would do, but pydantic takes one for the default of the field when the class is subclassed.
     """
-    get = base.__getattribute__
+    get = cast("Callable[[Any, str], Any]", base.__getattribute__)
 
-    def __getattribute__(self: Dynamic, name: str) -> Dynamic:
+    def attribute(self: Dynamic, name: str) -> Dynamic:
         return _cache_of(self) if name == "cache" else get(self, name)
 
-    return __getattribute__
+    return attribute
 
 
 def _cache_of(model: Dynamic) -> BaseCache | bool | None:
@@ -106,6 +106,18 @@ def separate_graph_cache(graph: Dynamic, handle: Handle) -> None:
         state_of(graph)["cache"] = _salted_graph_cache()(cache, _salt(handle))
 
 
+def _salted(salt: str, key: Key) -> Key:
+    return (salt, *key[0]), key[1]
+
+
+def _plain(found: Mapping[Key, Any]) -> dict[Key, Any]:
+    return {(space[1:], key): value for (space, key), value in found.items()}
+
+
+def _spaces(salt: str, namespaces: Sequence[Namespace] | None) -> list[Namespace] | None:
+    return None if namespaces is None else [(salt, *space) for space in namespaces]
+
+
 @functools.cache
 def _salted_graph_cache() -> type[Any]:
     """The class of such a cache; made when there is a graph, because LangGraph is optional."""
@@ -121,31 +133,22 @@ def _salted_graph_cache() -> type[Any]:
             self._cache: GraphCache[Any] = inner
             self._salt = salt
 
-        def _salted(self, key: Key) -> Key:
-            return (self._salt, *key[0]), key[1]
-
-        def _plain(self, found: Mapping[Key, Any]) -> dict[Key, Any]:
-            return {(space[1:], key): value for (space, key), value in found.items()}
-
-        def _spaces(self, namespaces: Sequence[Namespace] | None) -> list[Namespace] | None:
-            return namespaces and [(self._salt, *space) for space in namespaces]
-
         def get(self, keys: Sequence[Key]) -> dict[Key, Any]:
-            return self._plain(self._cache.get([self._salted(key) for key in keys]))
+            return _plain(self._cache.get([_salted(self._salt, key) for key in keys]))
 
         async def aget(self, keys: Sequence[Key]) -> dict[Key, Any]:
-            return self._plain(await self._cache.aget([self._salted(key) for key in keys]))
+            return _plain(await self._cache.aget([_salted(self._salt, key) for key in keys]))
 
         def set(self, pairs: Mapping[Key, tuple[Any, int | None]]) -> None:
-            self._cache.set({self._salted(key): pair for key, pair in pairs.items()})
+            self._cache.set({_salted(self._salt, key): pair for key, pair in pairs.items()})
 
         async def aset(self, pairs: Mapping[Key, tuple[Any, int | None]]) -> None:
-            await self._cache.aset({self._salted(key): pair for key, pair in pairs.items()})
+            await self._cache.aset({_salted(self._salt, key): pair for key, pair in pairs.items()})
 
         def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-            self._cache.clear(self._spaces(namespaces))
+            self._cache.clear(_spaces(self._salt, namespaces))
 
         async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-            await self._cache.aclear(self._spaces(namespaces))
+            await self._cache.aclear(_spaces(self._salt, namespaces))
 
     return SaltedGraphCache

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
@@ -161,9 +161,8 @@ class Call:
             step: entered around each step of a stream; None: `self.step`.
         """
         step = step or self.step
-        # A tracer's proxy has the methods of both kinds, and says of what class it stands for.
-        if isinstance(result, AsyncGenerator) and not inspect.isgenerator(result):
-            return _adrive(cast("AsyncGenerator[Any, None]", result), step, self.finish)
+        if _is_async_stream(result):
+            return _adrive(result, step, self.finish)
         if isinstance(result, Generator):
             return _drive(cast("Generator[Any, None, None]", result), step, self.finish)
         if self.joined:
@@ -177,6 +176,11 @@ class Call:
         else:
             self.finish()
         return result
+
+
+def _is_async_stream(result: object) -> TypeGuard[AsyncGenerator[Any, None]]:
+    """By what a tracer's proxy stands for: it has the methods of both kinds of streams."""
+    return isinstance(result, AsyncGenerator) and not inspect.isgenerator(cast("object", result))
 
 
 def _drive(
