@@ -79,17 +79,26 @@ class Coverage:
 class Handle:
     """`guarded.ctxguard`: coverage, ledgers, policy, and the original object."""
 
-    def __init__(self, guard: Guard, original: object, coverage: Coverage | None = None) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        original: object,
+        coverage: Coverage | None = None,
+        ends_well: Callable[[BaseException], bool] | None = None,
+    ) -> None:
         """Made by an adapter.
 
         Args:
             guard: applies the policy.
             original: what was handed to guard(), untouched.
             coverage: what was reached; may be set once the walk is done.
+            ends_well: tells a framework's control flow, which is raised too, from errors; it is
+                pickled with the handle.
         """
         self.guard = guard
         self.original = original
         self.coverage = coverage or Coverage()
+        self._ends_well = ends_well
         self._outcomes: deque[Outcome] = deque(maxlen=KEPT_LEDGERS)
         self._lock = threading.Lock()
         self._key = object()
@@ -123,22 +132,39 @@ class Handle:
     def start(self, question: str = "", name: str = "") -> Run:
         """A new run that is not active yet, a child of the run of this context, if any.
 
-        For streams: step the stream inside `activate(run)` and call `finish(run)` at its end.
+        For streams: step the stream inside `activate(run)`, all of it inside `finishing(run)`.
         """
         run = Run(question=question, name=name, owner=self, parent=current_run())
-        self._note(
-            run.outcome
-        )  # a stream may end in another thread, and still be this context's last call
+        # A stream may end in another thread, and still be this context's last call.
+        self._note(run.outcome)
         return run
 
     def finish(self, run: Run, error: BaseException | None = None) -> None:
-        """End a run: its ledger becomes `last`, and a child of the run around it."""
-        if error is not None:
-            run.fail(error)
-        outcome = run.end()
+        """End a run, once: its ledger becomes `last`, and a child of the run around it."""
+        if run.finished:
+            return
+        run.finished = True
+        self.publish(run, error)
+        if run.parent is not None:
+            run.parent.adopt(run.outcome)
+
+    def publish(self, run: Run, error: BaseException | None = None) -> None:
+        """Show the ledger of a run so far: of one that may end where nobody sees it.
+
+        Whatever is published or finished of the run later takes its place.
+        """
+        run.end(error if error is not None and self.is_error(error) else None)
         with self._lock:
-            self._outcomes.append(outcome)
-        self._note(outcome)
+            if run.outcome in self._outcomes:
+                self._outcomes.remove(run.outcome)
+            self._outcomes.append(run.outcome)
+        self._note(run.outcome)
+
+    def is_error(self, error: BaseException) -> bool:
+        """Whether this ends a call badly; a stream that its reader closes ends well."""
+        if isinstance(error, GeneratorExit):
+            return False
+        return self._ends_well is None or not self._ends_well(error)
 
     def _note(self, outcome: Outcome) -> None:
         noted = _last.get()
@@ -151,13 +177,19 @@ class Handle:
     def run(self, question: str = "", name: str = "") -> Generator[Run]:
         """A new run for one logical call: for the entry points of a guarded object.
 
-        An exception that passes through is noted in `Ledger.error` and raised on.
+        An error that passes through is noted in `Ledger.error` and raised on. Not for generators:
+        the run stays active until the block ends.
         """
         run = self.start(question, name)
+        with self.finishing(run), activate(run):
+            yield run
+
+    @contextmanager
+    def finishing(self, run: Run) -> Generator[None]:
+        """Finish a run with the block, which may be a generator's; it is not active inside."""
         error: BaseException | None = None
         try:
-            with activate(run):
-                yield run
+            yield
         except BaseException as caught:
             error = caught
             raise
@@ -184,7 +216,7 @@ class Handle:
 
     def __reduce__(self) -> tuple[Callable[..., Handle], tuple[Any, ...]]:
         """Pickles as its guard, original and coverage; ledgers stay behind."""
-        return Handle, (self.guard, self.original, self.coverage)
+        return Handle, (self.guard, self.original, self.coverage, self._ends_well)
 
     def __repr__(self) -> str:
         """What is guarded and what is not."""

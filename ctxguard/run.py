@@ -63,8 +63,9 @@ class Outcome:
         self._lock = threading.Lock()
 
     def settle(self, make: Callable[[], Ledger]) -> None:
-        """End it; what `make` reads must not change any more."""
-        self._make, self.ended = make, True
+        """End it, or end it anew; what `make` reads must not change any more."""
+        with self._lock:
+            self._make, self._ledger, self.ended = make, None, True
 
     @property
     def ledger(self) -> Ledger:
@@ -110,6 +111,7 @@ class Run:
         self.owner = owner
         self.parent = parent
         self.outcome = Outcome()
+        self.finished = False  # set by the handle
         self._question = question
         self._lock = threading.Lock()
         self._records: list[Record] = []
@@ -152,17 +154,11 @@ class Run:
         with self._lock:
             self._children.append(child)
 
-    def fail(self, error: BaseException) -> None:
-        """Note what ended the run; the first one counts."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Settle what the run came to, as far as it has: it may go on after all."""
         with self._lock:
-            self._error = self._error or f"{type(error).__name__}: {error}"
-
-    def end(self) -> Outcome:
-        """What the run came to, which the run around it gets too; what is added later is not."""
+            self._error = "" if error is None else f"{type(error).__name__}: {error}"
         self.outcome.settle(self._so_far())
-        if self.parent is not None:
-            self.parent.adopt(self.outcome)
-        return self.outcome
 
     def ledger(self) -> Ledger:
         """What was decided so far, frozen."""

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -122,6 +123,35 @@ def test_an_exception_is_noted_and_raised() -> None:
     assert target.last is not None
     assert target.last.error == "KeyError: 'gone'"
     assert current_run() is None
+
+
+def is_stop(error: BaseException) -> bool:
+    return isinstance(error, InterruptedError)
+
+
+def test_a_frameworks_control_flow_is_raised_and_no_error() -> None:
+    target = Handle(GUARD, original="plain", ends_well=is_stop)
+    target = pickle.loads(pickle.dumps(target))  # noqa: S301 -- our own bytes
+    with pytest.raises(InterruptedError), target.run("q"):
+        raise InterruptedError
+    with pytest.raises(KeyError), target.run("q"):
+        raise KeyError("gone")
+    assert [ledger.error for ledger in target.ledgers] == ["", "KeyError: 'gone'"]
+
+
+def test_a_stream_that_is_closed_ends_well() -> None:
+    target = new_handle()
+
+    def stream() -> Generator[int]:
+        with target.finishing(target.start("q")):
+            assert current_run() is None
+            yield 1
+
+    steps = stream()
+    assert target.ledgers == (), "a stream that nobody reads has not started"
+    assert next(steps) == 1
+    steps.close()
+    assert [ledger.error for ledger in target.ledgers] == [""]
 
 
 def test_handles_survive_copies_and_pickles() -> None:

@@ -77,7 +77,7 @@ PLAIN: dict[str, tuple[Callable[[], Any], str, Any]] = {
     "chain": (lambda: chain(joined), "invoke", "q"),
     "chain with a lambda": (lambda: chain(lambda found: str(joined(found))), "invoke", "q"),
     "function": (lambda: RunnableLambda(retrieve), "invoke", MESSAGES),
-    "retry": (lambda: RETRIEVER.with_retry(), "invoke", "q"),
+    "retry": (RETRIEVER.with_retry, "invoke", "q"),
     "fallbacks": (lambda: MODEL.with_fallbacks([MODEL]), "invoke", "q"),
     "tool": (tool, "invoke", {"query": "q"}),
     "graph": (graph, "invoke", MESSAGES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
+import re
 import sys
 import types
 from collections import UserDict, defaultdict, deque
@@ -543,6 +544,40 @@ class Strict:
         return len(self.retriever.invoke(question))
 
 
+def test_a_chain_in_front_of_a_guarded_one_is_looked_at_when_both_are_guarded() -> None:
+    composed = (RunnableLambda(str) | RETRIEVER) | guard(RunnableLambda(str) | MODEL)
+    guarded = guard(composed)
+    assert {item.kind for item in handle(guarded).coverage.reached} == {"retriever", "model"}
+    assert left_out(guarded) == 1
+    assert [len(ledger.steps) for ledger in handle(guarded).ledgers] == [2]
+    assert handle(guarded).unguard() is composed
+
+
+def test_another_search_is_not_taken_for_one_of_a_vector_store() -> None:
+    words = re.compile(r"\w+")
+
+    def first_word(question: str) -> str:
+        found = words.search(question)
+        return found[0] if found and re.search("n", question) else question
+
+    assert handle(guard(RunnableLambda(first_word) | RETRIEVER)).coverage.complete
+
+
+@pytest.mark.parametrize("kind", ["mmr", "similarity"])
+def test_a_search_that_says_how_is_reported(kind: str) -> None:
+    def by_constant(state: dict[str, Any]) -> Any:
+        return state["store"].search("q", "mmr")
+
+    def by_keyword(state: dict[str, Any]) -> Any:
+        return state["store"].search("q", search_type=kind)
+
+    for function in (by_constant, by_keyword):
+        coverage = reported(RunnableLambda(function))
+        assert [item.reason for item in coverage.unreached] == [
+            "it calls search of something that could not be found"
+        ]
+
+
 @pytest.mark.parametrize("kind", [Closing, Strict])
 def test_an_object_that_cannot_be_copied_is_reported(kind: Any) -> None:
     coverage = reported(RunnableLambda(kind().find))
@@ -663,7 +698,7 @@ def test_a_graph_on_a_server_is_reported() -> None:
 
 def test_too_much_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctxguard_langchain.walk.MOST_NODES", 50)
-    many: list[Any] = [*([n] for n in range(100)), [RETRIEVER]]
+    many: list[Any] = [*([[n]] for n in range(100)), [RETRIEVER]]
     coverage = reported(RunnableLambda(lambda q: len(many[-1][0].invoke(q))))
     assert "more than 50 objects" in coverage.unreached[0].reason
 

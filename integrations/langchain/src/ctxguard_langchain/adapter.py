@@ -23,11 +23,12 @@ from langchain_core.vectorstores import VectorStore
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
-from ctxguard_langchain.classes import give, handle_of, is_guarded, is_root, view_of
+from ctxguard_langchain.classes import give, handle_of, is_derived, is_guarded, is_root, view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
 from ctxguard_langchain.scope import scoped
+from ctxguard_langchain.stepping import ends_well
 from ctxguard_langchain.walk import Survey
 
 __all__ = ["LangChainAdapter", "adapter", "cover_part", "reguard", "restore"]
@@ -54,9 +55,13 @@ class LangChainAdapter:
             UnsupportedObjectError: the object's own class does not allow a copy.
         """
         old = handle_of(obj) if is_guarded(obj) else None
-        if old is not None and is_root(obj) and old.policy == guard.policy:
+        if is_derived(obj):  # `chain | guarded`: the chain was never looked at
+            original: object = obj
+        elif old is not None and is_root(obj) and old.policy == guard.policy:
             return obj
-        handle = Handle(guard, old.original if old is not None else obj)
+        else:
+            original = obj if old is None else old.original
+        handle = Handle(guard, original, ends_well=ends_well)
         made, handle.coverage = _guarded(obj, handle, replaced=old)
         _warn(obj, handle.coverage)
         return made

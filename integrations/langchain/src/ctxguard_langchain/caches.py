@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
@@ -19,7 +19,7 @@ from ctxguard.handle import Handle
 from ctxguard_langchain.classes import handle_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
-__all__ = ["salt_of", "separate_graph_cache", "with_salted_cache"]
+__all__ = ["CacheField", "salt_of", "separate_graph_cache"]
 
 Namespace: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[Namespace, str]
@@ -70,27 +70,26 @@ class _SaltedCache(BaseCache):
         await self._cache.aclear(**kwargs)
 
 
-def with_salted_cache(base: type[Any]) -> Callable[[Any, str], Any]:
-    """How a guarded completion model gives its attributes: its cache salted, others as they are.
+class CacheField:
+    """The model's field `cache`; completion models key it by parameters that are traced too.
 
-    It keys its cache by parameters that are traced too, so the salt cannot stand there. A property
-    would do, but pydantic takes one for the default of the field when the class is subclassed.
+    A class has no such attribute: pydantic would take it for the default of the field.
     """
-    get = cast("Callable[[Any, str], Any]", base.__getattribute__)
 
-    def attribute(self: Dynamic, name: str) -> Dynamic:
-        return _cache_of(self) if name == "cache" else get(self, name)
+    def __get__(self, obj: Dynamic, owner: type[Any] | None = None) -> BaseCache | bool | None:
+        """The cache under keys of the guard's own."""
+        if obj is None:
+            raise AttributeError("cache")
+        value = cast("BaseCache | bool | None", state_of(obj).get("cache"))
+        if value is False:
+            return value
+        cache = value if isinstance(value, BaseCache) else get_llm_cache()
+        salt = salt_of(obj)
+        return _SaltedCache(cache, salt) if cache is not None and salt else value
 
-    return attribute
-
-
-def _cache_of(model: Dynamic) -> BaseCache | bool | None:
-    value = cast("BaseCache | bool | None", state_of(model).get("cache"))
-    if value is False:
-        return value
-    cache = value if isinstance(value, BaseCache) else get_llm_cache()
-    salt = salt_of(model)
-    return _SaltedCache(cache, salt) if cache is not None and salt else value
+    def __set__(self, obj: Dynamic, value: object) -> None:
+        """Set the field."""
+        state_of(obj)["cache"] = value
 
 
 # -- what a graph's nodes wrote -------------------------------------------------------------------

@@ -25,6 +25,7 @@ __all__ = [
     "adopt",
     "give",
     "handle_of",
+    "is_derived",
     "is_dynamic",
     "is_guarded",
     "is_leaf",
@@ -160,6 +161,11 @@ def is_guarded(obj: object) -> bool:
 def is_root(obj: object) -> bool:
     """Whether this is what a guard() returned, or was derived from it."""
     return is_guarded(obj) and bool(getattr(class_of(obj), _ROOT, False))
+
+
+def is_derived(obj: object) -> bool:
+    """Whether a method of what guard() returned made this; it may hold what no guard() saw."""
+    return is_guarded(obj) and bool(getattr(class_of(obj), _DERIVED, False))
 
 
 def is_leaf(obj: object) -> bool:

@@ -11,7 +11,7 @@ import dis
 import functools
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -54,7 +54,9 @@ class References:
     written: frozenset[str]
     """Globals that it assigns or deletes."""
     attributes: frozenset[str]
-    """Every name that may be an attribute of something."""
+    """Attributes and methods that it asks something for."""
+    constants: frozenset[object]
+    """Its constants, with the names of keywords in its calls."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -64,10 +66,13 @@ def references(code: types.CodeType) -> References:
     called: set[str] = set()
     written: set[str] = set()
     attributes: set[str] = set()
+    constants: set[object] = set()
     for part in _codes(code):
-        attributes.update(part.co_names)
+        constants.update(_constants(part.co_consts))
         for step in dis.get_instructions(part):
-            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            if "ATTR" in step.opname or step.opname == "LOAD_METHOD":
+                attributes.add(step.argval)
+            elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 read.add(step.argval)
                 # The lowest bit asks for the NULL that a call needs below its callee (3.11 and on).
                 if step.opname == "LOAD_GLOBAL" and step.arg is not None and step.arg & 1:
@@ -79,7 +84,17 @@ def references(code: types.CodeType) -> References:
         called=frozenset(called),
         written=frozenset(written),
         attributes=frozenset(attributes),
+        constants=frozenset(constants),
     )
+
+
+def _constants(constants: Iterable[object]) -> Iterator[object]:
+    """Constants and those in their tuples, where the names of keywords stand."""
+    for constant in constants:
+        if isinstance(constant, tuple):
+            yield from _constants(cast("tuple[object, ...]", constant))
+        else:
+            yield constant
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -11,7 +11,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.retrievers import BaseRetriever
@@ -26,7 +26,7 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
-from ctxguard_langchain.caches import salt_of, with_salted_cache
+from ctxguard_langchain.caches import CacheField, salt_of
 from ctxguard_langchain.classes import Derived, handle_of
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
@@ -36,7 +36,7 @@ from ctxguard_langchain.stepping import (
     closed,
     drive,
     flagged,
-    in_run,
+    never,
     stream_in_run,
 )
 
@@ -45,17 +45,18 @@ __all__ = ["SEARCHES", "hooked", "is_hookable"]
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
-# A retriever of retrievers, or a model whose async method calls its sync one: the outermost applies
-# the policy, once.
-_retrieving: ContextVar[bool] = ContextVar("ctxguard_retrieving", default=False)
-_asking: ContextVar[bool] = ContextVar("ctxguard_asking", default=False)
+# Whose policy is being applied. A retriever of retrievers, or a model whose async method calls its
+# sync one: the outermost applies the policy, once. One inside of it that has a guard with another
+# policy was given it by somebody, and applies its own.
+_retrieving: ContextVar[Handle | None] = ContextVar("ctxguard_retrieving", default=None)
+_asking: ContextVar[Handle | None] = ContextVar("ctxguard_asking", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Choke:
     """What happens around one method."""
 
-    busy: ContextVar[bool]
+    busy: ContextVar[Handle | None]
     before: Callable[[Handle, Any, Args, Kwargs], tuple[Args, Kwargs]]
     """The arguments to call the method with."""
     after: Callable[[Handle, Any, str, Any], Any]
@@ -98,7 +99,9 @@ _PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
 
 def _active(choke: _Choke, self: Dynamic) -> Handle | None:
     """The handle whose policy is due in this call, None when a call around this one applies it."""
-    return None if choke.busy.get() else handle_of(self)
+    around, own = choke.busy.get(), handle_of(self)
+    applied = around is not None and own is not None and around.policy == own.policy
+    return None if applied else own
 
 
 def _question(args: Args, kwargs: Kwargs) -> str:
@@ -114,7 +117,7 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
-        with flagged(choke.busy, run):
+        with flagged(choke.busy, handle, run):
             result = base(self, *args, **kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
 
@@ -126,7 +129,7 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run = current_run()
         if run is not None:
             return apply(run, handle, self, args, kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__) as run:
+        with handle.run(_asked(args, kwargs), class_of(self).__name__) as run:
             return apply(run, handle, self, args, kwargs)
 
     return hook
@@ -137,7 +140,7 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
-        with flagged(choke.busy, run):
+        with flagged(choke.busy, handle, run):
             result = await base(self, *args, **kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
 
@@ -149,19 +152,21 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run = current_run()
         if run is not None:
             return await apply(run, handle, self, args, kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__) as run:
+        with handle.run(_asked(args, kwargs), class_of(self).__name__) as run:
             return await apply(run, handle, self, args, kwargs)
 
     return hook
 
 
-def _stream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+def _stream(
+    base: Callable[..., Any], choke: _Choke, *, ends: Callable[[Any], bool] = never
+) -> Callable[..., Any]:
     def apply(run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
         def make() -> Iterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
             return base(self, *fitted, **rest)
 
-        return drive(make, lambda: flagged(choke.busy, run))
+        return drive(make, lambda: flagged(choke.busy, handle, run))
 
     @functools.wraps(base)
     def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -173,13 +178,15 @@ def _stream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         else:
             asked, name = _asked(args, kwargs), class_of(self).__name__
             yield from stream_in_run(
-                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
+                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs), ends=ends
             )
 
     return hook
 
 
-def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
+def _astream(
+    base: Callable[..., Any], choke: _Choke, *, ends: Callable[[Any], bool] = never
+) -> Callable[..., Any]:
     def apply(
         run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> AsyncIterator[Any]:
@@ -187,7 +194,7 @@ def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
             return base(self, *fitted, **rest)
 
-        return adrive(make, lambda: flagged(choke.busy, run))
+        return adrive(make, lambda: flagged(choke.busy, handle, run))
 
     @functools.wraps(base)
     async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -200,7 +207,7 @@ def _astream(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         else:
             asked, name = _asked(args, kwargs), class_of(self).__name__
             items = astream_in_run(
-                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs)
+                handle, asked, name, lambda run: apply(run, handle, self, args, kwargs), ends=ends
             )
         async with closed(items):
             async for item in items:
@@ -233,13 +240,18 @@ def _retriever(base: type[Any]) -> dict[str, Any]:
     }
 
 
-_CHAT_SHAPES = {
+def _is_finish(event: Dynamic) -> bool:
+    """Whether this is the last event that a consumer asks for; the producer is not asked again."""
+    return isinstance(event, dict) and cast("Kwargs", event).get("event") == "message-finish"
+
+
+_CHAT_SHAPES: Mapping[str, Callable[..., Callable[..., Any]]] = {
     "_generate": _call,
     "_agenerate": _acall,
     "_stream": _stream,
     "_astream": _astream,
-    "_stream_chat_model_events": _stream,
-    "_astream_chat_model_events": _astream,
+    "_stream_chat_model_events": functools.partial(_stream, ends=_is_finish),
+    "_astream_chat_model_events": functools.partial(_astream, ends=_is_finish),
 }
 
 
@@ -269,7 +281,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, "__getattribute__": with_salted_cache(base)}
+    return {**space, "cache": CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {

@@ -31,7 +31,7 @@ from ctxguard_langchain.classes import slots_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, extends
 from ctxguard_langchain.functions import FRAMEWORKS, is_user_module
 
-__all__ = ["UNDERLYING", "Kind", "holds_something", "kind_of", "viewable"]
+__all__ = ["UNDERLYING", "Kind", "holds_something", "is_bare", "kind_of", "viewable"]
 
 
 class Kind(Enum):
@@ -130,6 +130,14 @@ def holds_something(values: Iterable[object]) -> bool:
     return any(_kind_of_class(kind) is not Kind.NOTHING for kind in set(map(class_of, values)))
 
 
+def is_bare(obj: Dynamic, kind: Kind) -> bool:
+    """Whether this is a container that holds nothing to guard: most of those of a graph."""
+    if kind is Kind.MAPPING:
+        return not holds_something(_Plain.values(obj))  # whatever a subclass makes of reading
+    return kind in (Kind.SEQUENCE, Kind.TUPLE, Kind.SET) and not holds_something(obj)
+
+
+_Plain = dict[Any, Any]
 _KINDS: tuple[tuple[Kind, Any], ...] = (
     (Kind.NOTHING, (str, bytes, int, float, type(None), *_OPAQUE, Enum)),
     (Kind.RETRIEVER, BaseRetriever),

@@ -6,6 +6,7 @@ with `guard(agent)`, and what the tools retrieved is known as evidence when the 
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from ctxguard.run import Run, activate, current_run
 from ctxguard_langchain.adapter import cover_part
 from ctxguard_langchain.classes import is_guarded
 from ctxguard_langchain.convert import question_of, short
-from ctxguard_langchain.stepping import in_run, noted
+from ctxguard_langchain.stepping import ends_well
 
 try:
     from langchain.agents.middleware import (
@@ -35,11 +36,12 @@ try:
     from langgraph.channels.untracked_value import (  # pyright: ignore[reportMissingTypeStubs] -- a namespace package, whose py.typed is overlooked
         UntrackedValue,
     )
+    from langgraph.config import get_config
 except ImportError as error:
     raise MissingDependencyError(
         "CtxGuardMiddleware is for LangChain's agents: pip install 'ctxguard-langchain[agents]'"
     ) from error
-from ctxguard_langchain.dynamic import Dynamic
+from ctxguard_langchain.dynamic import Dynamic, state_of
 
 __all__ = ["CtxGuardMiddleware", "GuardedState"]
 
@@ -47,7 +49,7 @@ T = TypeVar("T")
 _KEPT_PARTS = 64
 """Models and tools whose guarded forms are kept; a request may bring new ones every time."""
 _KEPT_RUNS = 256
-"""Invocations under way; one that was cancelled never ends, and newer ones push it out."""
+"""Invocations under way; newer ones push out one that failed or was cancelled and never ends."""
 
 
 class GuardedState(AgentState[Any]):
@@ -60,7 +62,11 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
     """Applies a policy to an agent's model calls and to what its tools retrieve.
 
     `middleware.ctxguard` is the Handle: `.last`, `.ledgers`, `.coverage` (what was called so far).
-    An agent that guard() has guarded already is left to it: the policy is applied once.
+    An invocation has its ledger from its first call on, and the ledger grows with every call; what
+    was interrupted goes on in the same one when its thread is resumed. Put it where you like among
+    other middleware: the models and tools that those choose are guarded, too. What they retrieve
+    themselves is not, `guard(agent)` does that. An agent that guard() has guarded already is left
+    to it: the policy is applied once.
     """
 
     state_schema = GuardedState
@@ -73,9 +79,12 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         super().__init__()
         self.tools = []
-        self.ctxguard = Handle(Guard(policy), self)
+        self.ctxguard = Handle(Guard(policy), self, ends_well=ends_well)
+        self._model_request = _guarding(ModelRequest, "model", self._guarded)
+        self._tool_request = _guarding(ToolCallRequest, "tool", self._guarded)
         self._parts: dict[int, tuple[object, Any]] = {}
         self._runs: dict[str, Run] = {}
+        self._places: dict[str, str] = {}
         self._lock = threading.Lock()
 
     # -- one run per invocation -----------------------------------------------------------------
@@ -87,10 +96,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         question = short(question_of(state.get("messages", [])))
         run = self.ctxguard.start(question, self.name)
-        with self._lock:
-            self._runs[run.run_id] = run
-            while len(self._runs) > _KEPT_RUNS:
-                self._runs.pop(next(iter(self._runs)))
+        self._keep(run)
         return {"ctxguard_run": run.run_id}
 
     @override
@@ -109,35 +115,54 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         """As `after_agent`."""
         return self.after_agent(state, runtime)
 
-    def _run(self, state: Dynamic) -> Run | None:
-        """The run of this invocation; None after an interrupt: then each call has its own."""
-        values = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
-        return self._runs.get(values.get("ctxguard_run", ""))
+    def _keep(self, run: Run) -> None:
+        """Keep a run until it ends, in place of the one that its thread was left with."""
+        place = _place()
+        with self._lock:
+            self._runs.pop(self._places.pop(place, ""), None)
+            self._runs[run.run_id] = run
+            if place:
+                self._places[place] = run.run_id
+            for run_id in list(self._runs)[:-_KEPT_RUNS]:
+                self._drop(run_id)
 
-    def _finish(self, state: Dynamic, error: BaseException | None = None) -> None:
-        run = self._run(state)
+    def _drop(self, run_id: str) -> Run | None:
+        self._places = {place: name for place, name in self._places.items() if name != run_id}
+        return self._runs.pop(run_id, None)
+
+    def _run_id(self, state: Dynamic) -> str:
+        values = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
+        return values.get("ctxguard_run") or self._places.get(_place(), "")
+
+    def _finish(self, state: Dynamic) -> None:
+        with self._lock:
+            run = self._drop(self._run_id(state))
         if run is not None:
-            with self._lock:
-                self._runs.pop(run.run_id, None)
-            self.ctxguard.finish(run, error)
+            self.ctxguard.finish(run)
 
     @contextmanager
     def _within(self, state: Dynamic) -> Generator[None]:
-        """The invocation's run around one call, unless a guard around the agent has one."""
-        run = self._run(state)
+        """The invocation's run around one call, unless a guard around the agent has one.
+
+        What ends the invocation besides `after_agent` is not told: an error that no other
+        middleware handles, an interrupt, a command to the graph around it.
+        """
+        run = self._runs.get(self._run_id(state))
         if current_run() is not None:
             yield
-        elif run is None:
-            with in_run(self.ctxguard, "", self.name):
+        elif run is None:  # another process began it
+            with self.ctxguard.run("", self.name):
                 yield
         else:
+            error: BaseException | None = None
             try:
                 with activate(run):
                     yield
-            except BaseException as error:
-                if noted(error) is not None:
-                    self._finish(state, error)
+            except BaseException as caught:
+                error = caught
                 raise
+            finally:
+                self.ctxguard.publish(run, error)
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -153,7 +178,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
             BudgetExceededError: what is pinned does not fit its window.
         """
         with self._within(request.state):
-            return handler(request.override(model=self._guarded(request.model)))
+            return handler(_as(self._model_request, request))
 
     @override
     async def awrap_model_call(
@@ -163,7 +188,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any]:
         """As `wrap_model_call`."""
         with self._within(request.state):
-            return await handler(request.override(model=self._guarded(request.model)))
+            return await handler(_as(self._model_request, request))
 
     @override
     def wrap_tool_call(
@@ -171,7 +196,7 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> Dynamic:
         """Run the guarded form of the request's tool: its retrievers' results pass the policy."""
         with self._within(request.state):
-            return handler(self._with_guarded_tool(request))
+            return handler(_as(self._tool_request, request))
 
     @override
     async def awrap_tool_call(
@@ -179,16 +204,11 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> Dynamic:
         """As `wrap_tool_call`."""
         with self._within(request.state):
-            return await handler(self._with_guarded_tool(request))
-
-    def _with_guarded_tool(self, request: ToolCallRequest) -> ToolCallRequest:
-        if request.tool is None:  # the node answers for a tool that it does not know
-            return request
-        return request.override(tool=self._guarded(request.tool))
+            return await handler(_as(self._tool_request, request))
 
     def _guarded(self, part: T) -> T:
         """The guarded form of a model or a tool, made once."""
-        if is_guarded(part):
+        if part is None or is_guarded(part):  # the node answers for a tool that it does not know
             return part
         with self._lock:
             known = self._parts.get(id(part))
@@ -206,3 +226,43 @@ class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
             tuple(dict.fromkeys((*so_far.reached, *found.reached))),
             tuple(dict.fromkeys((*so_far.unreached, *found.unreached))),
         )
+
+
+def _guarding(base: type[T], name: str, guarded: Callable[[Any], Any]) -> type[T]:
+    """A class of requests whose model or tool is guarded, whoever puts it there.
+
+    Middleware inside of this one may put another model into the request that it hands on.
+    """
+
+    def get(self: Dynamic) -> Dynamic:
+        try:
+            return state_of(self)[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def put(self: Dynamic, value: Dynamic) -> None:
+        state_of(self)[name] = guarded(value)
+
+    space = {name: property(get, put), "__module__": base.__module__, "__doc__": base.__doc__}
+    return cast("type[T]", type(base.__name__, (base,), space))
+
+
+def _as(kind: type[T], request: T) -> T:
+    """A copy of a request that has this class."""
+    return kind(
+        **{f.name: getattr(request, f.name) for f in dataclasses.fields(cast("Any", request))}
+    )
+
+
+def _place() -> str:
+    """The thread of the graph's checkpoints and the agent's place in it, blank without one.
+
+    An invocation that was interrupted is found again by it, since no checkpoint saves its run.
+    """
+    try:
+        configurable = get_config().get("configurable", {})
+    except RuntimeError:  # a hook that is called outside of a graph
+        return ""
+    thread = configurable.get("thread_id")
+    around = str(configurable.get("checkpoint_ns", "")).rpartition("|")[0]
+    return f"{thread}|{around}" if thread else ""

@@ -258,6 +258,9 @@ def _underlying(value: Dynamic) -> types.FunctionType | None:
 
 def _class(obj: type[Any]) -> Iterator[Edge]:
     yield from _class_parts(obj, {})
+    # The schema of a tool's arguments holds their defaults, and hands them to the function.
+    for name, field in getattr(obj, "__pydantic_fields__", {}).items():
+        yield Edge(Place.ATTRIBUTE, name, f".{name}", field.default)
 
 
 def _foreign(obj: Dynamic) -> Iterator[Edge]:

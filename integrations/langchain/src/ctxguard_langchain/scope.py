@@ -30,7 +30,6 @@ from ctxguard_langchain.stepping import (
     aoutside,
     astream_in_run,
     closed,
-    in_run,
     outside,
     stream_in_run,
 )
@@ -59,7 +58,7 @@ def _call(base: Method) -> Method:
         handle = _new_run(self)
         if handle is None:
             return base(self, *args, **kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__):
+        with handle.run(_asked(args, kwargs), class_of(self).__name__):
             return base(self, *args, **kwargs)
 
     return entry
@@ -71,7 +70,7 @@ def _acall(base: Method) -> Method:
         handle = _new_run(self)
         if handle is None:
             return await base(self, *args, **kwargs)
-        with in_run(handle, _asked(args, kwargs), class_of(self).__name__):
+        with handle.run(_asked(args, kwargs), class_of(self).__name__):
             return await base(self, *args, **kwargs)
 
     return entry

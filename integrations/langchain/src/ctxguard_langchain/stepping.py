@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -22,9 +28,9 @@ __all__ = [
     "astream_in_run",
     "closed",
     "drive",
+    "ends_well",
     "flagged",
-    "in_run",
-    "noted",
+    "never",
     "outside",
     "stream_in_run",
 ]
@@ -33,33 +39,16 @@ T = TypeVar("T")
 Enter = Callable[[], AbstractContextManager[object]]
 
 
-def noted(error: BaseException | None) -> BaseException | None:
-    """The error if it is one: a closed stream and LangGraph's control flow end a call well."""
-    if error is None or isinstance(error, GeneratorExit):
-        return None
+def ends_well(error: BaseException) -> bool:
+    """Whether this is LangGraph's control flow (an interrupt, a command): no error of the call."""
     bubble: Any = getattr(sys.modules.get("langgraph.errors"), "GraphBubbleUp", None)
-    return None if bubble is not None and isinstance(error, bubble) else error
+    return bubble is not None and isinstance(error, bubble)
 
 
 @contextmanager
-def in_run(handle: Handle, question: str, name: str) -> Generator[Run]:
-    """A new run of this handle that ends with the block; not for generators."""
-    run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
-        with activate(run):
-            yield run
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
-
-
-@contextmanager
-def flagged(flag: ContextVar[bool], run: Run | None) -> Generator[None]:
+def flagged(flag: ContextVar[T], value: T, run: Run | None) -> Generator[None]:
     """The flag set and the run active, for one step."""
-    token = flag.set(True)
+    token = flag.set(value)
     try:
         with activate(run):
             yield
@@ -67,7 +56,7 @@ def flagged(flag: ContextVar[bool], run: Run | None) -> Generator[None]:
         flag.reset(token)
 
 
-def drive(make: Callable[[], Iterator[T]], enter: Enter) -> Iterator[T]:
+def drive(make: Callable[[], Iterator[T]], enter: Enter) -> Generator[T]:
     """The items of an iterator, each step of which runs inside `enter()`."""
     with enter():
         iterator = iter(make())
@@ -120,36 +109,55 @@ async def closed(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], No
             await close()
 
 
+def never(_item: object) -> bool:
+    """A stream ends when its iterator does."""
+    return False
+
+
 def stream_in_run(
-    handle: Handle, question: str, name: str, make: Callable[[Run], Iterator[T]]
+    handle: Handle,
+    question: str,
+    name: str,
+    make: Callable[[Run], Iterator[T]],
+    *,
+    ends: Callable[[T], bool] = never,
 ) -> Iterator[T]:
-    """A stream that is a run of its own, active during its steps; it starts at the first step."""
+    """A stream that is a run of its own, active during its steps; it starts at the first step.
+
+    Args:
+        handle: whose run it is.
+        question: what is asked.
+        name: what runs.
+        make: makes the stream's iterator.
+        ends: whether an item is the last one, after which nobody asks for the end.
+    """
     run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
-        yield from drive(lambda: make(run), lambda: activate(run))
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
+    with (
+        handle.finishing(run),
+        closing(drive(lambda: make(run), lambda: activate(run))) as items,
+    ):
+        for item in items:
+            if ends(item):
+                handle.finish(run)
+            yield item
 
 
 async def astream_in_run(
-    handle: Handle, question: str, name: str, make: Callable[[Run], AsyncIterator[T]]
+    handle: Handle,
+    question: str,
+    name: str,
+    make: Callable[[Run], AsyncIterator[T]],
+    *,
+    ends: Callable[[T], bool] = never,
 ) -> AsyncGenerator[T, None]:
     """As `stream_in_run`, for an async stream."""
     run = handle.start(question, name)
-    error: BaseException | None = None
-    try:
+    with handle.finishing(run):
         async with aclosing(adrive(lambda: make(run), lambda: activate(run))) as items:
             async for item in items:
+                if ends(item):
+                    handle.finish(run)
                 yield item
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        handle.finish(run, noted(error))
 
 
 def outside(iterator: Iterator[T]) -> Iterator[T]:

@@ -17,14 +17,14 @@ from langchain_core.language_models import BaseChatModel, BaseLanguageModel, Bas
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
 from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import References, is_user_module
 from ctxguard_langchain.hooks import SEARCHES
-from ctxguard_langchain.kinds import Kind, kind_of, viewable
+from ctxguard_langchain.kinds import Kind, is_bare, kind_of, viewable
 from ctxguard_langchain.nodes import Edge, edges_of, function_edges, module_edges
 
 __all__ = ["MOST_NODES", "Node", "Survey"]
@@ -32,6 +32,7 @@ __all__ = ["MOST_NODES", "Node", "Survey"]
 MOST_NODES = 100_000
 """Objects looked at; a graph of a hundred nodes has about 2,000."""
 _LEAVES = (Kind.RETRIEVER, Kind.MODEL, Kind.STORE, Kind.LATE, Kind.MAKER)
+_SEARCH_TYPES = {*VectorStoreRetriever.allowed_search_types, "search_type"}
 _ENTRY_POINTS = ("invoke", "ainvoke", "stream", "astream", "generate", "agenerate")
 
 
@@ -126,7 +127,8 @@ class Survey:
             self._check(node)
 
     def _connect(self, node: Node, edge: Edge) -> None:
-        if kind_of(edge.value) is not Kind.NOTHING:
+        kind = kind_of(edge.value)
+        if kind is not Kind.NOTHING and not is_bare(edge.value, kind):
             node.edges.append((edge, self._node(edge.value, node.path + edge.label)))
 
     def _look_into_function(self, node: Node) -> None:
@@ -241,9 +243,10 @@ class Survey:
     def _report_searches(self) -> None:
         """Functions that search a vector store which nobody can see from here."""
         for node in self._searching:
-            if node in self.reach and not any(map(_is_store, self._from(node))):
-                names = ", ".join(sorted(_names(node) & SEARCHES.keys()))
-                self._report(node, f"it calls {names} of something that could not be found")
+            names = _searches(node)
+            if names and node in self.reach and not any(map(_is_store, self._from(node))):
+                called = ", ".join(sorted(names))
+                self._report(node, f"it calls {called} of something that could not be found")
 
     def _check(self, node: Node) -> None:
         """Report what a node is, as far as that cannot be guarded whatever holds it."""
@@ -282,9 +285,16 @@ def _behind(node: Node) -> Iterable[Node]:
                 yield child
 
 
-def _names(node: Node) -> frozenset[str]:
+def _searches(node: Node) -> frozenset[str]:
+    """The methods by which a function searches a vector store, as far as their names tell.
+
+    Much else has a method `search`; that of a vector store is told how to.
+    """
     names, _ = function_edges(node.obj)
-    return names.attributes if names else frozenset()
+    if names is None:
+        return frozenset()
+    searches = names.attributes & SEARCHES.keys()
+    return searches if names.constants & _SEARCH_TYPES else searches - {"search", "asearch"}
 
 
 def _is_store(node: Node) -> bool:

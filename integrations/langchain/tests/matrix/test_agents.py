@@ -1,0 +1,57 @@
+"""Agents of every shape, called in every way."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ctxguard import guard, handle
+from integrations.langchain.tests.matrix.graph_modes import GRAPH_MODES, QUICK
+from integrations.langchain.tests.matrix.harness import (
+    Mode,
+    Shape,
+    cells,
+    check_coverage,
+    check_once,
+    check_same,
+)
+from integrations.langchain.tests.matrix.shapes_agents import AGENTS, large
+from integrations.langchain.tests.matrix.shapes_middleware import MIDDLEWARE
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental"),
+    pytest.mark.filterwarnings("ignore:create_react_agent has been moved"),
+]
+SHAPES = {**AGENTS, **MIDDLEWARE}
+
+
+@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "same", GRAPH_MODES, QUICK["same"]))
+async def test_a_policy_that_does_nothing_changes_nothing(shape: Shape, mode: Mode) -> None:
+    await check_same(shape, mode)
+
+
+@pytest.mark.parametrize(("shape", "mode"), cells(SHAPES, "once", GRAPH_MODES, QUICK["once"]))
+async def test_the_policy_is_applied_once(shape: Shape, mode: Mode) -> None:
+    await check_once(shape, mode)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+async def test_coverage_says_what_is_guarded(shape: Shape) -> None:
+    await check_coverage(shape)
+
+
+def test_guarding_the_largest_graph_takes_milliseconds() -> None:
+    plain = large()
+    guarded = guard(plain)  # the first time, modules are imported and classes made
+    coverage = handle(guarded).coverage
+    assert coverage.complete
+    assert len(coverage.reached) == 6 * 3 + 4 * 2 + 2
+
+    def seconds() -> float:
+        started = time.process_time()
+        guard(plain)
+        return time.process_time() - started
+
+    assert min(seconds() for _ in range(10)) < 0.05
