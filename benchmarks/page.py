@@ -35,7 +35,7 @@ def results() -> dict[str, Results]:
     folder = ROOT / "benchmarks" / "results"
     return {
         name: json.loads((folder / f"{name}.json").read_text("utf-8"))
-        for name in (*QUALITY, "overhead")
+        for name in (*QUALITY, "overhead", "adapters")
     }
 
 
@@ -148,6 +148,7 @@ def tables(found: Mapping[str, Results]) -> dict[str, str]:
         "clauses": _selection(selection["contracts"]),
         "numbers": _numbers([found[name] for name in QUALITY]),
         "overhead": _overhead(found["overhead"]),
+        "adapters": _adapters(found["adapters"]),
         "left out": _left_out([found[name] for name in QUALITY]),
     }
 
@@ -161,6 +162,26 @@ def _overhead(found: Mapping[str, Any]) -> str:
         if not pool.endswith(quarter)
     ]
     return _table(["pool", "no limit", "a quarter of the tokens kept"], rows)
+
+
+def _adapters(found: Mapping[str, Any]) -> str:
+    head = ["call", "plain, µs", "policy that does nothing, µs more", "guarded : plain"]
+    head += ["default policy, µs more"]
+    rows = [
+        [
+            call,
+            _whole(by["off"]["plain_us"]),
+            _whole(by["off"]["overhead_us"]),
+            _times(by["off"]["ratio"]),
+            _whole(by["default"]["overhead_us"]),
+        ]
+        for call, by in found["calls"].items()
+    ]
+    return _table(head, rows)
+
+
+def _whole(found: Mapping[str, float]) -> str:
+    return f"{found['value']:.0f} [{found['low']:.0f}, {found['high']:.0f}]"
 
 
 def _times(found: Mapping[str, float]) -> str:

@@ -25,7 +25,7 @@ LICENCES = tuple(
     for framework in ("langchain", "llama-index")
     for policy in ("balanced", "lean")
 )
-COST = (("overhead.py",),)
+COST = (("overhead.py",), ("adapters.py",))
 QUALITY = ("redundancy.py", "selection.py")
 """Need the data."""
 NEEDS_MODEL = (("licences.py", "--policy", "lean", "--llm", "smollm2", "--questions", "12"),)

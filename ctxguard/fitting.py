@@ -18,7 +18,7 @@ from ctxguard.text.analysis import Analyzer
 from ctxguard.types import Budget, Chunk, Decision, Message
 from ctxguard.window import Fitted, fit_messages
 
-__all__ = ["ModelCall", "Reading", "fit_call"]
+__all__ = ["ModelCall", "Reading", "fit_call", "uncounted"]
 
 Reading: TypeAlias = Callable[[Callable[[str], int] | None], tuple[Message, ...]]
 """Gives the messages; what is not text in them is counted with the function, if there is one."""
@@ -41,7 +41,7 @@ class ModelCall:
 
 
 def fit_call(
-    call: ModelCall, policy: Policy, analyzer: Callable[[], Analyzer]
+    call: ModelCall, policy: Policy, analyzer: Callable[[], Analyzer], budget: Budget
 ) -> tuple[Fitted, Record]:
     """The messages that fit, and what this call adds to a run.
 
@@ -49,12 +49,12 @@ def fit_call(
         call: what is fitted.
         policy: what to do, and what to do when it fails.
         analyzer: gives what counts; it may fail.
+        budget: the limits of this call; without `policy.window` it only counts.
 
     Raises:
         BudgetExceededError: what is pinned does not fit.
         Exception: what a tokenizer raised, only with `on_error="raise"`.
     """
-    budget = call.card.fill(policy.limits)
     started = time.perf_counter()
     fitted = _fit(call, policy, analyzer, budget)
     step = Step(
@@ -71,6 +71,16 @@ def fit_call(
         model=call.card.name,
         budget=budget,
         question=asked(call.read(None)),
+    )
+
+
+def uncounted(call: ModelCall, complete: Callable[[Record], Record]) -> tuple[Fitted, Record]:
+    """All messages as they are, of a call that nothing limits; `complete` counts them later."""
+    messages = call.read(None)
+    step = Step(kind="model", name=call.name or call.card.name, tokens_before=0, tokens_after=0)
+    return (
+        Fitted(messages=messages, positions=tuple(range(len(messages)))),
+        Record(step=step, question=asked(messages), complete=complete),
     )
 
 

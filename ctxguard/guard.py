@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from importlib import metadata
 from typing import Any, Protocol, TypeVar, cast, overload
 
 from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
-from ctxguard.fitting import ModelCall, Reading, fit_call
+from ctxguard.fitting import ModelCall, fit_call, uncounted
 from ctxguard.handle import Handle
 from ctxguard.intake import coerce_chunks, identify_chunks
 from ctxguard.ledger import Ledger
 from ctxguard.models import ModelCard
 from ctxguard.pipeline import Pipeline
 from ctxguard.policy import Policy
-from ctxguard.run import Run, current_run, ledger_of
+from ctxguard.run import Outcome, Record, Run, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks
-from ctxguard.text.analysis import Analyzer
+from ctxguard.text.analysis import Analyzer, shared_analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
@@ -51,10 +50,20 @@ class Prepared:
     """Kept, in the order in which they should stand in the prompt."""
     positions: tuple[int, ...]
     """Index in the input of each kept chunk."""
-    decisions: tuple[Decision, ...]
-    ledger: Ledger
+    outcome: Outcome = field(compare=False, repr=False)
+    """Makes the ledger when it is first read."""
     template: Template | None = None
     """How `text` writes the chunks; None: as their text."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was decided and counted."""
+        return self.outcome.ledger
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Those of the ledger, in the order in which they were taken."""
+        return self.ledger.decisions
 
     @property
     def text(self) -> str:
@@ -94,12 +103,17 @@ class Guard:
         """
         self.policy = policy or Policy.from_env()
         self.card = card or ModelCard()
-        self._analyzers: dict[str, Analyzer] = {}
-        self._lock = threading.Lock()
+        self._limits = self.policy.limits
+        self._analyzers: dict[int, Analyzer] = {}
 
     def with_card(self, card: ModelCard) -> Guard:
         """The same policy for another model."""
         return Guard(self.policy, card=card)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The policy's fingerprint, computed once: for keys of caches that are asked every call."""
+        return self.policy.fingerprint()
 
     @contextmanager
     def run(self, question: str = "", name: str = "") -> Generator[Run]:
@@ -143,7 +157,7 @@ class Guard:
             InputError: naming the field, for input that is not text.
             Exception: what a stage raised, only with `on_error="raise"`.
         """
-        limits = self.card.fill(self.policy.limits if budget is None else Budget.of(budget))
+        limits = self.card.fill(self._limits if budget is None else Budget.of(budget))
         if not isinstance(question, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise InputError(f"question: expected a str, got {type(question).__name__}")
         run = current_run()
@@ -157,8 +171,9 @@ class Guard:
         return Prepared(
             chunks=context.chunks,
             positions=tuple(places[chunk.id] for chunk in context.chunks),
-            decisions=record.decisions,
-            ledger=ledger_of((record,), run_id=uuid.uuid4().hex, question=question, name=name),
+            outcome=Outcome(
+                lambda: ledger_of((record,), run_id=uuid.uuid4().hex, question=question, name=name)
+            ),
             template=self.policy.template,
         )
 
@@ -195,9 +210,10 @@ class Guard:
         tools: str | Sequence[object] = "",
         card: ModelCard | None = None,
         name: str = "",
+        counts: bool = True,
     ) -> Fitted: ...
 
-    def fit(
+    def fit(  # noqa: PLR0913 -- what the SDKs take apart, and what is not theirs by name
         self,
         messages: Sequence[Any],
         *,
@@ -206,6 +222,7 @@ class Guard:
         shape: Shape | None = None,
         card: ModelCard | None = None,
         name: str = "",
+        counts: bool = True,
     ) -> Fitted | FittedMessages[Any, Any]:
         """Make the messages of one model call fit its window; evidence is known from the run.
 
@@ -218,6 +235,8 @@ class Guard:
             shape: whose messages they are; None: as they look.
             card: the model that is called; None: the guard's.
             name: what calls, for the ledger; blank: the model's name.
+            counts: whether the caller wants the tokens and segments of the result; if not, and
+                nothing limits this call, they are counted when the run's ledger is read.
 
         Returns:
             Fitted for Messages; for those of an SDK FittedMessages, in the same shape.
@@ -227,33 +246,35 @@ class Guard:
             BudgetExceededError: what is pinned does not fit, whatever `on_error` says: sending it
                 would only fail later and less clearly.
         """
-        model = card or self.card
-        given = listed(messages)
-        if system is None and shape is None and all(isinstance(m, Message) for m in given):
-            return self._fit(lambda _: given, tools, model, name)
-        prompt = read_prompt(given, system=system, shape=shape)
-        return prompt.apply(self._fit(prompt.messages, tools, model, name, prompt.notes))
-
-    def _fit(
-        self,
-        read: Reading,
-        tools: str | Sequence[object],
-        model: ModelCard,
-        name: str,
-        notes: tuple[Decision, ...] = (),
-    ) -> Fitted:
-        run = current_run()
+        run, given = current_run(), listed(messages)
         call = ModelCall(
-            read=read,
+            read=lambda _: given,
             tools=tools_text(tools),
             evidence=run.evidence if run else (),
-            card=model,
+            card=card or self.card,
             name=name,
-            notes=notes,
         )
-        fitted, record = fit_call(call, self.policy, lambda: self._analyzer(model))
+        if system is None and shape is None and all(isinstance(m, Message) for m in given):
+            return self._fit(call, counts=counts)
+        prompt = read_prompt(given, system=system, shape=shape)
+        call = replace(call, read=prompt.messages, notes=prompt.notes)
+        return prompt.apply(self._fit(call, counts=counts))
+
+    def _fit(self, call: ModelCall, *, counts: bool) -> Fitted:
+        limits = call.card.fill(self._limits)
+        limited = self.policy.window and limits.limited
+
+        def work() -> tuple[Fitted, Record]:
+            fitted, record = fit_call(call, self.policy, lambda: self._analyzer(call.card), limits)
+            return fitted, replace(record, tokenizer=self._tokenizer_name(call.card))
+
+        if counts or limited or self.policy.on_error == "raise":
+            fitted, record = work()
+        else:
+            fitted, record = uncounted(call, complete=lambda _: work()[1])
+        run = current_run()
         if run is not None:
-            run.add(replace(record, tokenizer=self._tokenizer_name(model)))
+            run.add(record)
         return fitted
 
     # -- counting -------------------------------------------------------------------------------
@@ -266,11 +287,10 @@ class Guard:
 
     def _analyzer(self, card: ModelCard) -> Analyzer:
         tokenizer = self._tokenizer(card)
-        key = f"{getattr(tokenizer, 'name', '')}:{id(tokenizer)}"
-        with self._lock:
-            if key not in self._analyzers:
-                self._analyzers[key] = Analyzer(tokenizer)
-            return self._analyzers[key]
+        found = self._analyzers.get(id(tokenizer))  # it is held by its analyzer
+        if found is None:
+            found = self._analyzers[id(tokenizer)] = shared_analyzer(tokenizer)
+        return found
 
     def __reduce__(self) -> tuple[Callable[..., Guard], tuple[Any, ...], dict[str, Any]]:
         """Pickles as its policy and card; caches stay behind."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.ledger import Ledger
 from ctxguard.policy import Policy
-from ctxguard.run import Run, activate, current_run
+from ctxguard.run import Outcome, Run, activate, current_run
 
 if TYPE_CHECKING:
     from ctxguard.guard import Guard
@@ -26,7 +26,7 @@ KEPT_LEDGERS = 64
 
 # Per context, the newest ledger of each of the last few handles: "the last call" of one asyncio
 # task or thread must not be another's. Bounded, because a context can live as long as the process.
-_last: ContextVar[tuple[tuple[object, Run], ...]] = ContextVar("ctxguard_last", default=())
+_last: ContextVar[tuple[tuple[object, Outcome], ...]] = ContextVar("ctxguard_last", default=())
 _LAST_HANDLES = 16
 
 
@@ -106,7 +106,7 @@ class Handle:
         self.original = original
         self.coverage = coverage or Coverage()
         self._ends_well = ends_well
-        self._ledgers: deque[Ledger] = deque(maxlen=KEPT_LEDGERS)
+        self._outcomes: deque[Outcome] = deque(maxlen=KEPT_LEDGERS)
         self._lock = threading.Lock()
         self._key = object()
 
@@ -118,17 +118,19 @@ class Handle:
     @property
     def last(self) -> Ledger | None:
         """The ledger of the last call in this context (task, thread); else of the newest call."""
-        for key, run in _last.get():
-            if key is self._key and run.final is not None:
-                return run.final
+        for key, outcome in _last.get():
+            if key is self._key and outcome.ended:
+                return outcome.ledger
         with self._lock:
-            return self._ledgers[-1] if self._ledgers else None
+            newest = self._outcomes[-1] if self._outcomes else None
+        return newest and newest.ledger
 
     @property
     def ledgers(self) -> tuple[Ledger, ...]:
         """The ledgers of the newest calls, oldest first, at most `KEPT_LEDGERS`."""
         with self._lock:
-            return tuple(self._ledgers)
+            outcomes = tuple(self._outcomes)
+        return tuple(outcome.ledger for outcome in outcomes)
 
     def unguard(self) -> Any:  # noqa: ANN401 -- the type that guard() was given, not known here
         """The original object; the guarded copy goes on working for whoever holds it."""
@@ -140,33 +142,30 @@ class Handle:
         For streams: step the stream inside `activate(run)`, all of it inside `finishing(run)`.
         """
         run = Run(question=question, name=name, owner=self, parent=current_run())
-        self._note(run)  # a stream may end in another thread, and still be this context's last call
+        # A stream may end in another thread, and still be this context's last call.
+        self._note(run.outcome)
         return run
 
-    def finish(self, run: Run, error: BaseException | None = None) -> Ledger:
-        """Freeze a run, once: its ledger becomes `last`, and a child of the run around it."""
-        if run.finished and run.final is not None:
-            return run.final
+    def finish(self, run: Run, error: BaseException | None = None) -> None:
+        """End a run, once: its ledger becomes `last`, and a child of the run around it."""
+        if run.finished:
+            return
         run.finished = True
-        ledger = self.publish(run, error)
+        self.publish(run, error)
         if run.parent is not None:
-            run.parent.adopt(ledger)
-        return ledger
+            run.parent.adopt(run.outcome)
 
-    def publish(self, run: Run, error: BaseException | None = None) -> Ledger:
+    def publish(self, run: Run, error: BaseException | None = None) -> None:
         """Show the ledger of a run so far: of one that may end where nobody sees it.
 
         Whatever is published or finished of the run later takes its place.
         """
         run.end(error if error is not None and self.is_error(error) else None)
-        ledger = run.ledger()
         with self._lock:
-            if run.final is not None and run.final in self._ledgers:
-                self._ledgers.remove(run.final)
-            self._ledgers.append(ledger)
-            run.final = ledger
-        self._note(run)
-        return ledger
+            if run.outcome in self._outcomes:
+                self._outcomes.remove(run.outcome)
+            self._outcomes.append(run.outcome)
+        self._note(run.outcome)
 
     def is_error(self, error: BaseException) -> bool:
         """Whether this ends a call badly; a stream that its reader closes ends well."""
@@ -174,9 +173,12 @@ class Handle:
             return False
         return self._ends_well is None or not self._ends_well(error)
 
-    def _note(self, run: Run) -> None:
-        others = tuple(pair for pair in _last.get() if pair[1] is not run)
-        _last.set(((self._key, run), *others[: _LAST_HANDLES - 1]))
+    def _note(self, outcome: Outcome) -> None:
+        noted = _last.get()
+        if noted and noted[0][1] is outcome:
+            return
+        others = [pair for pair in noted if pair[1] is not outcome]
+        _last.set(((self._key, outcome), *others[: _LAST_HANDLES - 1]))
 
     @contextmanager
     def run(self, question: str = "", name: str = "") -> Generator[Run]:
@@ -227,7 +229,7 @@ class Handle:
         """What is guarded and what is not."""
         missing = f", {len(self.coverage.unreached)} not reached" if self.coverage.unreached else ""
         kinds = ", ".join(item.type for item in self.coverage.reached) or "nothing"
-        return f"<Handle guards {kinds}{missing}; {len(self.ledgers)} calls>"
+        return f"<Handle guards {kinds}{missing}; {len(self._outcomes)} calls>"
 
 
 def handle(guarded: object) -> Handle:

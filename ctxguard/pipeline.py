@@ -45,7 +45,7 @@ class Pipeline:
         """The context after every stage; a stage that fails hands its input on."""
         self.decisions.extend(decisions)
         self.budget = budget
-        self._held = self._read(chunks)
+        self._held = self._read(chunks) if self.policy.stages else []
         context = Context(
             question=question,
             chunks=tuple(chunks),
@@ -56,8 +56,6 @@ class Pipeline:
         )
         for stage in self.policy.stages:
             context = self._step(stage, context)
-        self.decisions.extend(self._unexplained(context))
-        self.decisions.extend(self._incomplete(context))
         return context
 
     def _read(self, chunks: Sequence[Chunk]) -> list[Analysis]:
@@ -83,10 +81,10 @@ class Pipeline:
         self.decisions.extend(result.decisions)
         return result.context
 
-    def _unexplained(self, context: Context) -> Iterator[Decision]:
+    def _unexplained(self, record: Record) -> Iterator[Decision]:
         """A keep for each survivor that no stage explained (Select explains all of them)."""
-        explained = {d.subject for d in self.decisions if d.action == "keep"}
-        for chunk in context.chunks:
+        explained = {d.subject for d in record.decisions if d.action == "keep"}
+        for chunk in record.evidence:
             if chunk.id not in explained:
                 yield Decision(
                     stage="guard",
@@ -96,10 +94,10 @@ class Pipeline:
                     reason="nothing asked for it to be left out",
                 )
 
-    def _incomplete(self, context: Context) -> Iterator[Decision]:
+    def _incomplete(self, record: Record) -> Iterator[Decision]:
         """A flag for each trimmed survivor whose twin, which holds the rest, was left out later."""
-        kept = {chunk.id for chunk in context.chunks}
-        trims = [d for d in self.decisions if d.action == "trim" and d.twin and d.subject in kept]
+        kept = {chunk.id for chunk in record.evidence}
+        trims = [d for d in record.decisions if d.action == "trim" and d.twin and d.subject in kept]
         for subject, twin in dict.fromkeys((d.subject, d.twin) for d in trims):
             if twin not in kept:
                 yield Decision(
@@ -114,24 +112,14 @@ class Pipeline:
     def record(
         self, context: Context, given: Sequence[Chunk], *, question: str, name: str, card: ModelCard
     ) -> Record:
-        """What this pass adds to a run; counting that fails is 0 tokens and an error Decision."""
-        try:
-            before, segments = within(
-                lambda: self._count(given, context.chunks), self._tokenizer, self.policy.deadline
-            )
-        except Exception as error:
-            if self.policy.on_error == "raise":
-                raise
-            self.decisions.append(failed("count", error))
-            before, segments = 0, ()
-        return Record(
-            step=Step(
-                kind="retrieval",
-                name=name,
-                tokens_before=before,
-                tokens_after=sum(segment.tokens for segment in segments),
-                segments=segments,
-            ),
+        """What this pass adds to a run.
+
+        It is completed when the ledger is read, because nothing is decided by its counts; with
+        `on_error="raise"` now, so that whoever asked hears of a tokenizer that fails.
+        """
+        self._held = []
+        record = Record(
+            step=Step(kind="retrieval", name=name, tokens_before=0, tokens_after=0),
             decisions=tuple(self.decisions),
             chunks=tuple(map(_without_vector, given)),
             evidence=context.chunks,
@@ -140,7 +128,28 @@ class Pipeline:
             model=card.name,
             tokenizer=str(getattr(self.analyzer.tokenizer, "name", "custom")),
             budget=self.budget,
+            complete=self._completed,
         )
+        return record.completed() if self.policy.on_error == "raise" else record
+
+    def _completed(self, record: Record) -> Record:
+        """With its tokens and keeps; counting that fails is 0 tokens and an error Decision."""
+        decisions = [*record.decisions, *self._unexplained(record), *self._incomplete(record)]
+        step = record.step
+        try:
+            before, segments = within(
+                lambda: self._count(record.chunks, record.evidence),
+                self._tokenizer,
+                self.policy.deadline,
+            )
+        except Exception as error:
+            if self.policy.on_error == "raise":
+                raise
+            decisions.append(failed("count", error))
+        else:
+            after = sum(segment.tokens for segment in segments)
+            step = replace(step, tokens_before=before, tokens_after=after, segments=segments)
+        return replace(record, step=step, decisions=tuple(decisions), complete=None)
 
     def _count(
         self, given: Sequence[Chunk], kept: Sequence[Chunk]

@@ -7,7 +7,6 @@ from TOML (`Policy.from_toml`), from the environment (`CTXGUARD_POLICY`, a path)
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import tomllib
@@ -20,6 +19,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError, PolicyError
+from ctxguard.fingerprint import fingerprint_of
 from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
@@ -199,11 +199,12 @@ class Policy:
         return tokenizer_for(self.tokenizer) if isinstance(self.tokenizer, str) else self.tokenizer
 
     def fingerprint(self) -> str:
-        """A short stable name of what this policy does, for cache keys; 16 hexadecimal digits."""
-        shown = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        if shown["tokenizer"] is not None and not isinstance(self.tokenizer, str):
-            shown["tokenizer"] = getattr(self.tokenizer, "name", type(self.tokenizer).__name__)
-        return hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+        """A short stable name of what this policy does, for cache keys; 16 hexadecimal digits.
+
+        Every field is part of it, with the settings of every stage and what tells a tokenizer or a
+        function of one's own from others; see `ctxguard.fingerprint`.
+        """
+        return fingerprint_of(self)
 
 
 def _check_deadline(value: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ctxguard.ledger import Ledger, Step
 from ctxguard.types import Budget, Chunk, Decision
 
-__all__ = ["Record", "Run", "activate", "current_run", "ledger_of"]
+__all__ = ["Outcome", "Record", "Run", "activate", "current_run", "ledger_of"]
 
 _current: ContextVar[Run | None] = ContextVar("ctxguard_run", default=None)
 
@@ -37,6 +37,54 @@ class Record:
     model: str = ""
     tokenizer: str = ""
     budget: Budget = field(default_factory=Budget)
+    complete: Callable[[Record], Record] | None = None
+    """Adds, when the ledger is read, what nothing was decided by: tokens, and a keep for whatever
+    nobody asked to leave out; None: all is there."""
+
+    def completed(self) -> Record:
+        """The record with everything that a ledger says."""
+        return self if self.complete is None else self.complete(self)
+
+
+class Outcome:
+    """What a run came to, once it has ended; the ledger is made when it is first read.
+
+    Most ledgers are never read, and counting for them would cost more than the call that is
+    guarded. It holds no run, so whoever waits for an outcome keeps no guarded object alive.
+    """
+
+    __slots__ = ("_ledger", "_lock", "_make", "ended")
+
+    def __init__(self, make: Callable[[], Ledger] | None = None) -> None:
+        """Start open, or settled with what makes the ledger."""
+        self.ended = make is not None
+        self._make = make
+        self._ledger: Ledger | None = None
+        self._lock = threading.Lock()
+
+    def settle(self, make: Callable[[], Ledger]) -> None:
+        """End it, or end it anew; what `make` reads must not change any more."""
+        with self._lock:
+            self._make, self._ledger, self.ended = make, None, True
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, the same object each time; of a run that has ended."""
+        with self._lock:
+            if self._ledger is None:
+                if self._make is None:
+                    raise RuntimeError("Outcome.ledger: the run has not ended yet")
+                self._ledger = self._make()
+                self._make = None  # lets go of the records
+            return self._ledger
+
+    def __reduce__(self) -> tuple[Callable[[Ledger], Outcome], tuple[Ledger]]:
+        """Pickles, and copies, as its ledger."""
+        return _settled, (self.ledger,)
+
+
+def _settled(ledger: Ledger) -> Outcome:
+    return Outcome(lambda: ledger)
 
 
 class Run:
@@ -62,12 +110,12 @@ class Run:
         self.name = name
         self.owner = owner
         self.parent = parent
-        self.final: Ledger | None = None  # set by the handle, as is the next
-        self.finished = False
+        self.outcome = Outcome()
+        self.finished = False  # set by the handle
         self._question = question
         self._lock = threading.Lock()
         self._records: list[Record] = []
-        self._children: dict[str, Ledger] = {}
+        self._children: list[Outcome] = []
         self._error = ""
 
     @property
@@ -76,7 +124,7 @@ class Run:
         if self._question:
             return self._question
         with self._lock:
-            return next((record.question for record in self._records if record.question), "")
+            return _first_question(self._records)
 
     @property
     def evidence(self) -> tuple[Chunk, ...]:
@@ -101,29 +149,42 @@ class Run:
         if self.parent is not None:
             self.parent.add(record)
 
-    def adopt(self, child: Ledger) -> None:
-        """Take the ledger of a run that happened inside this one."""
+    def adopt(self, child: Outcome) -> None:
+        """Take what a run that happened inside this one came to."""
         with self._lock:
-            self._children[child.run_id] = child
+            self._children.append(child)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Note how the run ended, as far as it has: it may go on after all."""
+        """Settle what the run came to, as far as it has: it may go on after all."""
         with self._lock:
             self._error = "" if error is None else f"{type(error).__name__}: {error}"
+        self.outcome.settle(self._so_far())
 
     def ledger(self) -> Ledger:
         """What was decided so far, frozen."""
+        return self._so_far()()
+
+    def _so_far(self) -> Callable[[], Ledger]:
+        """What makes the ledger of now, whenever it is called."""
         with self._lock:
-            records, error = tuple(self._records), self._error
-            children = tuple(self._children.values())
-        return ledger_of(
-            records,
-            run_id=self.run_id,
-            question=self.question,
-            name=self.name,
-            children=children,
-            error=error,
-        )
+            records, children, error = tuple(self._records), tuple(self._children), self._error
+        run_id, name, asked = self.run_id, self.name, self._question
+
+        def make() -> Ledger:
+            return ledger_of(
+                records,
+                run_id=run_id,
+                question=asked or _first_question(records),
+                name=name,
+                children=tuple(child.ledger for child in children),
+                error=error,
+            )
+
+        return make
+
+
+def _first_question(records: Iterable[Record]) -> str:
+    return next((record.question for record in records if record.question), "")
 
 
 def ledger_of(
@@ -141,7 +202,7 @@ def ledger_of(
     chunks: dict[str, Chunk] = {}
     timings: dict[str, float] = {}
     last: Record | None = None
-    for record in records:
+    for record in (given.completed() for given in records):
         start = len(decisions)
         decisions.extend(record.decisions)
         step = record.step

@@ -193,6 +193,11 @@ class Budget:
         """Tokens that the prompt may use, None when the window is unknown."""
         return None if self.window is None else self.window - self.reserve
 
+    @property
+    def limited(self) -> bool:
+        """Whether a prompt may have to give way: to a window, a ceiling, or `context_tokens`."""
+        return bool(self.window or self.context_tokens or self.ceilings)
+
     @classmethod
     def of(cls, value: Budget | int | None) -> Budget:
         """A Budget from what a caller may write: None, a number of evidence tokens, a Budget.

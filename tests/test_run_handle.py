@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
+import gc
 import pickle
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from ctxguard.errors import UnsupportedObjectError
+from ctxguard.errors import BudgetExceededError, UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import KEPT_LEDGERS, Coverage, Handle, Reached, Unreached, handle
 from ctxguard.policy import Policy
-from ctxguard.run import current_run
+from ctxguard.run import activate, current_run
 from ctxguard.testing import WordTokenizer
+from ctxguard.types import Budget, Message
 
 GUARD = Guard(Policy(tokenizer=WordTokenizer()))
 
@@ -182,3 +187,145 @@ def test_coverage_prints_both_sides() -> None:
 def test_handle_of_something_unguarded_is_an_error() -> None:
     with pytest.raises(UnsupportedObjectError, match="not guarded"):
         handle("plain")
+
+
+# -- when a ledger is made ----------------------------------------------------------------------
+
+
+class Counting:
+    """Counts words, and keeps what it was asked."""
+
+    name = "words"
+    exact = True
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, text: str) -> list[int]:
+        self.asked.append(text)
+        if "broken" in text:
+            raise ValueError("cannot read this")
+        return list(range(len(text.split())))
+
+
+OFF = Policy.off()
+QUESTION = [Message(role="user", text="What is the notice period?")]
+
+
+def counted(**changes: Any) -> tuple[Handle, Counting]:
+    tokenizer = Counting()
+    guard = Guard(replace(OFF, tokenizer=tokenizer, deadline=None, **changes))
+    return Handle(guard, original="plain"), tokenizer
+
+
+def test_nothing_is_counted_for_a_ledger_before_it_is_read() -> None:
+    target, tokenizer = counted()
+    with target.run("q"):
+        target.guard.prepare("q", ["a text", "another text"])
+        target.guard.fit(QUESTION, counts=False)
+    assert tokenizer.asked == []
+    ledger = target.last
+    assert ledger is not None
+    assert [(step.kind, step.tokens_after) for step in ledger.steps] == [
+        ("retrieval", 4),
+        ("model", 13),
+    ]
+    assert [decision.action for decision in ledger.decisions] == ["keep", "keep"]
+    asked = len(tokenizer.asked)
+    assert target.last is ledger
+    assert target.ledgers == (ledger,)
+    assert len(tokenizer.asked) == asked, "and then once"
+
+
+def test_who_wants_the_counts_of_a_prompt_gets_them() -> None:
+    target, _ = counted()
+    assert target.guard.fit(QUESTION).tokens_after == 13
+    assert target.guard.fit(QUESTION, counts=False).tokens_after == 0
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(window=9), Budget(window=90, ceilings={"history": 0}), Budget(window=10**6)]
+)
+def test_a_prompt_that_a_limit_may_cut_is_counted_at_once(budget: Budget) -> None:
+    target, tokenizer = counted(window=True, budget=replace(budget, reserve_output=0))
+    with contextlib.suppress(BudgetExceededError), target.run("q"):
+        target.guard.fit(QUESTION, counts=False)
+    assert tokenizer.asked
+
+
+def test_a_tokenizer_that_fails_later_is_a_decision_in_the_ledger() -> None:
+    target, _ = counted()
+    with target.run("q"):
+        target.guard.prepare("q", ["a broken text"])
+        target.guard.fit([Message(role="user", text="a broken prompt")], counts=False)
+    ledger = target.last
+    assert ledger is not None
+    assert [(d.stage, d.code) for d in ledger.errors] == [
+        ("count", "stage-failed"),
+        ("window", "stage-failed"),
+    ]
+    assert [step.tokens_after for step in ledger.steps] == [0, 0]
+
+
+def test_who_wants_to_be_told_of_failures_is_told_at_once() -> None:
+    target, _ = counted(on_error="raise")
+    with pytest.raises(ValueError, match="cannot read this"):
+        target.guard.prepare("q", ["a broken text"])
+    with pytest.raises(ValueError, match="cannot read this"), target.run("q"):
+        target.guard.fit([Message(role="user", text="a broken prompt")], counts=False)
+
+
+def test_a_ledger_does_not_change_with_what_comes_later() -> None:
+    target = new_handle()
+    with target.run("q") as run:
+        GUARD.prepare("q", ["a text"])
+    with activate(run):
+        GUARD.prepare("q", ["a late text"])
+    assert target.last is not None
+    assert len(target.last.steps) == 1
+
+
+def test_a_run_that_was_shown_and_goes_on_is_shown_anew() -> None:
+    target = new_handle()
+    run = target.start("q")
+    with activate(run):
+        GUARD.prepare("q", ["a text"])
+        target.publish(run)
+        assert target.last is not None
+        assert len(target.last.steps) == 1
+        GUARD.prepare("q", ["another text"])
+        target.publish(run)
+    target.finish(run)
+    target.finish(run, KeyError("too late"))
+    (ledger,) = target.ledgers
+    assert (len(ledger.steps), ledger.error) == (2, "")
+
+
+def test_what_a_run_came_to_is_read_when_it_has_ended() -> None:
+    run = new_handle().start("q")
+    assert not run.outcome.ended
+    with pytest.raises(RuntimeError, match="not ended"):
+        _ = run.outcome.ledger
+
+
+def test_prepared_evidence_pickles_and_copies_with_its_ledger() -> None:
+    prepared = GUARD.prepare("q", ["a text", "a text"])
+    loaded = pickle.loads(pickle.dumps(prepared))  # noqa: S301 -- our own bytes
+    for made in (loaded, copy.deepcopy(prepared)):
+        assert made == prepared
+        assert made.ledger == prepared.ledger
+        assert made.decisions == prepared.decisions
+
+
+def test_guards_share_what_is_known_of_texts_as_long_as_one_lives() -> None:
+    tokenizer = Counting()
+    policy = Policy(tokenizer=tokenizer, deadline=None)
+    guards = [Guard(policy), Guard(replace(policy, on_error="raise"))]
+    for guard in guards:
+        assert guard.prepare("q", ["a text"]).ledger.tokens_in == 2
+    assert tokenizer.asked.count("a text") == 1
+    del guard
+    guards.clear()
+    gc.collect()
+    assert Guard(policy).prepare("q", ["a text"]).ledger.tokens_in == 2
+    assert tokenizer.asked.count("a text") == 2

@@ -21,7 +21,7 @@ from ctxguard.text.recent import Recent
 from ctxguard.text.sentences import Span, split_sentences
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 
-__all__ = ["Analysis", "Analyzer", "default_analyzer"]
+__all__ = ["Analysis", "Analyzer", "default_analyzer", "shared_analyzer"]
 
 T = TypeVar("T")
 
@@ -207,7 +207,16 @@ class Analyzer:
     Copies and pickles carry the tokenizer and the limit, not the cache.
     """
 
-    __slots__ = ("_bytes", "_cache", "_left", "_lock", "max_bytes", "recent", "tokenizer")
+    __slots__ = (
+        "__weakref__",
+        "_bytes",
+        "_cache",
+        "_left",
+        "_lock",
+        "max_bytes",
+        "recent",
+        "tokenizer",
+    )
 
     recent: Recent
     """What stages found for the last few pools, for the stages that come after; by bytes."""
@@ -351,7 +360,24 @@ class Analyzer:
 @lru_cache(maxsize=1)
 def default_analyzer() -> Analyzer:
     """The Analyzer that everything shares which was not given one: o200k_base or the estimate."""
-    return Analyzer(tokenizer_for())
+    return shared_analyzer(tokenizer_for())
+
+
+_shared: WeakValueDictionary[int, Analyzer] = WeakValueDictionary()
+_sharing = threading.Lock()
+
+
+def shared_analyzer(tokenizer: Tokenizer) -> Analyzer:
+    """The one Analyzer of this process for a tokenizer, as long as somebody holds it.
+
+    A guard for every tenant would otherwise have a cache of its own, of up to 96 MB. What it knows
+    of a text depends on the text and the tokenizer alone.
+    """
+    with _sharing:
+        found = _shared.get(id(tokenizer))  # an analyzer holds its tokenizer, so the id stays its
+        if found is None:
+            found = _shared[id(tokenizer)] = Analyzer(tokenizer)
+        return found
 
 
 def _restore(tokenizer: Tokenizer, max_bytes: int) -> Analyzer:

@@ -70,6 +70,7 @@ def fit_messages(
             tools=convert.tools_text(kwargs),
             card=card,
             name=card.name or class_of(model).__name__,
+            counts=False,
         )
         return convert.apply_fitted(messages, fitted)
 
@@ -86,7 +87,10 @@ def fit_prompt(handle: Handle, model: object, prompt: str, kwargs: Mapping[str, 
     def work() -> str:
         card = convert.card_of(model, kwargs)
         fitted = handle.guard.fit(
-            [convert.prompt_message(prompt)], card=card, name=card.name or class_of(model).__name__
+            [convert.prompt_message(prompt)],
+            card=card,
+            name=card.name or class_of(model).__name__,
+            counts=False,
         )
         return apply_cuts(prompt, fitted.cuts.get(0, ()))
 

@@ -62,6 +62,7 @@ LOW_DETAIL_TOKENS = 85
 LONGEST_QUESTION = 2000
 """Characters. A longer input is rather a prompt or a document than what is asked."""
 _DEPTH = 6
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 # -- documents ----------------------------------------------------------------------------------
@@ -127,13 +128,15 @@ def _shown(value: object) -> str:
 
 def _is_number(value: object) -> TypeGuard[float]:
     """Whether this is a real number; numpy's scalars are, True is not."""
+    if type(value) in _PLAIN:  # asking an abstract class takes a microsecond
+        return type(value) in (int, float)
     return isinstance(value, Real) and value is not True and value is not False
 
 
 def _json(value: object, depth: int = 0) -> JsonValue:
     """A value as JSON can hold it, else as a short text, so that a ledger can be copied."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
+    if type(value) in _PLAIN or isinstance(value, str | bool | int | float):
+        return cast("JsonValue", value)
     if isinstance(value, Mapping) and depth < _DEPTH:
         items = cast("Mapping[object, object]", value).items()
         return {str(key): _json(item, depth + 1) for key, item in items}

@@ -13,8 +13,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
-from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
@@ -28,9 +26,10 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
+from ctxguard_langchain.caches import CacheField, salt_of
 from ctxguard_langchain.classes import Derived, handle_of
 from ctxguard_langchain.convert import question_of, short
-from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
+from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.stepping import (
     adrive,
     astream_in_run,
@@ -266,7 +265,7 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
 
     @functools.wraps(key)
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
-        return key(self, *args, **kwargs) + _salt(self)
+        return key(self, *args, **kwargs) + salt_of(self)
 
     return {**space, "_get_llm_string": _get_llm_string}
 
@@ -282,7 +281,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, "cache": _CacheField()}
+    return {**space, "cache": CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {
@@ -312,69 +311,6 @@ def _vector_store(base: type[Any]) -> dict[str, Any]:
         for name, (shape, choke) in SEARCHES.items()
         if (own := getattr(base, name, None)) is not None
     }
-
-
-# -- caches -------------------------------------------------------------------------------------
-
-
-def _salt(model: object) -> str:
-    """What keeps the answers of guarded and plain calls apart in a cache that they share."""
-    handle = handle_of(model)
-    return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
-
-
-class _SaltedCache(BaseCache):
-    """Another cache, under keys of its own."""
-
-    def __init__(self, cache: BaseCache, salt: str) -> None:
-        self._cache = cache
-        self._salt = salt
-
-    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """What was answered under this policy."""
-        return self._cache.lookup(prompt, llm_string + self._salt)
-
-    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep an answer for this policy."""
-        self._cache.update(prompt, llm_string + self._salt, return_val)
-
-    def clear(self, **kwargs: Any) -> None:
-        """Clear the other cache."""
-        self._cache.clear(**kwargs)
-
-    async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """As `lookup`."""
-        return await self._cache.alookup(prompt, llm_string + self._salt)
-
-    async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """As `update`."""
-        await self._cache.aupdate(prompt, llm_string + self._salt, return_val)
-
-    async def aclear(self, **kwargs: Any) -> None:
-        """As `clear`."""
-        await self._cache.aclear(**kwargs)
-
-
-class _CacheField:
-    """The model's field `cache`; completion models key it by parameters that are traced too.
-
-    A class has no such attribute: pydantic would take it for the default of the field.
-    """
-
-    def __get__(self, obj: Dynamic, owner: type[Any] | None = None) -> BaseCache | bool | None:
-        """The cache under keys of the guard's own."""
-        if obj is None:
-            raise AttributeError("cache")
-        value = cast("BaseCache | bool | None", state_of(obj).get("cache"))
-        if value is False:
-            return value
-        cache = value if isinstance(value, BaseCache) else get_llm_cache()
-        salt = _salt(obj)
-        return _SaltedCache(cache, salt) if cache is not None and salt else value
-
-    def __set__(self, obj: Dynamic, value: object) -> None:
-        """Set the field."""
-        state_of(obj)["cache"] = value
 
 
 # -- classes ------------------------------------------------------------------------------------

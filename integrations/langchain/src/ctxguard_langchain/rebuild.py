@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from ctxguard.handle import Handle
+from ctxguard_langchain.caches import separate_graph_cache
 from ctxguard_langchain.classes import (
     Override,
     give,
@@ -122,6 +123,7 @@ class Rebuild:
         if root:
             wanted = scoped(wanted)
         new = raw_copy(node.obj, wanted)
+        separate_graph_cache(new, self._handle)
         if root or leaf or node.kind is Kind.LATE:
             give(new, self._handle)
         return new

@@ -110,8 +110,12 @@ def chunks_of(nodes: Sequence[object]) -> tuple[list[Chunk], list[int]]:
     chunks: list[Chunk] = []
     places: list[int] = []
     for index, item in enumerate(nodes):
-        if isinstance(item, NodeWithScore) and _is_text(item.node):
-            chunks.append(_chunk(item, index))
+        if not isinstance(item, NodeWithScore) or _has_more(item.node):
+            continue
+        # Stripped, as synthesizers do before they join a node's text to the others.
+        text = item.node.get_content(MetadataMode.NONE).strip()
+        if text:
+            chunks.append(_chunk(item, text, index))
             places.append(index)
     return chunks, places
 
@@ -145,20 +149,18 @@ def nodes_of(
     return nodes if unchanged else out
 
 
-def _is_text(node: BaseNode) -> bool:
+def _has_more(node: BaseNode) -> bool:
+    """Whether a node is more than its text."""
     if isinstance(node, ImageNode | IndexNode):
+        return True
+    if not isinstance(node, Node):
         return False
-    if isinstance(node, Node):
-        media = (node.image_resource, node.audio_resource, node.video_resource)
-        if any(resource is not None for resource in media):
-            return False
-    return bool(node.get_content(MetadataMode.NONE).strip())
+    media = (node.image_resource, node.audio_resource, node.video_resource)
+    return any(resource is not None for resource in media)
 
 
-def _chunk(item: NodeWithScore, index: int) -> Chunk:
+def _chunk(item: NodeWithScore, text: str, index: int) -> Chunk:
     node = item.node
-    # Stripped, as synthesizers do before they join a node's text to the others.
-    text = node.get_content(MetadataMode.NONE).strip()
     rendered = node.get_content(MetadataMode.LLM).strip()
     return Chunk(
         id=node.node_id or f"node-{index + 1}",

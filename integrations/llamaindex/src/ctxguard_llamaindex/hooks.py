@@ -39,6 +39,7 @@ from ctxguard_llamaindex.scope import (
     Call,
     Method,
     Result,
+    bound,
     entry_points,
     handle_of,
     outermost,
@@ -128,12 +129,12 @@ def _prepares_found(plain: Method) -> Method:
 
     @functools.wraps(plain)
     async def asynchronous(self: object, query_bundle: object, nodes: Sequence[Any]) -> Result:
-        found = await plain(self, query_bundle, nodes)
+        found = await bound(plain, self)(query_bundle, nodes)
         return prepare(self, query_bundle, found)
 
     @functools.wraps(plain)
     def synchronous(self: object, query_bundle: object, nodes: Sequence[Any]) -> Result:
-        return prepare(self, query_bundle, plain(self, query_bundle, nodes))
+        return prepare(self, query_bundle, bound(plain, self)(query_bundle, nodes))
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
 
@@ -145,10 +146,10 @@ def _outermost_prepares(plain: Method) -> Method:
     @functools.wraps(plain)
     async def asynchronous(self: object, *args: Any, **kwargs: Any) -> Result:
         if retrieval() is not None:
-            return await plain(self, *args, **kwargs)
+            return await bound(plain, self)(*args, **kwargs)
         call = Call(handle_of(self), asked(args, kwargs), type(self).__name__)
         with call.step(), outermost(self) as current:
-            nodes = await plain(self, *args, **kwargs)
+            nodes = await bound(plain, self)(*args, **kwargs)
             if current is not None and not current.prepared:
                 nodes = _prepare(self, asked(args, kwargs), nodes)
         return call.follow(nodes)
@@ -156,10 +157,10 @@ def _outermost_prepares(plain: Method) -> Method:
     @functools.wraps(plain)
     def synchronous(self: object, *args: Any, **kwargs: Any) -> Result:
         if retrieval() is not None:
-            return plain(self, *args, **kwargs)
+            return bound(plain, self)(*args, **kwargs)
         call = Call(handle_of(self), asked(args, kwargs), type(self).__name__)
         with call.step(), outermost(self) as current:
-            nodes = plain(self, *args, **kwargs)
+            nodes = bound(plain, self)(*args, **kwargs)
             if current is not None and not current.prepared:
                 nodes = _prepare(self, asked(args, kwargs), nodes)
         return call.follow(nodes)
@@ -227,23 +228,23 @@ def _fits(plain: Method, fit: Fit) -> Method:
     @functools.wraps(plain)
     async def asynchronous(self: BaseLLM, *args: Any, **kwargs: Any) -> Result:
         if id(self) in _calling.get():
-            return await plain(self, *args, **kwargs)
+            return await bound(plain, self)(*args, **kwargs)
         call, given = Call(handle_of(self), name=type(self).__name__), _Arguments(args, kwargs)
         step = functools.partial(_model_step, call, self)
         with step():
             fit(self, given)
-            result = await plain(self, *given.args, **given.kwargs)
+            result = await bound(plain, self)(*given.args, **given.kwargs)
         return call.follow(result, step)
 
     @functools.wraps(plain)
     def synchronous(self: BaseLLM, *args: Any, **kwargs: Any) -> Result:
         if id(self) in _calling.get():
-            return plain(self, *args, **kwargs)
+            return bound(plain, self)(*args, **kwargs)
         call, given = Call(handle_of(self), name=type(self).__name__), _Arguments(args, kwargs)
         step = functools.partial(_model_step, call, self)
         with step():
             fit(self, given)
-            result = plain(self, *given.args, **given.kwargs)
+            result = bound(plain, self)(*given.args, **given.kwargs)
         return call.follow(result, step)
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
@@ -263,7 +264,8 @@ def _fit_prompt(model: BaseLLM, given: _Arguments) -> None:
     prompt = given.get("prompt", 0)
     if isinstance(prompt, str):
         guard, card = handle_of(model).guard, card_of(model)
-        fitted = guard.fit(prompt_of(prompt), card=card, name=card.name or type(model).__name__)
+        name = card.name or type(model).__name__
+        fitted = guard.fit(prompt_of(prompt), card=card, name=name, counts=False)
         given.put("prompt", 0, cut_prompt(prompt, fitted))
 
 
@@ -301,5 +303,5 @@ def _fitted(
     except Exception as error:
         _hand_on(error, guard, "model", name)
         return messages, tuple(range(len(messages)))
-    fitted = guard.fit(read, tools=schemas, card=card, name=name)
+    fitted = guard.fit(read, tools=schemas, card=card, name=name, counts=False)
     return with_fitted(messages, fitted), fitted.positions

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
@@ -30,7 +30,16 @@ from ctxguard.handle import Handle
 from ctxguard.run import activate, current_run
 from ctxguard_llamaindex.convert import QUESTION_NAMES, question_of
 
-__all__ = ["Call", "Retrieval", "entry_points", "handle_of", "outermost", "retrieval", "set_handle"]
+__all__ = [
+    "Call",
+    "Retrieval",
+    "bound",
+    "entry_points",
+    "handle_of",
+    "outermost",
+    "retrieval",
+    "set_handle",
+]
 
 Result: TypeAlias = Any
 """Whatever the method that is replaced returns."""
@@ -62,6 +71,15 @@ def set_handle(obj: object, handle: Handle | None) -> None:
         obj.__dict__.pop(_HANDLE, None)
     else:
         obj.__dict__[_HANDLE] = handle
+
+
+def bound(plain: Method, obj: object) -> Method:
+    """The method that is replaced, of one object, as attribute access would give it.
+
+    LlamaIndex's span decorator reads the signature of what it calls; that of a bound method takes
+    a third of the time of a function's that is given its object as an argument.
+    """
+    return cast("Method", plain.__get__(obj, type(obj)))
 
 
 # -- retrievers inside retrievers ----------------------------------------------------------------
@@ -143,10 +161,10 @@ class Call:
             step: entered around each step of a stream; None: `self.step`.
         """
         step = step or self.step
+        if _is_async_stream(result):
+            return _adrive(result, step, self.finish)
         if isinstance(result, Generator):
             return _drive(cast("Generator[Any, None, None]", result), step, self.finish)
-        if isinstance(result, AsyncGenerator):
-            return _adrive(cast("AsyncGenerator[Any, None]", result), step, self.finish)
         if self.joined:
             return result
         if isinstance(result, StreamingResponse | AsyncStreamingResponse):
@@ -158,6 +176,11 @@ class Call:
         else:
             self.finish()
         return result
+
+
+def _is_async_stream(result: object) -> TypeGuard[AsyncGenerator[Any, None]]:
+    """By what a tracer's proxy stands for: it has the methods of both kinds of streams."""
+    return isinstance(result, AsyncGenerator) and not inspect.isgenerator(cast("object", result))
 
 
 def _drive(
@@ -274,14 +297,14 @@ def _entry_point(plain: Method) -> Method:
     async def asynchronous(self: object, *args: Any, **kwargs: Any) -> Result:
         call = begin(self, args, kwargs)
         with call.step(), outermost(None):
-            result = await plain(self, *args, **kwargs)
+            result = await bound(plain, self)(*args, **kwargs)
         return call.follow(result)
 
     @functools.wraps(plain)
     def synchronous(self: object, *args: Any, **kwargs: Any) -> Result:
         call = begin(self, args, kwargs)
         with call.step(), outermost(None):
-            result = plain(self, *args, **kwargs)
+            result = bound(plain, self)(*args, **kwargs)
         return call.follow(result)
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
