@@ -25,7 +25,7 @@ from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 from ctxguard.types import Budget, Stage
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "choose"]
 
 OnError = Literal["pass", "raise"]
 _STAGES: Mapping[str, type[Any]] = {
@@ -204,6 +204,27 @@ class Policy:
         if shown["tokenizer"] is not None and not isinstance(self.tokenizer, str):
             shown["tokenizer"] = getattr(self.tokenizer, "name", type(self.tokenizer).__name__)
         return hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+
+
+def choose(caller: str, policy: Policy | None, overrides: Mapping[str, object]) -> Policy:
+    """The policy of a call like `guard(x, policy, budget=2000)`.
+
+    Args:
+        caller: the function, for the error.
+        policy: None: `Policy.from_env()`.
+        overrides: fields that replace the policy's.
+
+    Raises:
+        PolicyError: an override is no field of Policy, or its value cannot be used.
+    """
+    known = [item.name for item in dataclasses.fields(Policy)]
+    for key in overrides:
+        if key not in known:
+            raise PolicyError(
+                f"{caller}({key}=…): no such field of Policy; there are {', '.join(known)}"
+            )
+    chosen = policy or Policy.from_env()
+    return dataclasses.replace(chosen, **cast("dict[str, Any]", overrides)) if overrides else chosen
 
 
 def _check_deadline(value: object) -> None:

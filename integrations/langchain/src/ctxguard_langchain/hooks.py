@@ -28,7 +28,7 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
-from ctxguard_langchain.classes import Derived, handle_of
+from ctxguard_langchain.classes import Derived, due
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 from ctxguard_langchain.stepping import (
@@ -99,7 +99,7 @@ _PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
 
 def _active(choke: _Choke, self: Dynamic) -> Handle | None:
     """The handle whose policy is due in this call, None when a call around this one applies it."""
-    return None if choke.busy.get() else handle_of(self)
+    return None if choke.busy.get() else due(self)
 
 
 def _question(args: Args, kwargs: Kwargs) -> str:
@@ -307,7 +307,7 @@ def _vector_store(base: type[Any]) -> dict[str, Any]:
 
 def _salt(model: object) -> str:
     """What keeps the answers of guarded and plain calls apart in a cache that they share."""
-    handle = handle_of(model)
+    handle = due(model)
     return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
 
 
@@ -366,19 +366,25 @@ _HOOKED = {
     VectorStore: Derived(_vector_store, leaf=True, view=True),
 }
 
+_STORES_IN_PLACE = Derived(_vector_store, leaf=True)
+
 
 def is_hookable(kind: type[Any]) -> bool:
     """Whether this is a class of retrievers, models or vector stores."""
     return issubclass(kind, tuple(_HOOKED))
 
 
-def hooked(kind: type[Any]) -> type[Any]:
+def hooked(kind: type[Any], *, in_place: bool = False) -> type[Any]:
     """The class of a guarded retriever, model or vector store.
+
+    Args:
+        kind: the plain class.
+        in_place: of the object itself, whose layout stays what it is; a view has a slot more.
 
     Raises:
         TypeError: for any other class.
     """
     for root, derived in _HOOKED.items():
         if issubclass(kind, root):
-            return derived(kind)
+            return _STORES_IN_PLACE(kind) if in_place and root is VectorStore else derived(kind)
     raise TypeError(f"{kind.__name__} neither retrieves nor asks a model")

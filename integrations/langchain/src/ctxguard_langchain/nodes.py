@@ -18,7 +18,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of, extends
 from ctxguard_langchain.functions import References, is_user_module, references
 from ctxguard_langchain.kinds import UNDERLYING, Kind, holds_something, kind_of
 
-__all__ = ["Edge", "Place", "edges_of", "function_edges", "module_edges"]
+__all__ = ["Edge", "Place", "behind_foreign", "edges_of", "function_edges", "module_edges"]
 
 
 class Place(Enum):
@@ -269,6 +269,16 @@ def _foreign(obj: Dynamic) -> Iterator[Edge]:
         for edge in inside:
             if kind_of(edge.value) in (Kind.RETRIEVER, Kind.MODEL, Kind.STORE):
                 yield Edge(Place.ATTRIBUTE, name, f".{name}{edge.label}", edge.value)
+
+
+def behind_foreign(obj: Dynamic) -> Iterator[Edge]:
+    """What a foreign object holds that may hold something itself, but for other foreign objects.
+
+    Those are clients, sessions and pools, and thousands of them hold nothing.
+    """
+    for name, value in _state(obj).items():
+        if kind_of(value) not in (Kind.NOTHING, Kind.FOREIGN, Kind.MODULE, Kind.CLASS):
+            yield Edge(Place.ATTRIBUTE, name, f".{name}", value)
 
 
 _READERS: Mapping[Kind, Any] = {

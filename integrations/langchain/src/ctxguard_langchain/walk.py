@@ -25,7 +25,13 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import References, is_user_module
 from ctxguard_langchain.hooks import SEARCHES
 from ctxguard_langchain.kinds import Kind, kind_of, viewable
-from ctxguard_langchain.nodes import Edge, edges_of, function_edges, module_edges
+from ctxguard_langchain.nodes import (
+    Edge,
+    behind_foreign,
+    edges_of,
+    function_edges,
+    module_edges,
+)
 
 __all__ = ["MOST_NODES", "Node", "Survey"]
 
@@ -67,6 +73,7 @@ class Survey:
         *,
         replaced: Handle | None = None,
         refused: Iterable[tuple[object, str]] = (),
+        in_place: bool = False,
     ) -> None:
         """Look at everything.
 
@@ -74,8 +81,10 @@ class Survey:
             root: what is to be guarded.
             replaced: the handle of a guard that this one takes the place of.
             refused: objects that turned out not to be copyable, and why.
+            in_place: whether the objects themselves are guarded, and nothing has to be copied.
         """
         self._replaced = replaced
+        self._in_place = in_place
         self._refused = {id(obj): reason for obj, reason in refused}
         self._nodes: dict[int, Node] = {}
         self._pending: deque[Node] = deque()
@@ -122,7 +131,10 @@ class Survey:
                 continue
             for edge in edges_of(node.obj, node.kind):
                 self._connect(node, edge)
-            node.refusal = self._refused.get(id(node.obj)) or node.refusal or _refusal(node)
+            if self._in_place:
+                self._look_behind(node)
+            else:
+                node.refusal = self._refused.get(id(node.obj)) or node.refusal or _refusal(node)
             self._check(node)
 
     def _connect(self, node: Node, edge: Edge) -> None:
@@ -142,6 +154,15 @@ class Survey:
             node.refusal = f"it assigns the global {written}; hand it over as an argument instead"
         if names.attributes & SEARCHES.keys():
             self._searching.append(node)
+
+    def _look_behind(self, node: Node) -> None:
+        """What only matters where objects are guarded in place: that they cannot be copied."""
+        node.refusal = ""
+        if node.kind is Kind.FOREIGN:
+            for edge in behind_foreign(node.obj):
+                self._connect(node, edge)
+        elif node.kind is Kind.MAKER:
+            node.refusal = "what it makes is not there yet; use it inside of `with guarded(policy)`"
 
     def _ask_module(self, module: Node, names: References) -> None:
         """Follow the attributes of a module that a function asks for, submodules included."""

@@ -1,0 +1,144 @@
+"""Guarding in place: the objects themselves change their class, for everybody who holds them.
+
+A copy stands beside the original, so whatever cannot be handed the copy goes on with the original.
+Here there is no copy: a closure, a global list or a bound method that somebody keeps leads to the
+same object as before. What the classes do is the same (`hooks`, `scope`).
+"""
+
+from __future__ import annotations
+
+import functools
+
+from langchain_core.vectorstores import VectorStore
+from pydantic import BaseModel
+
+from ctxguard.errors import UnsupportedObjectError
+from ctxguard.guard import Guard
+from ctxguard.handle import Handle
+from ctxguard.process import ProcessHandle
+from ctxguard_langchain.classes import (
+    KEY,
+    is_dynamic,
+    is_guarded,
+    is_root,
+    own_handle,
+    plain_class,
+)
+from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
+from ctxguard_langchain.hooks import hooked, is_hookable
+from ctxguard_langchain.kinds import Kind, kind_of
+from ctxguard_langchain.late import late
+from ctxguard_langchain.scope import scoped
+from ctxguard_langchain.walk import Survey
+
+__all__ = ["retake", "take"]
+
+
+def take(obj: Dynamic, guard: Guard) -> Handle:
+    """Guard an object in place, with everything inside of it that is not guarded on its own.
+
+    Whatever guards the object already is replaced when its policy is another; when a copy's guard
+    is, `unguard()` brings it back.
+
+    Raises:
+        UnsupportedObjectError: the object's own class cannot be changed.
+    """
+    old = own_handle(obj) if is_guarded(obj) else None
+    if old is not None and old.policy == guard.policy:
+        return old
+    if isinstance(old, ProcessHandle) and old.original is obj:
+        old.unguard()
+    handle = ProcessHandle(guard, obj)
+    survey = Survey(obj, replaced=old, in_place=True)
+    for node in list(survey.leaves):
+        try:
+            retake(node.obj, handle, kind=node.kind, root=node is survey.root)
+        except TypeError as error:
+            node.refusal = f"its class cannot be changed: {error}"
+            survey.leaves.remove(node)
+    root = survey.root
+    try:
+        if root.refusal:
+            raise TypeError(root.refusal)
+        if own_handle(obj) is not handle:
+            retake(obj, handle, kind=root.kind, root=True)
+    except TypeError as error:
+        handle.unguard()
+        raise UnsupportedObjectError(
+            f'guard(scope="process"): {root.type} cannot change its class: {error}'
+        ) from error
+    handle.coverage = survey.coverage()
+    return handle
+
+
+def retake(obj: Dynamic, handle: ProcessHandle, *, kind: Kind | None = None, root: bool) -> None:
+    """Give an object a guarded class, and remember the way back.
+
+    Args:
+        obj: plain, or guarded by a handle that this one takes the place of.
+        handle: whose the object is now.
+        kind: None: by its class.
+        root: whether calls of the object open a run.
+
+    Raises:
+        TypeError: its instances cannot change their class.
+    """
+    before, owner = class_of(obj), own_handle(obj)
+    wanted = _class_for(obj, before, kind or kind_of(obj), root=root)
+    _keep(obj, handle)  # first, because the hooks need it
+    try:
+        if wanted is not before:
+            object.__setattr__(obj, "__class__", wanted)
+    except TypeError:
+        _keep(obj, owner)
+        raise
+    handle.took(obj, functools.partial(_put_back, before, owner))
+
+
+def _class_for(obj: Dynamic, before: type, kind: Kind, *, root: bool) -> type:
+    wanted = before
+    if not is_dynamic(before):
+        if is_hookable(before):
+            wanted = hooked(before, in_place=True)
+        elif kind is Kind.LATE:
+            wanted = late(before)
+    if not root or is_root(obj) or issubclass(before, VectorStore):
+        return wanted
+    return scoped(wanted)
+
+
+def _put_back(
+    before: type, owner: Handle | None, obj: Dynamic, handle: ProcessHandle
+) -> None:
+    if own_handle(obj) is not handle:
+        return
+    if owner is not None and not owner.live():
+        before, owner = plain_class(before), None
+    object.__setattr__(obj, "__class__", before)
+    _keep(obj, owner)
+
+
+def _keep(obj: Dynamic, handle: Handle | None) -> None:
+    """Let an object keep a handle; None takes it away.
+
+    Written into the dictionary that is there: somebody may be writing to it at the same time.
+    """
+    if KEY in getattr(class_of(obj), "__slots__", ()):
+        object.__setattr__(obj, KEY, handle)
+    elif not issubclass(class_of(obj), BaseModel):
+        _write(state_of(obj), handle)
+    else:
+        private: dict[str, object] | None = obj.__pydantic_private__
+        if private is None:
+            private = {}
+            object.__setattr__(obj, "__pydantic_private__", private)
+        _write(private, handle)
+        if not private and not class_of(obj).__private_attributes__:
+            object.__setattr__(obj, "__pydantic_private__", None)
+
+
+def _write(state: dict[str, object], handle: Handle | None) -> None:
+    if handle is None:
+        state.pop(KEY, None)
+    else:
+        state[KEY] = handle
