@@ -16,9 +16,10 @@ import inspect
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -220,7 +221,10 @@ def _warn(coverage: Coverage) -> None:
 
 
 class Patches:
-    """Attributes of classes and modules that were replaced, and the way back; thread-safe."""
+    """Attributes of classes and modules that were replaced, and the way back; thread-safe.
+
+    As a context manager it puts everything back when the block inside of it fails.
+    """
 
     def __init__(self) -> None:
         """Start with nothing replaced."""
@@ -232,6 +236,15 @@ class Patches:
         with self._lock:
             self._done.append((owner, name, _own(owner, name), value))
             setattr(owner, name, value)
+
+    def __enter__(self) -> Patches:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Put back what was replaced before something failed."""
+        if kind is not None:
+            self.undo()
 
     def undo(self) -> None:
         """Put back what was there, last first.
@@ -272,30 +285,33 @@ class _Patching:
         with self.lock:
             self.blocks += 1
             unreached: list[Unreached] = []
-            for name, point in integrations().items():
-                if name not in sys.modules:
-                    reason = "not imported yet: import it before the block is entered"
-                    unreached.append(Unreached(name, "integration", reason))
-                    continue
-                try:
-                    unreached += self._patch(point.load())
-                except Exception as error:  # a block must not be the reason why a call fails
-                    reason = f"it could not be patched: {type(error).__name__}: {error}"
-                    unreached.append(Unreached(name, "integration", reason))
+            frameworks: dict[str, list[EntryPoint]] = {}
+            for point in integrations().values():  # one adapter has several names
+                frameworks.setdefault(point.value, []).append(point)
+            for points in frameworks.values():
+                unreached += self._patch(points)
             found = [patched.coverage for patched in self.patched.values()]
         return Coverage(
             tuple(item for coverage in found for item in coverage.reached),
             (*_NOT_SEEN, *(item for coverage in found for item in coverage.unreached), *unreached),
         )
 
-    def _patch(self, adapter: object) -> tuple[Unreached, ...]:
-        if id(adapter) in self.patched:
-            return ()
-        if not isinstance(adapter, SupportsBlocks):
-            name = str(getattr(adapter, "name", adapter))
-            return (Unreached(name, "integration", "it cannot guard blocks; use guard()"),)
-        self.patched[id(adapter)] = adapter.patch()
-        return ()
+    def _patch(self, points: Sequence[EntryPoint]) -> Iterator[Unreached]:
+        names = ", ".join(point.name for point in points)
+        if not any(point.name in sys.modules for point in points):
+            reason = "not imported yet: import it before the block is entered"
+            yield Unreached(names, "integration", reason)
+            return
+        try:
+            adapter: object = points[0].load()
+            if id(adapter) not in self.patched and isinstance(adapter, SupportsBlocks):
+                self.patched[id(adapter)] = adapter.patch()
+        except Exception as error:  # a block must not be the reason why a call fails
+            reason = f"it could not be patched: {type(error).__name__}: {error}"
+            yield Unreached(names, "integration", reason)
+        else:
+            if not isinstance(adapter, SupportsBlocks):
+                yield Unreached(names, "integration", "it cannot guard blocks; use guard()")
 
     def release(self) -> None:
         """Count a block less, and undo everything after the last."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -21,18 +22,53 @@ from ctxguard.run import Run, current_run
 if TYPE_CHECKING:
     from ctxguard.guard import Guard
 
-__all__ = ["ProcessHandle"]
+__all__ = ["Carrying", "ProcessHandle"]
 
-Undo: TypeAlias = "Callable[[Any, ProcessHandle], None]"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrying:
+    """How the objects of a framework carry a handle."""
+
+    owner: Callable[[Any], Handle | None]
+    """The handle that an object itself carries."""
+    keep: Callable[[Any, Handle | None], None]
+    """Let an object carry a handle; None takes it away."""
+    plain: Callable[[type[Any]], type[Any]]
+    """The class that a guarded class stands for; any other class itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An object that was changed, and what it was before."""
+
+    find: Callable[[], Any]
+    kind: type[Any]
+    owner: Handle | None
+    carrying: Carrying
+
+    def put_back(self, handle: Handle) -> None:
+        """Make the object what it was, unless it belongs to another handle by now."""
+        obj = self.find()
+        if obj is None or self.carrying.owner(obj) is not handle:
+            return
+        kind, owner = self.kind, self.owner
+        if owner is not None and not owner.live():  # it was another guard's, which is off by now
+            kind, owner = self.carrying.plain(kind), None
+        object.__setattr__(obj, "__class__", kind)
+        self.carrying.keep(obj, owner)
 
 
 class ProcessHandle(Handle):
-    """`x.ctxguard` after `guard(x, scope="process")`; it keeps none of the objects alive."""
+    """`x.ctxguard` after `guard(x, scope="process")`; it keeps none of the objects alive.
+
+    A copy of a guarded object shares its handle and is guarded, too; after `unguard()` its class
+    stays and does nothing. Pickled, an object is guarded in place again where it is loaded.
+    """
 
     def __init__(
         self, guard: Guard, original: object = None, coverage: Coverage | None = None
     ) -> None:
-        """Made by an adapter, which then calls `took` for every object that it changes.
+        """Made by an adapter, which then calls `take` for every object that is guarded.
 
         Args:
             guard: applies the policy.
@@ -41,7 +77,7 @@ class ProcessHandle(Handle):
         """
         super().__init__(guard, None, coverage)
         self._root = _reference(original)
-        self._taken: list[tuple[Callable[[], Any], Undo]] = []
+        self._taken: list[_Taken] = []
         self._open: weakref.WeakSet[Run] = weakref.WeakSet()
         self._released = False
         self._state = threading.Lock()
@@ -65,16 +101,27 @@ class ProcessHandle(Handle):
             run = run.parent
         return run is not None
 
-    def took(self, obj: object, undo: Undo) -> None:
-        """Remember an object that was changed.
+    def take(self, obj: object, kind: type[Any], carrying: Carrying) -> None:
+        """Guard an object: give it another class, and this handle.
 
         Args:
             obj: held weakly, where its class allows it.
-            undo: called with the object and this handle; it must not hold the object, and leave
-                it alone when it belongs to another handle by then.
+            kind: a guarded class for it.
+            carrying: how it carries its handle.
+
+        Raises:
+            TypeError: its instances cannot change their class.
         """
+        before, owner = type(obj), carrying.owner(obj)
+        carrying.keep(obj, self)  # first, because the methods of the class need it
+        try:
+            if kind is not before:
+                object.__setattr__(obj, "__class__", kind)
+        except TypeError:
+            carrying.keep(obj, owner)
+            raise
         with self._state:
-            self._taken.append((_reference(obj), undo))
+            self._taken.append(_Taken(_reference(obj), before, owner, carrying))
 
     @override
     def unguard(self) -> Any:
@@ -85,7 +132,7 @@ class ProcessHandle(Handle):
         """
         with self._state:
             self._released = True
-        self._restore()
+        self._put_back()
         return self.original
 
     @override
@@ -102,18 +149,16 @@ class ProcessHandle(Handle):
         ledger = super().finish(run, error)
         with self._state:
             self._open.discard(run)
-        self._restore()
+        self._put_back()
         return ledger
 
-    def _restore(self) -> None:
+    def _put_back(self) -> None:
         with self._state:
             if not self._released or self._open:
                 return
             taken, self._taken = self._taken, []
-        for reference, undo in reversed(taken):
-            obj = reference()
-            if obj is not None:
-                undo(obj, self)
+        for one in reversed(taken):
+            one.put_back(self)
 
     @override
     def __reduce__(self) -> tuple[Callable[..., Handle], tuple[Any, ...]]:
@@ -124,5 +169,5 @@ class ProcessHandle(Handle):
 def _reference(obj: object) -> Callable[[], Any]:
     try:
         return weakref.ref(obj)
-    except TypeError:  # a class with slots and none for weak references
+    except TypeError:  # None, and classes with slots and none for weak references
         return lambda: obj

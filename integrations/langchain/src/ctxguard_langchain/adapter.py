@@ -2,8 +2,8 @@
 
 `walk` finds what retrieves or asks a model, `rebuild` copies what holds it, `hooks` are what the
 copies do differently, `scope` opens a run for each call. `process` does the same to the objects
-themselves, and `blocks` to every class while a block is open. What a copy does not guard, and not all of it can
-be reported, because it is not there yet when guard() looks:
+themselves, and `blocks` to every class while a block is open. What a copy does not guard, and not
+all of it can be reported, because it is not there yet when guard() looks:
 
 - what is put into an attribute, a global or a container afterwards (lists and dicts are copied);
 - what other packages make when they run, and what arrives in a state or a config;
@@ -21,10 +21,12 @@ from typing import TypeVar, cast
 from langchain_core.runnables import Runnable
 from langchain_core.vectorstores import VectorStore
 
+from ctxguard.adapters import Patched
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
+from ctxguard_langchain.blocks import patch
 from ctxguard_langchain.classes import give, handle_of, is_guarded, is_root, view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
@@ -73,6 +75,10 @@ class LangChainAdapter:
         """
         _warn(obj, take(obj, guard).coverage)
         return obj
+
+    def patch(self) -> Patched:
+        """Guard every retriever, model and vector store for the blocks that are open."""
+        return patch()
 
 
 adapter = LangChainAdapter()

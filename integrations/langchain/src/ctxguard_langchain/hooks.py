@@ -41,7 +41,7 @@ from ctxguard_langchain.stepping import (
     stream_in_run,
 )
 
-__all__ = ["SEARCHES", "hooked", "is_hookable"]
+__all__ = ["SEARCHES", "choke_points", "hooked", "is_hookable", "salt_of", "salted"]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -254,7 +254,7 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
 
     @functools.wraps(key)
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
-        return key(self, *args, **kwargs) + _salt(self)
+        return key(self, *args, **kwargs) + salt_of(due(self))
 
     return {**space, "_get_llm_string": _get_llm_string}
 
@@ -305,9 +305,8 @@ def _vector_store(base: type[Any]) -> dict[str, Any]:
 # -- caches -------------------------------------------------------------------------------------
 
 
-def _salt(model: object) -> str:
+def salt_of(handle: Handle | None) -> str:
     """What keeps the answers of guarded and plain calls apart in a cache that they share."""
-    handle = due(model)
     return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
 
 
@@ -349,8 +348,15 @@ def _salted_cache(self: Dynamic) -> BaseCache | bool | None:
     if value is False:
         return value
     cache = value if isinstance(value, BaseCache) else get_llm_cache()
-    salt = _salt(self)
-    return _SaltedCache(cache, salt) if cache is not None and salt else value
+    return salted(cache, due(self)) or value
+
+
+def salted(cache: BaseCache | None, handle: Handle | None) -> BaseCache | None:
+    """A cache under keys of this handle's policy; as it is without one, or when it is salted."""
+    salt = salt_of(handle)
+    if cache is None or not salt or isinstance(cache, _SaltedCache):
+        return cache
+    return _SaltedCache(cache, salt)
 
 
 def _set_cache(self: Dynamic, value: object) -> None:
@@ -359,14 +365,26 @@ def _set_cache(self: Dynamic, value: object) -> None:
 
 # -- classes ------------------------------------------------------------------------------------
 
-_HOOKED = {
-    BaseRetriever: Derived(_retriever, leaf=True),
-    BaseChatModel: Derived(_chat_model, leaf=True),
-    BaseLLM: Derived(_completion_model, leaf=True),
-    VectorStore: Derived(_vector_store, leaf=True, view=True),
+_SPACES: Mapping[type[Any], Callable[[type[Any]], dict[str, Any]]] = {
+    BaseRetriever: _retriever,
+    BaseChatModel: _chat_model,
+    BaseLLM: _completion_model,
+    VectorStore: _vector_store,
 }
-
+_HOOKED = {
+    root: Derived(space, leaf=True, view=root is VectorStore) for root, space in _SPACES.items()
+}
 _STORES_IN_PLACE = Derived(_vector_store, leaf=True)
+
+
+_KEYED_BY = ("_get_llm_string", "cache")
+"""What tells a guarded model from a plain one in a cache; see `blocks` for a block's."""
+
+
+def choke_points(kind: type[Any]) -> dict[str, Any]:
+    """The hooked form of each method of a plain class that a call goes through."""
+    make = next(make for root, make in _SPACES.items() if issubclass(kind, root))
+    return {name: hook for name, hook in make(kind).items() if name not in _KEYED_BY}
 
 
 def is_hookable(kind: type[Any]) -> bool:

@@ -7,15 +7,13 @@ same object as before. What the classes do is the same (`hooks`, `scope`).
 
 from __future__ import annotations
 
-import functools
-
 from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel
 
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Handle
-from ctxguard.process import ProcessHandle
+from ctxguard.process import Carrying, ProcessHandle
 from ctxguard_langchain.classes import (
     KEY,
     is_dynamic,
@@ -26,10 +24,9 @@ from ctxguard_langchain.classes import (
 )
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 from ctxguard_langchain.hooks import hooked, is_hookable
-from ctxguard_langchain.kinds import Kind, kind_of
 from ctxguard_langchain.late import late
 from ctxguard_langchain.scope import scoped
-from ctxguard_langchain.walk import Survey
+from ctxguard_langchain.walk import Node, Survey, makes_late
 
 __all__ = ["retake", "take"]
 
@@ -51,71 +48,49 @@ def take(obj: Dynamic, guard: Guard) -> Handle:
     handle = ProcessHandle(guard, obj)
     survey = Survey(obj, replaced=old, in_place=True)
     for node in list(survey.leaves):
-        try:
-            retake(node.obj, handle, kind=node.kind, root=node is survey.root)
-        except TypeError as error:
-            node.refusal = f"its class cannot be changed: {error}"
+        if not _attempt(node, handle, root=node is survey.root):
             survey.leaves.remove(node)
     root = survey.root
-    try:
-        if root.refusal:
-            raise TypeError(root.refusal)
-        if own_handle(obj) is not handle:
-            retake(obj, handle, kind=root.kind, root=True)
-    except TypeError as error:
+    if own_handle(obj) is not handle and not _attempt(root, handle, root=True):
         handle.unguard()
-        raise UnsupportedObjectError(
-            f'guard(scope="process"): {root.type} cannot change its class: {error}'
-        ) from error
+        raise UnsupportedObjectError(f'guard(scope="process"): {root.type}: {root.refusal}')
     handle.coverage = survey.coverage()
     return handle
 
 
-def retake(obj: Dynamic, handle: ProcessHandle, *, kind: Kind | None = None, root: bool) -> None:
-    """Give an object a guarded class, and remember the way back.
+def _attempt(node: Node, handle: ProcessHandle, *, root: bool) -> bool:
+    try:
+        retake(node.obj, handle, root=root)
+    except TypeError as error:
+        node.refusal = f"its class cannot be changed: {error}"
+        return False
+    return True
+
+
+def retake(obj: Dynamic, handle: ProcessHandle, *, root: bool) -> None:
+    """Guard one object in place, plain or guarded by a handle that this one takes the place of.
 
     Args:
-        obj: plain, or guarded by a handle that this one takes the place of.
+        obj: what is guarded.
         handle: whose the object is now.
-        kind: None: by its class.
         root: whether calls of the object open a run.
 
     Raises:
         TypeError: its instances cannot change their class.
     """
-    before, owner = class_of(obj), own_handle(obj)
-    wanted = _class_for(obj, before, kind or kind_of(obj), root=root)
-    _keep(obj, handle)  # first, because the hooks need it
-    try:
-        if wanted is not before:
-            object.__setattr__(obj, "__class__", wanted)
-    except TypeError:
-        _keep(obj, owner)
-        raise
-    handle.took(obj, functools.partial(_put_back, before, owner))
+    handle.take(obj, _class_for(obj, class_of(obj), root=root), _CARRYING)
 
 
-def _class_for(obj: Dynamic, before: type, kind: Kind, *, root: bool) -> type:
+def _class_for(obj: Dynamic, before: type, *, root: bool) -> type:
     wanted = before
     if not is_dynamic(before):
         if is_hookable(before):
             wanted = hooked(before, in_place=True)
-        elif kind is Kind.LATE:
+        elif makes_late(obj):
             wanted = late(before)
     if not root or is_root(obj) or issubclass(before, VectorStore):
         return wanted
     return scoped(wanted)
-
-
-def _put_back(
-    before: type, owner: Handle | None, obj: Dynamic, handle: ProcessHandle
-) -> None:
-    if own_handle(obj) is not handle:
-        return
-    if owner is not None and not owner.live():
-        before, owner = plain_class(before), None
-    object.__setattr__(obj, "__class__", before)
-    _keep(obj, owner)
 
 
 def _keep(obj: Dynamic, handle: Handle | None) -> None:
@@ -142,3 +117,6 @@ def _write(state: dict[str, object], handle: Handle | None) -> None:
         state.pop(KEY, None)
     else:
         state[KEY] = handle
+
+
+_CARRYING = Carrying(owner=own_handle, keep=_keep, plain=plain_class)

@@ -33,7 +33,7 @@ from ctxguard_langchain.nodes import (
     module_edges,
 )
 
-__all__ = ["MOST_NODES", "Node", "Survey"]
+__all__ = ["MOST_NODES", "Node", "Survey", "makes_late"]
 
 MOST_NODES = 100_000
 """Objects looked at; a graph of a hundred nodes has about 2,000."""
@@ -102,18 +102,11 @@ class Survey:
     def _node(self, obj: Dynamic, path: str) -> Node:
         node = self._nodes.get(id(obj))
         if node is None:
-            node = Node(obj, path, self._kind(obj))
+            node = Node(obj, path, Kind.LATE if makes_late(obj) else kind_of(obj))
             # The node keeps its object alive, so an id stays the id of one object.
             self._nodes[id(obj)] = node
             self._pending.append(node)
         return node
-
-    def _kind(self, obj: Dynamic) -> Kind:
-        if issubclass(class_of(obj), RunnableConfigurableAlternatives):
-            alternatives: Iterable[object] = obj.alternatives.values()
-            if not all(isinstance(made, Runnable) for made in alternatives):
-                return Kind.LATE
-        return kind_of(obj)
 
     def _explore(self) -> None:
         while self._pending:
@@ -280,6 +273,14 @@ class Survey:
             self._report(node, "it stands in for a retriever or a model, but is none")
         elif node.kind is Kind.OBJECT and kind.__name__ == "RemoteGraph":
             self._report(node, "it runs on a server")
+
+
+def makes_late(obj: Dynamic) -> bool:
+    """Whether this makes what it runs when it is called."""
+    if not issubclass(class_of(obj), RunnableConfigurableAlternatives):
+        return kind_of(obj) is Kind.LATE
+    alternatives: Iterable[object] = obj.alternatives.values()
+    return not all(isinstance(made, Runnable) for made in alternatives)
 
 
 def _shown(path: str) -> str:
