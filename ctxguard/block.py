@@ -16,7 +16,7 @@ import inspect
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -30,7 +30,7 @@ from ctxguard.handle import Coverage, CoverageWarning, Handle, Unreached
 from ctxguard.policy import Policy, choose
 from ctxguard.run import activate, current_run
 
-__all__ = ["Block", "Patches", "ambient", "guarded"]
+__all__ = ["Block", "ambient", "guarded"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -218,57 +218,6 @@ def _warn(coverage: Coverage) -> None:
 
 
 # -- patching -----------------------------------------------------------------------------------
-
-
-class Patches:
-    """Attributes of classes and modules that were replaced, and the way back; thread-safe.
-
-    As a context manager it puts everything back when the block inside of it fails.
-    """
-
-    def __init__(self) -> None:
-        """Start with nothing replaced."""
-        self._lock = threading.Lock()
-        self._done: list[tuple[Any, str, object, object]] = []
-
-    def put(self, owner: object, name: str, value: object) -> None:
-        """Replace an attribute of a class or a module."""
-        with self._lock:
-            self._done.append((owner, name, _own(owner, name), value))
-            setattr(owner, name, value)
-
-    def __enter__(self) -> Patches:
-        """Itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Put back what was replaced before something failed."""
-        if kind is not None:
-            self.undo()
-
-    def undo(self) -> None:
-        """Put back what was there, last first.
-
-        What somebody else replaced since is left to them: what was put here lets a call through
-        when no block is open.
-        """
-        with self._lock:
-            done, self._done = self._done, []
-            for owner, name, old, value in reversed(done):
-                if _own(owner, name) is not value:
-                    continue
-                if old is _MISSING:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, old)
-
-
-_MISSING = object()
-
-
-def _own(owner: object, name: str) -> object:
-    """What a class or module itself has under a name, not what it inherits."""
-    return cast("Mapping[str, object]", vars(owner)).get(name, _MISSING)
 
 
 @dataclass(slots=True)

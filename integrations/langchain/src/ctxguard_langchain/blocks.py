@@ -9,7 +9,7 @@ keep theirs, and every class that is loaded, or defined while a block is open, i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, BaseLLM, llms
@@ -17,10 +17,11 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 
 from ctxguard.adapters import Patched
-from ctxguard.block import Patches, ambient
+from ctxguard.block import ambient
 from ctxguard.handle import Coverage, Reached
+from ctxguard.patching import Patches, patch_classes
 from ctxguard_langchain.classes import due, is_dynamic, is_guarded
-from ctxguard_langchain.dynamic import Dynamic, extends
+from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.hooks import choke_points, salt_of, salted
 
 __all__ = ["patch"]
@@ -33,9 +34,7 @@ def patch() -> Patched:
     """Let every class of retrievers, models and vector stores ask for the block around a call."""
     with Patches() as patches:
         for root in _ROOTS:
-            _patch_new_classes(patches, root)
-            for kind in _subclasses(root):
-                _patch_class(patches, kind, root)
+            patch_classes(patches, root, _methods)
         _patch_caches(patches)
     reached = (
         Reached("langchain", "BaseRetriever", "retriever"),
@@ -46,41 +45,8 @@ def patch() -> Patched:
     return Patched(undo=patches.undo, coverage=Coverage(reached))
 
 
-def _subclasses(root: type[Any]) -> Iterator[type[Any]]:
-    seen: set[type[Any]] = set()
-    pending = type.__subclasses__(root)
-    while pending:
-        kind = pending.pop()
-        if kind not in seen:
-            seen.add(kind)
-            yield kind
-            pending += type.__subclasses__(kind)
-
-
-def _patch_class(patches: Patches, kind: type[Any], root: type[Any]) -> None:
-    """Put hooks on what a class defines itself, or has from a class that knows no LangChain."""
-    if is_dynamic(kind):
-        return
-    for name, hook in choke_points(kind).items():
-        definer = next(base for base in kind.__mro__ if name in vars(base))
-        abstract = getattr(vars(definer)[name], "__isabstractmethod__", False)
-        foreign = not extends(definer, root) and not extends(root, definer)
-        if not abstract and (definer is kind or foreign):
-            patches.put(kind, name, hook)
-
-
-def _patch_new_classes(patches: Patches, root: type[Any]) -> None:
-    """Classes that are defined while a block is open: libraries are imported when they are used."""
-    own: Dynamic = vars(root).get("__init_subclass__")
-
-    def __init_subclass__(cls: type[Any], **kwargs: Any) -> None:  # noqa: N807 -- the method itself
-        begin: Callable[..., None] = (
-            own.__get__(None, cls) if own is not None else super(root, cls).__init_subclass__
-        )
-        begin(**kwargs)
-        _patch_class(patches, cls, root)
-
-    patches.put(root, "__init_subclass__", classmethod(__init_subclass__))
+def _methods(kind: type[Any]) -> Mapping[str, Any]:
+    return {} if kind in _ROOTS or is_dynamic(kind) else choke_points(kind)
 
 
 def _patch_caches(patches: Patches) -> None:
