@@ -131,9 +131,9 @@ class Block:
         with contextlib.ExitStack() as exits:
             self._handle.coverage = _patching.acquire()
             exits.callback(_patching.release)
+            _warn(self._handle.coverage)
             self._enter(exits)
             self._exits = exits.pop_all()
-        _warn(self._handle.coverage)
         return self._handle
 
     def _enter(self, exits: contextlib.ExitStack) -> None:
