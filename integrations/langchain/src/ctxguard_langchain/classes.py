@@ -389,7 +389,7 @@ def _keep_open(self: object) -> None:
     """Close nothing."""
 
 
-def _reduce_ex(self: Dynamic, protocol: Dynamic) -> Dynamic:
+def _reduce_ex(self: Dynamic, _protocol: Dynamic) -> tuple[Any, ...]:
     """Pickle as a plain object and the handle: no import finds a dynamic class by its name.
 
     A chain pickles as its original, which is guarded again when it is loaded: functions and methods
@@ -401,7 +401,7 @@ def _reduce_ex(self: Dynamic, protocol: Dynamic) -> Dynamic:
     if handle is None:
         return restore, (plain(self), None, False)
     if not handle.live():
-        return plain(self).__reduce_ex__(protocol)
+        return _itself, (plain(self),)
     if isinstance(handle, ProcessHandle):  # the original is the object itself
         return restore, (plain(self), handle, is_root(self))
     kind = class_of(self)
@@ -409,3 +409,8 @@ def _reduce_ex(self: Dynamic, protocol: Dynamic) -> Dynamic:
     if is_root(self) and anew and not getattr(kind, _DERIVED, False):
         return reguard, (handle.original, handle)
     return restore, (plain(self), handle, is_root(self))
+
+
+def _itself(obj: T) -> T:
+    """What pickle calls for an object that is guarded no more."""
+    return obj

@@ -7,6 +7,8 @@ same object as before. What the classes do is the same (`hooks`, `scope`).
 
 from __future__ import annotations
 
+import inspect
+
 from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel
 
@@ -23,7 +25,8 @@ from ctxguard_langchain.classes import (
     plain_class,
 )
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
-from ctxguard_langchain.hooks import hooked, is_hookable
+from ctxguard_langchain.hooks import choke_points, hooked, is_hookable
+from ctxguard_langchain.kinds import Kind
 from ctxguard_langchain.late import late
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.walk import Node, Survey, makes_late
@@ -54,8 +57,27 @@ def take(obj: Dynamic, guard: Guard) -> Handle:
     if own_handle(obj) is not handle and not _attempt(root, handle, root=True):
         handle.unguard()
         raise UnsupportedObjectError(f'guard(scope="process"): {root.type}: {root.refusal}')
+    for node in survey.reach:
+        _report_bound(node, handle, survey)
     handle.coverage = survey.coverage()
     return handle
+
+
+def _report_bound(node: Node, handle: ProcessHandle, survey: Survey) -> None:
+    """Report a method that was bound before, and goes past the one that its class has now."""
+    if node.kind is not Kind.METHOD or own_handle(node.obj.__self__) is not handle:
+        return
+    owner, function = node.obj.__self__, node.obj.__func__
+    name = getattr(function, "__name__", "")
+    if name in choke_points(plain_class(class_of(owner))) and not _goes_deeper(owner, name):
+        survey.report(node, f"{name} was bound before it was guarded; hold the object instead")
+
+
+def _goes_deeper(owner: Dynamic, name: str) -> bool:
+    """Whether a method calls another one of its object that is hooked."""
+    kind = plain_class(class_of(owner))
+    code = getattr(inspect.unwrap(getattr(kind, name)), "__code__", None)
+    return code is not None and bool(set(code.co_names) & (choke_points(kind).keys() - {name}))
 
 
 def _attempt(node: Node, handle: ProcessHandle, *, root: bool) -> bool:

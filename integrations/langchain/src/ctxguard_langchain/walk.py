@@ -111,7 +111,7 @@ class Survey:
     def _explore(self) -> None:
         while self._pending:
             if len(self._nodes) > MOST_NODES:
-                self._report(
+                self.report(
                     self.root,
                     f"it refers to more than {MOST_NODES:,} objects; the rest was not looked at",
                 )
@@ -235,7 +235,8 @@ class Survey:
         self._report_searches()
         return Coverage(tuple(reached), tuple(dict.fromkeys(self.problems)))
 
-    def _report(self, node: Node, reason: str) -> None:
+    def report(self, node: Node, reason: str) -> None:
+        """Add a problem to the coverage."""
         self.problems.append(Unreached(_shown(node.path), node.type, reason))
 
     def _report_blocked(self) -> None:
@@ -247,32 +248,32 @@ class Survey:
                 child for child in _behind(node) if child.kind in _LEAVES and not child.guarded
             ]
             if node.kind in _LEAVES:
-                self._report(node, node.refusal)
+                self.report(node, node.refusal)
             elif behind:
                 names = ", ".join(dict.fromkeys(child.type for child in behind))
-                self._report(node, f"it uses {names}, but {node.refusal}")
+                self.report(node, f"it uses {names}, but {node.refusal}")
 
     def _report_searches(self) -> None:
         """Functions that search a vector store which nobody can see from here."""
         for node in self._searching:
             if node in self.reach and not any(map(_is_store, self._from(node))):
                 names = ", ".join(sorted(_names(node) & SEARCHES.keys()))
-                self._report(node, f"it calls {names} of something that could not be found")
+                self.report(node, f"it calls {names} of something that could not be found")
 
     def _check(self, node: Node) -> None:
         """Report what a node is, as far as that cannot be guarded whatever holds it."""
         kind = class_of(node.obj)
         if node.kind is Kind.OBJECT and issubclass(kind, BaseLanguageModel):
-            self._report(
+            self.report(
                 node, "it is neither a BaseChatModel nor a BaseLLM; its prompts are not seen"
             )
         elif node.kind is Kind.MODEL:
             for name in _bypasses(plain_class(kind)):
-                self._report(node, f"it overrides {name} without calling its base class: not seen")
+                self.report(node, f"it overrides {name} without calling its base class: not seen")
         elif node.kind is Kind.FOREIGN and _stands_in(node.obj):
-            self._report(node, "it stands in for a retriever or a model, but is none")
+            self.report(node, "it stands in for a retriever or a model, but is none")
         elif node.kind is Kind.OBJECT and kind.__name__ == "RemoteGraph":
-            self._report(node, "it runs on a server")
+            self.report(node, "it runs on a server")
 
 
 def makes_late(obj: Dynamic) -> bool:

@@ -146,17 +146,17 @@ def _reduce_ex(self: object, protocol: SupportsIndex) -> tuple[Any, ...] | str:
     object.__setattr__(plain, "__class__", plain_type(self))
     reduced = plain.__reduce_ex__(protocol)
     handle = handle_of(self)
-    if isinstance(reduced, str) or not handle.live():
+    if isinstance(reduced, str):
         return reduced
     make, args, *rest = reduced
-    return (_revive, (make, args, handle), *rest)
+    return (_revive, (make, args, handle if handle.live() else None), *rest)
 
 
-def _revive(make: Callable[..., object], args: tuple[Any, ...], handle: Handle) -> object:
+def _revive(make: Callable[..., object], args: tuple[Any, ...], handle: Handle | None) -> object:
     obj = make(*args)
     if isinstance(handle, ProcessHandle):
         take(obj, handle)
-    else:
+    elif handle is not None:
         attach(obj, handle)
     return obj
 
