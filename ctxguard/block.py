@@ -42,6 +42,12 @@ _NOT_SEEN = (
         "run its work in contextvars.copy_context().run(…)",
     ),
     Unreached(
+        "bound methods",
+        "method",
+        "a method that was taken from an object before the block was entered is what it was; hold "
+        "the object, and call its method",
+    ),
+    Unreached(
         "processes", "RemoteGraph", "what runs on a server or in another process is not seen"
     ),
 )

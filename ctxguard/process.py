@@ -7,10 +7,12 @@ put every class back.
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -22,7 +24,7 @@ from ctxguard.run import Run, current_run
 if TYPE_CHECKING:
     from ctxguard.guard import Guard
 
-__all__ = ["Carrying", "ProcessHandle"]
+__all__ = ["Carrying", "ProcessHandle", "goes_past"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +166,20 @@ class ProcessHandle(Handle):
     def __reduce__(self) -> tuple[Callable[..., Handle], tuple[Any, ...]]:
         """Pickles as its guard and coverage; the objects of another process are others."""
         return ProcessHandle, (self.guard, None, self.coverage)
+
+
+def goes_past(method: MethodType, names: Collection[str]) -> bool:
+    """Whether a method that was bound before its object was guarded leads past the guard.
+
+    Args:
+        method: kept by somebody: `RunnableLambda(retriever.invoke)`.
+        names: of the methods that the guarded class replaces. One of them that calls another one of
+            them does not matter.
+    """
+    name = getattr(method, "__name__", "")
+    code = getattr(inspect.unwrap(method.__func__), "__code__", None)
+    called: set[str] = set(code.co_names) if code is not None else set()
+    return name in names and called.isdisjoint(set(names) - {name})
 
 
 def _reference(obj: object) -> Callable[[], Any]:

@@ -8,7 +8,8 @@ class streams or is natively async.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,6 +23,7 @@ from langchain_core.vectorstores import VectorStore
 from ctxguard.handle import Handle
 from ctxguard.run import Run, current_run
 from ctxguard_langchain.apply import (
+    fit_input,
     fit_messages,
     fit_prompt,
     fit_prompts,
@@ -31,6 +33,7 @@ from ctxguard_langchain.apply import (
 from ctxguard_langchain.classes import Derived, due
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
+from ctxguard_langchain.functions import is_user_module
 from ctxguard_langchain.stepping import (
     adrive,
     astream_in_run,
@@ -41,7 +44,7 @@ from ctxguard_langchain.stepping import (
     stream_in_run,
 )
 
-__all__ = ["SEARCHES", "choke_points", "hooked", "is_hookable", "salt_of", "salted"]
+__all__ = ["SEARCHES", "bypasses", "choke_points", "hooked", "is_hookable", "salt_of", "salted"]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -91,6 +94,7 @@ _DOCUMENTS = _Choke(_retrieving, _unchanged, _prepare(prepare_documents))
 _SCORED = _Choke(_retrieving, _unchanged, _prepare(prepare_scored))
 _MESSAGES = _Choke(_asking, _fit("messages", fit_messages), _as_is)
 _PROMPTS = _Choke(_asking, _fit("prompts", fit_prompts), _as_is)
+_INPUT = _Choke(_asking, _fit("input", fit_input), _as_is)
 _PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
 
 
@@ -234,6 +238,26 @@ def _retriever(base: type[Any]) -> dict[str, Any]:
     }
 
 
+def bypasses(kind: type[Any], names: Iterable[str]) -> Iterator[str]:
+    """Entry points of a model that its author wrote anew, without the method below them."""
+    root = BaseChatModel if issubclass(kind, BaseChatModel) else BaseLLM
+    for name in names:
+        method = inspect.unwrap(getattr(kind, name))
+        code = getattr(method, "__code__", None)
+        if method is getattr(root, name) or code is None or not is_user_module(method.__module__):
+            continue
+        if not {"super", "_generate", "_agenerate", "_stream", "_astream"} & set(code.co_names):
+            yield name
+
+
+def _bypassing(base: type[Any]) -> dict[str, Any]:
+    return {
+        name: _ENTRY_SHAPES[name](getattr(base, name), _INPUT)
+        for name in bypasses(base, _ENTRY_SHAPES)
+    }
+
+
+_ENTRY_SHAPES = {"invoke": _call, "ainvoke": _acall, "stream": _stream, "astream": _astream}
 _CHAT_SHAPES = {
     "_generate": _call,
     "_agenerate": _acall,
@@ -256,7 +280,7 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
         return key(self, *args, **kwargs) + salt_of(due(self))
 
-    return {**space, "_get_llm_string": _get_llm_string}
+    return {**space, **_bypassing(base), "_get_llm_string": _get_llm_string}
 
 
 def _completion_model(base: type[Any]) -> dict[str, Any]:
@@ -270,7 +294,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, "cache": property(_salted_cache, _set_cache)}
+    return {**space, **_bypassing(base), "cache": property(_salted_cache, _set_cache)}
 
 
 SEARCHES: Mapping[str, Any] = {

@@ -7,15 +7,13 @@ same object as before. What the classes do is the same (`hooks`, `scope`).
 
 from __future__ import annotations
 
-import inspect
-
 from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel
 
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Handle
-from ctxguard.process import Carrying, ProcessHandle
+from ctxguard.process import Carrying, ProcessHandle, goes_past
 from ctxguard_langchain.classes import (
     KEY,
     is_dynamic,
@@ -67,17 +65,12 @@ def _report_bound(node: Node, handle: ProcessHandle, survey: Survey) -> None:
     """Report a method that was bound before, and goes past the one that its class has now."""
     if node.kind is not Kind.METHOD or own_handle(node.obj.__self__) is not handle:
         return
-    owner, function = node.obj.__self__, node.obj.__func__
-    name = getattr(function, "__name__", "")
-    if name in choke_points(plain_class(class_of(owner))) and not _goes_deeper(owner, name):
+    if not is_hookable(class_of(node.obj.__self__)):
+        return
+    names = choke_points(plain_class(class_of(node.obj.__self__)))
+    if goes_past(node.obj, names):
+        name = node.obj.__name__
         survey.report(node, f"{name} was bound before it was guarded; hold the object instead")
-
-
-def _goes_deeper(owner: Dynamic, name: str) -> bool:
-    """Whether a method calls another one of its object that is hooked."""
-    kind = plain_class(class_of(owner))
-    code = getattr(inspect.unwrap(getattr(kind, name)), "__code__", None)
-    return code is not None and bool(set(code.co_names) & (choke_points(kind).keys() - {name}))
 
 
 def _attempt(node: Node, handle: ProcessHandle, *, root: bool) -> bool:

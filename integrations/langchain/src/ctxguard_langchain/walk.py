@@ -7,13 +7,12 @@ the original stays as it is; what cannot be copied is reported with everything b
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
+from langchain_core.language_models import BaseLanguageModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
@@ -22,8 +21,8 @@ from langchain_core.vectorstores import VectorStore
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
 from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
-from ctxguard_langchain.functions import References, is_user_module
-from ctxguard_langchain.hooks import SEARCHES
+from ctxguard_langchain.functions import References
+from ctxguard_langchain.hooks import SEARCHES, bypasses
 from ctxguard_langchain.kinds import Kind, kind_of, viewable
 from ctxguard_langchain.nodes import (
     Edge,
@@ -38,7 +37,6 @@ __all__ = ["MOST_NODES", "Node", "Survey", "makes_late"]
 MOST_NODES = 100_000
 """Objects looked at; a graph of a hundred nodes has about 2,000."""
 _LEAVES = (Kind.RETRIEVER, Kind.MODEL, Kind.STORE, Kind.LATE, Kind.MAKER)
-_ENTRY_POINTS = ("invoke", "ainvoke", "stream", "astream", "generate", "agenerate")
 
 
 @dataclass(slots=True, eq=False)
@@ -268,7 +266,7 @@ class Survey:
                 node, "it is neither a BaseChatModel nor a BaseLLM; its prompts are not seen"
             )
         elif node.kind is Kind.MODEL:
-            for name in _bypasses(plain_class(kind)):
+            for name in bypasses(plain_class(kind), ("generate", "agenerate")):
                 self.report(node, f"it overrides {name} without calling its base class: not seen")
         elif node.kind is Kind.FOREIGN and _stands_in(node.obj):
             self.report(node, "it stands in for a retriever or a model, but is none")
@@ -338,18 +336,6 @@ def _refusal(node: Node) -> str:
     ):
         return "its finaliser (__del__) would close what the original uses"
     return ""
-
-
-def _bypasses(kind: type[Any]) -> Iterator[str]:
-    """Entry points of a model that its author wrote anew, without the method below them."""
-    root = BaseChatModel if issubclass(kind, BaseChatModel) else BaseLLM
-    for name in _ENTRY_POINTS:
-        method = inspect.unwrap(getattr(kind, name))
-        code = getattr(method, "__code__", None)
-        if method is getattr(root, name) or code is None or not is_user_module(method.__module__):
-            continue
-        if not {"super", "_generate", "_agenerate", "_stream", "_astream"} & set(code.co_names):
-            yield name
 
 
 def _stands_in(obj: object) -> bool:

@@ -18,9 +18,10 @@ from llama_index.core.objects import ObjectRetriever
 
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
-from ctxguard.process import ProcessHandle
+from ctxguard.process import ProcessHandle, goes_past
 from ctxguard_llamaindex.classes import Value, attach, is_guarded, plain_type, take
 from ctxguard_llamaindex.graph import Key, Part, Shape, shape_of
+from ctxguard_llamaindex.hooks import choke_points
 from ctxguard_llamaindex.kinds import (
     is_left_alone,
     is_users,
@@ -29,7 +30,7 @@ from ctxguard_llamaindex.kinds import (
     wants_copy,
     why_not,
 )
-from ctxguard_llamaindex.scope import handle_of
+from ctxguard_llamaindex.scope import handle_of, own_handle
 from ctxguard_llamaindex.surroundings import Held, Surroundings
 
 __all__ = ["Walk"]
@@ -88,7 +89,17 @@ class Walk:
             needed = place.value is self.root or self._is_guarded_here(place)
             if place.copied and (needed or starts_calls(place.value)):
                 self._take(place, handle, needed=needed)
+        for place in self.places.values():
+            self._report_bound(place, handle)
         return self._report()
+
+    def _report_bound(self, place: _Place, handle: ProcessHandle) -> None:
+        """Report a method that was bound before, and goes past the one that its class has now."""
+        method = place.value
+        if isinstance(method, types.MethodType) and own_handle(method.__self__) is handle:
+            if goes_past(method, choke_points(plain_type(method.__self__))):
+                reason = "was bound before its object was guarded; hold the object instead"
+                self.unreached.append(Unreached(place.path, method.__name__, reason))
 
     def _take(self, place: _Place, handle: ProcessHandle, *, needed: bool) -> None:
         try:
