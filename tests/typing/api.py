@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from types import CoroutineType
+from typing import Any, assert_type
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
@@ -22,6 +23,7 @@ from ctxguard import (
     Policy,
     Prepared,
     guard,
+    guarded,
     handle,
 )
 
@@ -36,7 +38,21 @@ def the_same_type_comes_back(
     assert_type(guard(model), BaseChatModel)
     assert_type(guard(retriever, Policy.lean()), BaseRetriever)
     assert_type(guard(engine, budget=2_000), BaseQueryEngine)
+    assert_type(guard(chain, scope="process"), Runnable[str, str])
+    guard(chain, scope="global")  # pyright: ignore[reportArgumentType] -- this is the test
     assert_type(guard(chain).invoke("question"), str)
+
+
+def a_block_gives_a_handle_and_decorates() -> None:
+    with guarded(Policy.lean(), budget=2_000) as opened:
+        assert_type(opened, Handle)
+
+    @guarded()
+    async def answer(question: str) -> str:
+        return question
+
+    answering = answer("question")
+    assert_type(answering, CoroutineType[Any, Any, str])
 
 
 def the_handle_is_typed(chain: Runnable[str, str]) -> None:

@@ -367,7 +367,8 @@ class OwnCompletion(FakeListLLM):
 async def test_a_model_whose_own_entry_points_go_past_the_others(scope: Any) -> None:
     old = [HumanMessage("an old question " * 40), AIMessage("an old answer"), HumanMessage("q")]
     policy = Policy(budget=Budget(window=80, reserve_output=10))
-    model, completion = OwnEntryPoints(), OwnCompletion(responses=["done"])
+    model: Any = OwnEntryPoints()
+    completion: Any = OwnCompletion(responses=["done"])
     with contextlib.ExitStack() as stack:
         if scope == "block":
             stack.enter_context(guarded(policy))

@@ -325,3 +325,14 @@ async def test_many_calls_while_guards_come_and_go(engine: Any) -> None:
         await asyncio.sleep(0)
     assert counts <= {2, 3}
     assert type(engine) is RetrieverQueryEngine
+
+
+def test_a_method_that_was_bound_before_is_said(llm: ScriptedLLM, retriever: Fixed) -> None:
+    tools = [
+        FunctionTool.from_defaults(function, name=name, description="Works.")
+        for name, function in (("ask", llm.chat), ("find", retriever.retrieve))
+    ]
+    agent = FunctionAgent(tools=list(tools), llm=ScriptedLLM())
+    with pytest.warns(CoverageWarning, match="chat.* was bound before its object was guarded"):
+        held = taken(agent)
+    assert [item.type for item in held.coverage.unreached] == ["chat"]

@@ -20,9 +20,10 @@ from ctxguard.adapters import Patched
 from ctxguard.block import ambient
 from ctxguard.handle import Coverage, Reached
 from ctxguard.patching import Patches, patch_classes
+from ctxguard_langchain.caches import salt_of, salted
 from ctxguard_langchain.classes import due, is_dynamic, is_guarded
 from ctxguard_langchain.dynamic import Dynamic
-from ctxguard_langchain.hooks import choke_points, salt_of, salted
+from ctxguard_langchain.hooks import choke_points
 
 __all__ = ["patch"]
 

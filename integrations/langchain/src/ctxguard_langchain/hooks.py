@@ -12,10 +12,8 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
@@ -30,9 +28,10 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
+from ctxguard_langchain.caches import salt_of, salted_cache, set_cache
 from ctxguard_langchain.classes import Derived, due
 from ctxguard_langchain.convert import question_of, short
-from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
+from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import is_user_module
 from ctxguard_langchain.stepping import (
     adrive,
@@ -44,7 +43,7 @@ from ctxguard_langchain.stepping import (
     stream_in_run,
 )
 
-__all__ = ["SEARCHES", "bypasses", "choke_points", "hooked", "is_hookable", "salt_of", "salted"]
+__all__ = ["SEARCHES", "bypasses", "choke_points", "hooked", "is_hookable"]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -294,7 +293,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, **_bypassing(base), "cache": property(_salted_cache, _set_cache)}
+    return {**space, **_bypassing(base), "cache": property(salted_cache, set_cache)}
 
 
 SEARCHES: Mapping[str, Any] = {
@@ -324,67 +323,6 @@ def _vector_store(base: type[Any]) -> dict[str, Any]:
         for name, (shape, choke) in SEARCHES.items()
         if (own := getattr(base, name, None)) is not None
     }
-
-
-# -- caches -------------------------------------------------------------------------------------
-
-
-def salt_of(handle: Handle | None) -> str:
-    """What keeps the answers of guarded and plain calls apart in a cache that they share."""
-    return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
-
-
-class _SaltedCache(BaseCache):
-    """Another cache, under keys of its own."""
-
-    def __init__(self, cache: BaseCache, salt: str) -> None:
-        self._cache = cache
-        self._salt = salt
-
-    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """What was answered under this policy."""
-        return self._cache.lookup(prompt, llm_string + self._salt)
-
-    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep an answer for this policy."""
-        self._cache.update(prompt, llm_string + self._salt, return_val)
-
-    def clear(self, **kwargs: Any) -> None:
-        """Clear the other cache."""
-        self._cache.clear(**kwargs)
-
-    async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """As `lookup`."""
-        return await self._cache.alookup(prompt, llm_string + self._salt)
-
-    async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """As `update`."""
-        await self._cache.aupdate(prompt, llm_string + self._salt, return_val)
-
-    async def aclear(self, **kwargs: Any) -> None:
-        """As `clear`."""
-        await self._cache.aclear(**kwargs)
-
-
-def _salted_cache(self: Dynamic) -> BaseCache | bool | None:
-    """The model's cache; completion models key it by parameters that are traced too."""
-    value = cast("BaseCache | bool | None", state_of(self).get("cache"))
-    if value is False:
-        return value
-    cache = value if isinstance(value, BaseCache) else get_llm_cache()
-    return salted(cache, due(self)) or value
-
-
-def salted(cache: BaseCache | None, handle: Handle | None) -> BaseCache | None:
-    """A cache under keys of this handle's policy; as it is without one, or when it is salted."""
-    salt = salt_of(handle)
-    if cache is None or not salt or isinstance(cache, _SaltedCache):
-        return cache
-    return _SaltedCache(cache, salt)
-
-
-def _set_cache(self: Dynamic, value: object) -> None:
-    state_of(self)["cache"] = value
 
 
 # -- classes ------------------------------------------------------------------------------------

@@ -96,10 +96,11 @@ class Walk:
     def _report_bound(self, place: _Place, handle: ProcessHandle) -> None:
         """Report a method that was bound before, and goes past the one that its class has now."""
         method = place.value
-        if isinstance(method, types.MethodType) and own_handle(method.__self__) is handle:
-            if goes_past(method, choke_points(plain_type(method.__self__))):
-                reason = "was bound before its object was guarded; hold the object instead"
-                self.unreached.append(Unreached(place.path, method.__name__, reason))
+        if not isinstance(method, types.MethodType) or own_handle(method.__self__) is not handle:
+            return
+        if goes_past(method, choke_points(plain_type(method.__self__))):
+            reason = "was bound before its object was guarded; hold the object instead"
+            self.unreached.append(Unreached(place.path, method.__name__, reason))
 
     def _take(self, place: _Place, handle: ProcessHandle, *, needed: bool) -> None:
         try:
