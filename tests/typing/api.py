@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import CoroutineType
-from typing import Any, assert_type
+from typing import assert_type
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
@@ -43,7 +42,7 @@ def the_same_type_comes_back(
     assert_type(guard(chain).invoke("question"), str)
 
 
-def a_block_gives_a_handle_and_decorates() -> None:
+async def a_block_gives_a_handle_and_decorates() -> None:
     with guarded(Policy.lean(), budget=2_000) as opened:
         assert_type(opened, Handle)
 
@@ -51,8 +50,7 @@ def a_block_gives_a_handle_and_decorates() -> None:
     async def answer(question: str) -> str:
         return question
 
-    answering = answer("question")
-    assert_type(answering, CoroutineType[Any, Any, str])
+    assert_type(await answer("question"), str)
 
 
 def the_handle_is_typed(chain: Runnable[str, str]) -> None:
