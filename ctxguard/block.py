@@ -237,12 +237,12 @@ class _Patching:
 
     def acquire(self) -> Coverage:
         """Count a block, and patch the frameworks that are imported and not patched yet."""
+        frameworks: dict[str, list[EntryPoint]] = {}
+        for point in integrations().values():  # one adapter has several names
+            frameworks.setdefault(point.value, []).append(point)
         with self.lock:
             self.blocks += 1
             unreached: list[Unreached] = []
-            frameworks: dict[str, list[EntryPoint]] = {}
-            for point in integrations().values():  # one adapter has several names
-                frameworks.setdefault(point.value, []).append(point)
             for points in frameworks.values():
                 unreached += self._patch(points)
             found = [patched.coverage for patched in self.patched.values()]

@@ -103,13 +103,14 @@ class ProcessHandle(Handle):
             run = run.parent
         return run is not None
 
-    def take(self, obj: object, kind: type[Any], carrying: Carrying) -> None:
+    def take(self, obj: object, kind: type[Any], carrying: Carrying, *, root: bool = False) -> None:
         """Guard an object: give it another class, and this handle.
 
         Args:
             obj: held weakly, where its class allows it.
             kind: a guarded class for it.
             carrying: how it carries its handle.
+            root: whether this is what was handed to guard().
 
         Raises:
             TypeError: its instances cannot change their class.
@@ -122,8 +123,18 @@ class ProcessHandle(Handle):
         except TypeError:
             carrying.keep(obj, owner)
             raise
+        find = _reference(obj)
         with self._state:
-            self._taken.append(_Taken(_reference(obj), before, owner, carrying))
+            self._taken.append(_Taken(find, before, owner, carrying))
+            if root and self._root() is None:  # not a copy of it
+                self._root = find
+
+    def shares_with(self, other: Handle) -> bool:
+        """Whether both guard in place, and alike: what they share may be either's.
+
+        Then the later one takes it, so that it stays guarded for both whichever is taken off.
+        """
+        return isinstance(other, ProcessHandle) and other.policy == self.policy
 
     @override
     def unguard(self) -> Any:

@@ -187,6 +187,22 @@ def test_a_part_may_have_a_guard_of_its_own(chain: Any, retriever: FixedRetrieve
     assert type(retriever) is FixedRetriever
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_two_guards_in_place_share_stays_guarded(
+    order: tuple[int, int], chain: Any, retriever: FixedRetriever
+) -> None:
+    chains = [chain, retriever | RunnableLambda(_text)]
+    handles = [taken(one) for one in chains]
+    for one in chains:
+        one.invoke("q")
+        assert len(last(one).dropped()) == 1
+    handles[order[0]].unguard()
+    chains[order[1]].invoke("q")
+    assert len(last(handles[order[1]]).dropped()) == 1
+    handles[order[1]].unguard()
+    assert type(retriever) is FixedRetriever
+
+
 def _retrievals(obj: object) -> int:
     return sum(step.kind == "retrieval" for step in last(obj).steps)
 
@@ -323,7 +339,7 @@ def test_what_is_pickled_is_guarded_in_place_where_it_is_loaded(
     assert held is not handle(chain)
     assert [step.kind for step in last(held).steps] == ["retrieval", "model"]
     assert len(last(held).dropped()) == 1
-    held.unguard()
+    assert held.unguard() is loaded
     assert type(loaded.first) is FixedRetriever
     assert len(loaded.first.invoke("q")) == 4
     guard(store, scope="process")

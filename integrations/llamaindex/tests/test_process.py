@@ -211,6 +211,21 @@ def test_copies_of_what_is_guarded_in_place(engine: Any, policy: Policy) -> None
     assert handle(made).original is engine
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_two_guards_in_place_share_stays_guarded(
+    order: tuple[int, int], engine: Any, retriever: Fixed
+) -> None:
+    other = RetrieverQueryEngine.from_args(retriever, llm=ScriptedLLM())
+    engines = [engine, other]
+    handles = [taken(one) for one in engines]
+    assert [len(one.query("q").source_nodes) for one in engines] == [2, 2]
+    handles[order[0]].unguard()
+    assert len(engines[order[1]].query("q").source_nodes) == 2
+    assert kinds(handles[order[1]]) == ["retrieval", "model"]
+    handles[order[1]].unguard()
+    assert type(retriever) is Fixed
+
+
 def test_a_guarded_copy_in_place(engine: Any) -> None:
     made = guard(engine)
     copied = handle(made)
@@ -268,7 +283,7 @@ def test_copies_and_pickles(corpus: Any) -> None:
     assert again is not held
     assert len(loaded.query("q").source_nodes) == 1
     assert kinds(loaded) == ["retrieval", "model"]
-    again.unguard()
+    assert again.unguard() is loaded
     assert type(loaded) is RetrieverQueryEngine
     assert len(loaded.query("q").source_nodes) == 2
     held.unguard()
@@ -287,10 +302,10 @@ def test_what_cannot_be_guarded_in_place_is_said(
 ) -> None:
     from ctxguard_llamaindex import walk
 
-    def refuse(obj: object, held: ProcessHandle) -> None:
+    def refuse(obj: object, held: ProcessHandle, *, root: bool) -> None:
         if isinstance(obj, Fixed):
             raise TypeError("layout differs")
-        take(obj, held)
+        take(obj, held, root=root)
 
     take = walk.take
     monkeypatch.setattr(walk, "take", refuse)

@@ -47,7 +47,7 @@ def take(obj: Dynamic, guard: Guard) -> Handle:
     if isinstance(old, ProcessHandle) and old.original is obj:
         old.unguard()
     handle = ProcessHandle(guard, obj)
-    survey = Survey(obj, replaced=old, in_place=True)
+    survey = Survey(obj, replaced=old, in_place=handle)
     for node in list(survey.leaves):
         if not _attempt(node, handle, root=node is survey.root):
             survey.leaves.remove(node)
@@ -76,7 +76,7 @@ def _report_bound(node: Node, handle: ProcessHandle, survey: Survey) -> None:
 def _attempt(node: Node, handle: ProcessHandle, *, root: bool) -> bool:
     try:
         retake(node.obj, handle, root=root)
-    except TypeError as error:
+    except Exception as error:  # whatever a class does when it is subclassed
         node.refusal = f"its class cannot be changed: {error}"
         return False
     return True
@@ -93,7 +93,7 @@ def retake(obj: Dynamic, handle: ProcessHandle, *, root: bool) -> None:
     Raises:
         TypeError: its instances cannot change their class.
     """
-    handle.take(obj, _class_for(obj, class_of(obj), root=root), _CARRYING)
+    handle.take(obj, _class_for(obj, class_of(obj), root=root), _CARRYING, root=root)
 
 
 def _class_for(obj: Dynamic, before: type, *, root: bool) -> type:

@@ -19,6 +19,7 @@ from langchain_core.runnables.configurable import RunnableConfigurableAlternativ
 from langchain_core.vectorstores import VectorStore
 
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
+from ctxguard.process import ProcessHandle
 from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import References
@@ -71,7 +72,7 @@ class Survey:
         *,
         replaced: Handle | None = None,
         refused: Iterable[tuple[object, str]] = (),
-        in_place: bool = False,
+        in_place: ProcessHandle | None = None,
     ) -> None:
         """Look at everything.
 
@@ -79,7 +80,7 @@ class Survey:
             root: what is to be guarded.
             replaced: the handle of a guard that this one takes the place of.
             refused: objects that turned out not to be copyable, and why.
-            in_place: whether the objects themselves are guarded, and nothing has to be copied.
+            in_place: the handle with which the objects themselves are guarded, and nothing copied.
         """
         self._replaced = replaced
         self._in_place = in_place
@@ -117,7 +118,7 @@ class Survey:
             node = self._pending.popleft()
             if node.kind is Kind.FUNCTION:
                 self._look_into_function(node)
-            elif is_guarded(node.obj) and handle_of(node.obj) is not self._replaced:
+            elif self._keeps_its_guard(node):
                 node.guarded = True
                 continue
             for edge in edges_of(node.obj, node.kind):
@@ -127,6 +128,12 @@ class Survey:
             else:
                 node.refusal = self._refused.get(id(node.obj)) or node.refusal or _refusal(node)
             self._check(node)
+
+    def _keeps_its_guard(self, node: Node) -> bool:
+        own = handle_of(node.obj) if is_guarded(node.obj) else None
+        if own is None or own is self._replaced:
+            return False
+        return self._in_place is None or not self._in_place.shares_with(own)
 
     def _connect(self, node: Node, edge: Edge) -> None:
         if kind_of(edge.value) is not Kind.NOTHING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, SupportsIndex, TypeAlias, cast
+from typing import Any, Literal, SupportsIndex, TypeAlias, cast
 
 from llama_index.core.workflow import Workflow
 
@@ -69,14 +69,19 @@ def attach(obj: object, handle: Handle) -> None:
     set_handle(obj, handle)
 
 
-def take(obj: object, handle: ProcessHandle) -> None:
+def take(obj: object, handle: ProcessHandle, *, root: bool) -> None:
     """Guard an object in place, for everybody who holds it.
+
+    Args:
+        obj: what is guarded.
+        handle: whose the object is now.
+        root: whether this is what was handed to guard().
 
     Raises:
         TypeError: its instances cannot change their class.
         Exception: whatever its class raises when it is subclassed.
     """
-    handle.take(obj, guarded_type(plain_type(obj)), _CARRYING)
+    handle.take(obj, guarded_type(plain_type(obj)), _CARRYING, root=root)
 
 
 def shallow_copy(obj: object) -> Value:
@@ -149,13 +154,19 @@ def _reduce_ex(self: object, protocol: SupportsIndex) -> tuple[Any, ...] | str:
     if isinstance(reduced, str):
         return reduced
     make, args, *rest = reduced
-    return (_revive, (make, args, handle if handle.live() else None), *rest)
+    place = "root" if handle.original is self else "part"
+    return (_revive, (make, args, handle if handle.live() else None, place), *rest)
 
 
-def _revive(make: Callable[..., object], args: tuple[Any, ...], handle: Handle | None) -> object:
+def _revive(
+    make: Callable[..., object],
+    args: tuple[Any, ...],
+    handle: Handle | None,
+    place: Literal["root", "part"],
+) -> object:
     obj = make(*args)
     if isinstance(handle, ProcessHandle):
-        take(obj, handle)
+        take(obj, handle, root=place == "root")
     elif handle is not None:
         attach(obj, handle)
     return obj

@@ -104,7 +104,7 @@ class Walk:
 
     def _take(self, place: _Place, handle: ProcessHandle, *, needed: bool) -> None:
         try:
-            take(place.value, handle)
+            take(place.value, handle, root=place.value is self.root)
         except Exception as error:  # whatever a class does when it is subclassed
             place.copied = False
             name = type(place.value).__name__
@@ -182,7 +182,10 @@ class Walk:
         return place
 
     def _keeps_own_guard(self, place: _Place) -> bool:
-        return is_guarded(place.value) and handle_of(place.value) is not self.replaces
+        own = handle_of(place.value) if is_guarded(place.value) else None
+        if own is None or own is self.replaces:
+            return False
+        return not isinstance(self.handle, ProcessHandle) or not self.handle.shares_with(own)
 
     # -- marking ---------------------------------------------------------------------------------
 
