@@ -21,7 +21,7 @@ from ctxguard.block import ambient
 from ctxguard.handle import Coverage, Reached
 from ctxguard.patching import Patches, patch_classes
 from ctxguard_langchain.caches import salt_of, salted
-from ctxguard_langchain.classes import due, is_dynamic, is_guarded
+from ctxguard_langchain.classes import is_dynamic, is_guarded
 from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.hooks import choke_points
 
@@ -56,8 +56,8 @@ def _patch_caches(patches: Patches) -> None:
 
     @functools.wraps(key)
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
-        handle = None if is_guarded(self) else due(self)
-        return key(self, *args, **kwargs) + salt_of(handle)
+        salt = "" if is_guarded(self) else salt_of(self)  # a guarded model's own is added to this
+        return key(self, *args, **kwargs) + salt
 
     patches.put(BaseChatModel, "_get_llm_string", _get_llm_string)
     resolve: Callable[..., Any] = getattr(llms, _RESOLVE)

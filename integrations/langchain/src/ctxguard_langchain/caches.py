@@ -15,12 +15,17 @@ from ctxguard.handle import Handle
 from ctxguard_langchain.classes import due
 from ctxguard_langchain.dynamic import Dynamic, state_of
 
-__all__ = ["salt_of", "salted", "salted_cache", "set_cache"]
+__all__ = ["CacheField", "salt_of", "salted"]
 
 
-def salt_of(handle: Handle | None) -> str:
+def salt_of(model: object) -> str:
     """What keeps the answers of guarded and plain calls apart in a cache that they share."""
-    return f"|ctxguard:{handle.policy.fingerprint()}" if handle else ""
+    handle = due(model)
+    return f"|{_salt(handle)}" if handle else ""
+
+
+def _salt(handle: Handle) -> str:
+    return f"ctxguard:{handle.policy.fingerprint()}"
 
 
 class _SaltedCache(BaseCache):
@@ -55,24 +60,30 @@ class _SaltedCache(BaseCache):
         await self._cache.aclear(**kwargs)
 
 
-def salted_cache(self: Dynamic) -> BaseCache | bool | None:
-    """The model's cache; completion models key it by parameters that are traced too."""
-    value = cast("BaseCache | bool | None", state_of(self).get("cache"))
-    if value is False:
-        return value
-    cache = value if isinstance(value, BaseCache) else get_llm_cache()
-    made = salted(cache, due(self))
-    return value if made is cache else made
-
-
 def salted(cache: BaseCache | None, handle: Handle | None) -> BaseCache | None:
     """A cache under keys of this handle's policy; as it is without one, or when it is salted."""
-    salt = salt_of(handle)
-    if cache is None or not salt or isinstance(cache, _SaltedCache):
+    if cache is None or handle is None or isinstance(cache, _SaltedCache):
         return cache
-    return _SaltedCache(cache, salt)
+    return _SaltedCache(cache, f"|{_salt(handle)}")
 
 
-def set_cache(self: Dynamic, value: object) -> None:
-    """Set the model's cache, as pydantic does."""
-    state_of(self)["cache"] = value
+class CacheField:
+    """The model's field `cache`; completion models key it by parameters that are traced too.
+
+    A class has no such attribute: pydantic would take it for the default of the field.
+    """
+
+    def __get__(self, obj: Dynamic, owner: type[Any] | None = None) -> BaseCache | bool | None:
+        """The cache under keys of the guard's own."""
+        if obj is None:
+            raise AttributeError("cache")
+        value = cast("BaseCache | bool | None", state_of(obj).get("cache"))
+        if value is False:
+            return value
+        cache = value if isinstance(value, BaseCache) else get_llm_cache()
+        made = salted(cache, due(obj))
+        return value if made is cache else made
+
+    def __set__(self, obj: Dynamic, value: object) -> None:
+        """Set the field."""
+        state_of(obj)["cache"] = value

@@ -28,7 +28,7 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
-from ctxguard_langchain.caches import salt_of, salted_cache, set_cache
+from ctxguard_langchain.caches import CacheField, salt_of
 from ctxguard_langchain.classes import Derived, due
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
@@ -277,7 +277,7 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
 
     @functools.wraps(key)
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
-        return key(self, *args, **kwargs) + salt_of(due(self))
+        return key(self, *args, **kwargs) + salt_of(self)
 
     return {**space, **_bypassing(base), "_get_llm_string": _get_llm_string}
 
@@ -293,7 +293,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, **_bypassing(base), "cache": property(salted_cache, set_cache)}
+    return {**space, **_bypassing(base), "cache": CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {
