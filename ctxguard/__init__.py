@@ -9,6 +9,7 @@ print(chain.ctxguard.last)  # what filled the context window, what was left out,
 ```
 """
 
+from ctxguard.block import guarded
 from ctxguard.errors import (
     BudgetExceededError,
     CtxguardError,
@@ -45,5 +46,6 @@ __all__ = [
     "Segment",
     "UnsupportedObjectError",
     "guard",
+    "guarded",
     "handle",
 ]

@@ -6,16 +6,14 @@ points `ctxguard.adapters` and hands it a Guard.
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from importlib import metadata
-from typing import Any, Protocol, TypeVar, cast, overload
+from functools import cached_property
+from typing import Any, Literal, TypeVar, overload
 
+from ctxguard.adapters import Adapter, SupportsProcess, find_adapter
 from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
 from ctxguard.fitting import ModelCall, fit_call, uncounted
 from ctxguard.handle import Handle
@@ -23,7 +21,7 @@ from ctxguard.intake import coerce_chunks, identify_chunks
 from ctxguard.ledger import Ledger
 from ctxguard.models import ModelCard
 from ctxguard.pipeline import Pipeline
-from ctxguard.policy import Policy
+from ctxguard.policy import Policy, choose
 from ctxguard.run import Outcome, Record, Run, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer, shared_analyzer
@@ -38,7 +36,7 @@ __all__ = ["Adapter", "Guard", "Prepared", "guard"]
 T = TypeVar("T")
 M = TypeVar("M", bound=Item)
 S = TypeVar("S")
-ENTRY_POINTS = "ctxguard.adapters"
+SCOPES = ("copy", "process")
 SEPARATOR = "\n\n"
 
 
@@ -75,20 +73,6 @@ class Prepared:
     def citations(self) -> dict[int, str]:
         """The chunk's id for each number by which a template lets the model cite it."""
         return {number: chunk.id for number, chunk in enumerate(self.chunks, start=1)}
-
-
-class Adapter(Protocol):
-    """What an integration registers under `ctxguard.adapters`, named by its framework's module."""
-
-    name: str
-
-    def supports(self, obj: object, /) -> bool:
-        """Whether this adapter can guard the object."""
-        ...
-
-    def guard(self, obj: T, guard: Guard, /) -> T:
-        """A guarded copy of the object, of the same type; the original is untouched."""
-        ...
 
 
 class Guard:
@@ -305,72 +289,40 @@ class Guard:
         return self
 
 
-def guard(obj: T, policy: Policy | None = None, **overrides: Any) -> T:
-    """A guarded copy of a framework's object: same type, same behaviour, better context.
+def guard(
+    obj: T,
+    policy: Policy | None = None,
+    *,
+    scope: Literal["copy", "process"] = "copy",
+    **overrides: Any,
+) -> T:
+    """A guarded object of a framework: same type, same behaviour, better context.
 
     Args:
         obj: a retriever, model, chain, graph, query engine, chat engine, agent or workflow of a
             framework whose integration is installed (`ctxguard-langchain`, `ctxguard-llamaindex`).
         policy: None: `CTXGUARD_POLICY`'s file if that is set, else the balanced preset.
+        scope: "copy": a guarded copy; the object stays as it is. "process": the object itself, in
+            place, with every retriever, model and vector store inside of it; whoever holds one of
+            them is guarded as well, until `.ctxguard.unguard()`.
         **overrides: fields of Policy that replace the policy's, as in `guard(x, budget=2000)`.
 
     Returns:
-        The copy; `.ctxguard` on it is its Handle (`coverage`, `last`, `unguard()`).
+        What is guarded; `.ctxguard` on it is its Handle (`coverage`, `last`, `unguard()`).
 
     Raises:
-        PolicyError: an override is no field of Policy, or its value cannot be used.
-        UnsupportedObjectError: no installed integration knows this object.
+        PolicyError: an override is no field of Policy, its value or the scope cannot be used.
+        UnsupportedObjectError: no installed integration knows this object, or it cannot be guarded
+            in place.
     """
-    chosen = policy or Policy.from_env()
-    if overrides:
-        known = [item.name for item in dataclasses.fields(Policy)]
-        for key in overrides:
-            if key not in known:
-                raise PolicyError(
-                    f"guard({key}=…): no such field of Policy; there are {', '.join(known)}"
-                )
-        chosen = replace(chosen, **overrides)
-    return _find_adapter(obj).guard(obj, Guard(chosen))
-
-
-def _find_adapter(obj: object) -> Adapter:
-    """The adapter for an object: by the modules of its classes, then by what is imported."""
-    adapter = _search(obj)
-    if adapter is None:
-        _entry_points.cache_clear()  # an integration may have been installed meanwhile
-        adapter = _search(obj)
-    if adapter is None:
-        raise UnsupportedObjectError(_unsupported(obj, sorted(_entry_points())))
-    return adapter
-
-
-def _search(obj: object) -> Adapter | None:
-    points = _entry_points()
-    roots = [kind.__module__.partition(".")[0] for kind in type(obj).__mro__]
-    names = [name for name in dict.fromkeys(roots) if name in points]
-    names += [name for name in points if name not in names and name in sys.modules]
-    for name in names:
-        adapter = cast("Adapter", points[name].load())
-        if adapter.supports(obj):
-            return adapter
-    return None
-
-
-@cache
-def _entry_points() -> Mapping[str, metadata.EntryPoint]:
-    """The installed integrations; cached, because it reads the metadata of every distribution."""
-    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
-
-
-def _unsupported(obj: object, names: Sequence[str]) -> str:
-    kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
-    installed = (
-        f"integrations installed for: {', '.join(names)}"
-        if names
-        else "no integration is installed"
-    )
-    return (
-        f"guard: do not know how to guard a {kind} ({installed}). For LangChain and LangGraph: "
-        "pip install ctxguard-langchain; for LlamaIndex: pip install ctxguard-llamaindex; "
-        "without a framework: Guard(policy).prepare(question, chunks)."
-    )
+    chosen = choose("guard", policy, overrides)
+    if scope not in SCOPES:
+        raise PolicyError(f"guard(scope={scope!r}): choose one of {', '.join(map(repr, SCOPES))}")
+    adapter = find_adapter(obj)
+    if scope == "copy":
+        return adapter.guard(obj, Guard(chosen))
+    if not isinstance(adapter, SupportsProcess):
+        raise UnsupportedObjectError(
+            f'guard(scope="process"): the integration {adapter.name} only makes guarded copies'
+        )
+    return adapter.guard_in_place(obj, Guard(chosen))

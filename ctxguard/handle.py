@@ -103,12 +103,17 @@ class Handle:
                 pickled with the handle.
         """
         self.guard = guard
-        self.original = original
+        self._original = original
         self.coverage = coverage or Coverage()
         self._ends_well = ends_well
         self._outcomes: deque[Outcome] = deque(maxlen=KEPT_LEDGERS)
         self._lock = threading.Lock()
         self._key = object()
+
+    @property
+    def original(self) -> Any:  # noqa: ANN401 -- whatever was handed to guard()
+        """What was handed to guard(), untouched."""
+        return self._original
 
     @property
     def policy(self) -> Policy:
@@ -135,6 +140,10 @@ class Handle:
     def unguard(self) -> Any:  # noqa: ANN401 -- the type that guard() was given, not known here
         """The original object; the guarded copy goes on working for whoever holds it."""
         return self.original
+
+    def live(self) -> bool:
+        """Whether a call that begins now is guarded; a copy's always is."""
+        return True
 
     def start(self, question: str = "", name: str = "") -> Run:
         """A new run that is not active yet, a child of the run of this context, if any.

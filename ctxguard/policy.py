@@ -25,7 +25,7 @@ from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 from ctxguard.types import Budget, Stage
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "choose"]
 
 OnError = Literal["pass", "raise"]
 _STAGES: Mapping[str, type[Any]] = {
@@ -205,6 +205,27 @@ class Policy:
         function of one's own from others; see `ctxguard.fingerprint`.
         """
         return fingerprint_of(self)
+
+
+def choose(caller: str, policy: Policy | None, overrides: Mapping[str, object]) -> Policy:
+    """The policy of a call like `guard(x, policy, budget=2000)`.
+
+    Args:
+        caller: the function, for the error.
+        policy: None: `Policy.from_env()`.
+        overrides: fields that replace the policy's.
+
+    Raises:
+        PolicyError: an override is no field of Policy, or its value cannot be used.
+    """
+    known = [item.name for item in dataclasses.fields(Policy)]
+    for key in overrides:
+        if key not in known:
+            raise PolicyError(
+                f"{caller}({key}=…): no such field of Policy; there are {', '.join(known)}"
+            )
+    chosen = policy or Policy.from_env()
+    return dataclasses.replace(chosen, **cast("dict[str, Any]", overrides)) if overrides else chosen
 
 
 def _check_deadline(value: object) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 import pickle
 import threading
 import time
+from typing import TypeVar
 
 import pytest
 
@@ -305,6 +307,45 @@ def test_guard_names_what_it_does_not_know() -> None:
         guard(7)
     with pytest.raises(PolicyError, match="colour"):
         guard(7, colour="red")
+
+
+T = TypeVar("T")
+taken: list[tuple[object, Policy]] = []
+"""What the adapter below was asked to guard in place."""
+
+
+class CopyAdapter:
+    """An integration that only makes copies."""
+
+    name = "copies"
+
+    def supports(self, obj: object, /) -> bool:
+        return isinstance(obj, int)
+
+    def guard(self, obj: T, guard: Guard, /) -> T:
+        return obj
+
+
+class InPlaceAdapter(CopyAdapter):
+    """An integration that guards in place, too."""
+
+    def guard_in_place(self, obj: T, guard: Guard, /) -> T:
+        taken.append((obj, guard.policy))
+        return obj
+
+
+def test_a_scope_is_copy_or_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("ctxguard.guard")
+    for adapter in (CopyAdapter(), InPlaceAdapter()):
+        monkeypatch.setattr(module, "find_adapter", lambda _, found=adapter: found)
+        assert guard(7) == guard(7, scope="copy") == 7
+        with pytest.raises(PolicyError, match=r"scope='global'.*'copy', 'process'"):
+            guard(7, scope="global")  # pyright: ignore[reportArgumentType] -- what is tested
+    assert guard(8, budget=10, scope="process") == 8
+    assert taken == [(8, Policy(budget=10))]
+    monkeypatch.setattr(module, "find_adapter", lambda _: CopyAdapter())
+    with pytest.raises(UnsupportedObjectError, match="copies only makes guarded copies"):
+        guard(7, scope="process")
 
 
 def test_overrides_replace_fields_of_the_policy() -> None:

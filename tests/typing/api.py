@@ -25,6 +25,7 @@ from ctxguard import (
     Policy,
     Prepared,
     guard,
+    guarded,
     handle,
 )
 from ctxguard.wire import FittedMessages
@@ -40,7 +41,20 @@ def the_same_type_comes_back(
     assert_type(guard(model), BaseChatModel)
     assert_type(guard(retriever, Policy.lean()), BaseRetriever)
     assert_type(guard(engine, budget=2_000), BaseQueryEngine)
+    assert_type(guard(chain, scope="process"), Runnable[str, str])
+    guard(chain, scope="global")  # pyright: ignore[reportArgumentType] -- this is the test
     assert_type(guard(chain).invoke("question"), str)
+
+
+async def a_block_gives_a_handle_and_decorates() -> None:
+    with guarded(Policy.lean(), budget=2_000) as opened:
+        assert_type(opened, Handle)
+
+    @guarded()
+    async def answer(question: str) -> str:
+        return question
+
+    assert_type(await answer("question"), str)
 
 
 def the_handle_is_typed(chain: Runnable[str, str]) -> None:

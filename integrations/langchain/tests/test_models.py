@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from langchain_core.runnables import RunnablePassthrough
 from langchain_core.tools import tool
 from pydantic import Field
 
-from ctxguard import Budget, BudgetExceededError, Guard, Policy, guard, handle
+from ctxguard import Budget, BudgetExceededError, Guard, Policy, guard, guarded, handle
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
@@ -334,3 +335,57 @@ def test_a_completion_model_streams() -> None:
     assert list(guarded.stream("q")) == ["a", "b", "c"]
     with pytest.raises(BudgetExceededError):
         guard(FakeStreamingListLLM(responses=["abc"]), SMALL).invoke("word " * 2000)
+
+
+class OwnEntryPoints(ScriptedChatModel):
+    """Answers without the methods that every model has."""
+
+    def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002 -- LangChain's name
+        return self._answer(self._convert_input(input).to_messages(), kwargs)
+
+    async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002 -- LangChain's name
+        return self._answer(self._convert_input(input).to_messages(), kwargs)
+
+    def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002 -- LangChain's name
+        yield self._answer(self._convert_input(input).to_messages(), kwargs)
+
+    async def astream(self, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002 -- LangChain's name
+        yield self._answer(self._convert_input(input).to_messages(), kwargs)
+
+
+class OwnCompletion(FakeListLLM):
+    """A completion model that never comes to the method below."""
+
+    seen: list[str] = Field(default_factory=list[str])
+
+    def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> str:  # noqa: A002 -- LangChain's name
+        self.seen.append(self._convert_input(input).to_string())
+        return "done"
+
+
+@pytest.mark.parametrize("scope", ["copy", "process", "block"])
+async def test_a_model_whose_own_entry_points_go_past_the_others(scope: Any) -> None:
+    old = [HumanMessage("an old question " * 40), AIMessage("an old answer"), HumanMessage("q")]
+    policy = Policy(budget=Budget(window=80, reserve_output=10))
+    model: Any = OwnEntryPoints()
+    completion: Any = OwnCompletion(responses=["done"])
+    with contextlib.ExitStack() as stack:
+        if scope == "block":
+            stack.enter_context(guarded(policy))
+        else:
+            model, completion = (guard(one, policy, scope=scope) for one in (model, completion))
+        model.invoke(old)
+        await model.ainvoke(old)
+        list(model.stream(old))
+        [part async for part in model.astream(old)]
+        model.invoke("as it came")
+        with pytest.raises(BudgetExceededError):
+            model.invoke("word " * 200)
+        completion.invoke("short")
+        with pytest.raises(BudgetExceededError):
+            completion.invoke("word " * 200)
+    assert [[message.content for message in seen] for seen in model.seen] == [
+        *[["q"]] * 4,
+        ["as it came"],
+    ]
+    assert completion.seen == ["short"]

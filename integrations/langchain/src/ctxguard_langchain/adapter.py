@@ -1,8 +1,9 @@
 """The adapter that `guard()` finds for LangChain and LangGraph objects.
 
 `walk` finds what retrieves or asks a model, `rebuild` copies what holds it, `hooks` are what the
-copies do differently, `scope` opens a run for each call. What is not guarded, and not all of it can
-be reported, because it is not there yet when guard() looks:
+copies do differently, `scope` opens a run for each call. `process` does the same to the objects
+themselves, and `blocks` to every class while a block is open. What a copy does not guard, and not
+all of it can be reported, because it is not there yet when guard() looks:
 
 - what is put into an attribute, a global or a container afterwards (lists and dicts are copied),
   and modules that a function imports for the first time when it runs;
@@ -23,12 +24,16 @@ from typing import TypeVar, cast
 from langchain_core.runnables import Runnable
 from langchain_core.vectorstores import VectorStore
 
+from ctxguard.adapters import Patched
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
+from ctxguard.process import ProcessHandle
+from ctxguard_langchain.blocks import patch
 from ctxguard_langchain.classes import give, handle_of, is_derived, is_guarded, is_root, view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
+from ctxguard_langchain.process import retake, take
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well
@@ -58,16 +63,30 @@ class LangChainAdapter:
             UnsupportedObjectError: the object's own class does not allow a copy.
         """
         old = handle_of(obj) if is_guarded(obj) else None
+        shared = isinstance(old, ProcessHandle)  # who asks for a copy wants one of its own
         if is_derived(obj):  # `chain | guarded`: the chain was never looked at
             original: object = obj
-        elif old is not None and is_root(obj) and old.policy == guard.policy:
+        elif old is not None and not shared and is_root(obj) and old.policy == guard.policy:
             return obj
         else:
-            original = obj if old is None else old.original
+            original = obj if old is None or shared else old.original
         handle = Handle(guard, original, ends_well=ends_well)
         made, handle.coverage = _guarded(obj, handle, replaced=old)
         _warn(obj, handle.coverage)
         return made
+
+    def guard_in_place(self, obj: T, guard: Guard, /) -> T:
+        """The object itself, its retrievers, models and searched vector stores hooked in place.
+
+        Raises:
+            UnsupportedObjectError: the object's own class cannot be changed.
+        """
+        _warn(obj, take(obj, guard).coverage)
+        return obj
+
+    def patch(self) -> Patched:
+        """Guard every retriever, model and vector store for the blocks that are open."""
+        return patch()
 
 
 adapter = LangChainAdapter()
@@ -117,6 +136,9 @@ def restore(  # pickle calls by position
     root: bool,  # noqa: FBT001 -- of __reduce_ex__
 ) -> Dynamic:
     """The guarded form of an object that was pickled as a plain one."""
+    if isinstance(handle, ProcessHandle):
+        retake(obj, handle, root=root)
+        return obj
     kind = class_of(obj)
     if issubclass(kind, VectorStore):
         return view_of(obj, hooked(kind), handle) if handle else obj

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
 from ctxguard.errors import BudgetExceededError
@@ -22,7 +23,14 @@ from ctxguard.window import apply_cuts
 from ctxguard_langchain import convert
 from ctxguard_langchain.dynamic import Dynamic, class_of
 
-__all__ = ["fit_messages", "fit_prompt", "fit_prompts", "prepare_documents", "prepare_scored"]
+__all__ = [
+    "fit_input",
+    "fit_messages",
+    "fit_prompt",
+    "fit_prompts",
+    "prepare_documents",
+    "prepare_scored",
+]
 
 T = TypeVar("T")
 
@@ -102,6 +110,29 @@ def fit_prompts(
 ) -> list[str]:
     """The prompts of one batch, each made to fit on its own."""
     return [fit_prompt(handle, model, prompt, kwargs) for prompt in prompts]
+
+
+def fit_input(handle: Handle, model: Dynamic, value: Dynamic, kwargs: Mapping[str, Any]) -> Dynamic:
+    """What a model is invoked with, made to fit its window; as it came where nothing had to go.
+
+    For models whose own `invoke` never comes to the methods below it.
+
+    Raises:
+        BudgetExceededError: what is pinned does not fit.
+    """
+
+    def work() -> Dynamic:
+        asked = model._convert_input(value)  # noqa: SLF001 -- how a model reads what it is given
+        if issubclass(class_of(model), BaseChatModel):
+            messages: list[BaseMessage] = asked.to_messages()
+            fitted = fit_messages(handle, model, messages, kwargs)
+            same = [id(message) for message in fitted] == [id(message) for message in messages]
+            return value if same else fitted
+        prompt: str = asked.to_string()
+        text = fit_prompt(handle, model, prompt, kwargs)
+        return value if text == prompt else text
+
+    return _safely(handle, "model", class_of(model).__name__, work, otherwise=value)
 
 
 # -- when something fails -----------------------------------------------------------------------

@@ -16,10 +16,10 @@ from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.globals import get_llm_cache
 
 from ctxguard.handle import Handle
-from ctxguard_langchain.classes import handle_of
+from ctxguard_langchain.classes import due
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
-__all__ = ["CacheField", "salt_of", "separate_graph_cache"]
+__all__ = ["CacheField", "salt_of", "salted", "separate_graph_cache"]
 
 Namespace: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[Namespace, str]
@@ -27,7 +27,7 @@ Key: TypeAlias = tuple[Namespace, str]
 
 def salt_of(model: object) -> str:
     """What keeps the answers of guarded and plain calls apart in a cache that they share."""
-    handle = handle_of(model)
+    handle = due(model)
     return f"|{_salt(handle)}" if handle else ""
 
 
@@ -70,6 +70,13 @@ class _SaltedCache(BaseCache):
         await self._cache.aclear(**kwargs)
 
 
+def salted(cache: BaseCache | None, handle: Handle | None) -> BaseCache | None:
+    """A cache under keys of this handle's policy; as it is without one, or when it is salted."""
+    if cache is None or handle is None or isinstance(cache, _SaltedCache):
+        return cache
+    return _SaltedCache(cache, f"|{_salt(handle)}")
+
+
 class CacheField:
     """The model's field `cache`; completion models key it by parameters that are traced too.
 
@@ -84,8 +91,8 @@ class CacheField:
         if value is False:
             return value
         cache = value if isinstance(value, BaseCache) else get_llm_cache()
-        salt = salt_of(obj)
-        return _SaltedCache(cache, salt) if cache is not None and salt else value
+        made = salted(cache, due(obj))
+        return value if made is cache else made
 
     def __set__(self, obj: Dynamic, value: object) -> None:
         """Set the field."""

@@ -14,7 +14,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
+from ctxguard.block import ambient
 from ctxguard.handle import Handle
+from ctxguard.process import ProcessHandle
 from ctxguard.run import current_run
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
@@ -23,6 +25,7 @@ __all__ = [
     "Derived",
     "Override",
     "adopt",
+    "due",
     "give",
     "handle_of",
     "is_derived",
@@ -32,6 +35,7 @@ __all__ = [
     "is_root",
     "is_view",
     "overridden",
+    "own_handle",
     "part",
     "plain",
     "plain_class",
@@ -154,8 +158,9 @@ def is_dynamic(kind: type[Any]) -> bool:
 
 
 def is_guarded(obj: object) -> bool:
-    """Whether this very object carries a Handle."""
-    return hasattr(class_of(obj), _BASE) and _own_handle(obj) is not None
+    """Whether this very object carries a Handle, and one that still guards it."""
+    own = own_handle(obj) if hasattr(class_of(obj), _BASE) else None
+    return own is not None and own.live()
 
 
 def is_root(obj: object) -> bool:
@@ -177,23 +182,31 @@ def handle_of(obj: object) -> Handle | None:
     """The Handle of a guarded object.
 
     An instance that a guarded class made of itself during a call (a configurable field does that)
-    has none of its own and belongs to the guard whose call this is.
+    has none of its own and belongs to the guard whose call this is. One whose guard in place was
+    taken off belongs to none.
     """
-    own = _own_handle(obj)
+    own = own_handle(obj)
     if own is not None:
-        return own
+        return own if own.live() else None
     run = current_run()
     return run.owner if run is not None and isinstance(run.owner, Handle) else None
 
 
-def _own_handle(obj: Dynamic) -> Handle | None:
+def due(obj: object) -> Handle | None:
+    """The handle whose policy an object follows: its guard's, else that of the block around it."""
+    own = handle_of(obj) if hasattr(class_of(obj), _BASE) else None
+    return own or ambient()
+
+
+def own_handle(obj: Dynamic) -> Handle | None:
+    """The Handle that an object itself carries."""
     found: object = None
+    if KEY in getattr(class_of(obj), "__slots__", ()):  # a view shares the state of another object
+        return cast("Handle | None", getattr(obj, KEY, None))
     if issubclass(class_of(obj), BaseModel):
         found = _private(obj).get(KEY)
     elif hasattr(obj, "__dict__"):
         found = state_of(obj).get(KEY)
-    if found is None and KEY in getattr(class_of(obj), "__slots__", ()):
-        found = getattr(obj, KEY, None)
     return found if isinstance(found, Handle) else None
 
 
@@ -390,11 +403,20 @@ def _reduce_ex(self: Dynamic, _protocol: Dynamic) -> tuple[Any, ...]:
     """
     from ctxguard_langchain.adapter import reguard, restore
 
-    handle = _own_handle(self)
+    handle = own_handle(self)
     if handle is None:
         return restore, (plain(self), None, False)
+    if not handle.live():
+        return _itself, (plain(self),)
+    if isinstance(handle, ProcessHandle):  # the original is the object itself
+        return restore, (plain(self), handle, is_root(self))
     kind = class_of(self)
     anew = not is_leaf(self) or getattr(kind, _REWRITTEN, False)
     if is_root(self) and anew and not getattr(kind, _DERIVED, False):
         return reguard, (handle.original, handle)
     return restore, (plain(self), handle, is_root(self))
+
+
+def _itself(obj: T) -> T:
+    """What pickle calls for an object that is guarded no more."""
+    return obj

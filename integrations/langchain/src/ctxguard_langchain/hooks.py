@@ -8,7 +8,8 @@ class streams or is natively async.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +21,7 @@ from langchain_core.vectorstores import VectorStore
 from ctxguard.handle import Handle
 from ctxguard.run import Run, current_run
 from ctxguard_langchain.apply import (
+    fit_input,
     fit_messages,
     fit_prompt,
     fit_prompts,
@@ -27,9 +29,10 @@ from ctxguard_langchain.apply import (
     prepare_scored,
 )
 from ctxguard_langchain.caches import CacheField, salt_of
-from ctxguard_langchain.classes import Derived, handle_of
+from ctxguard_langchain.classes import Derived, due
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
+from ctxguard_langchain.functions import is_user_module
 from ctxguard_langchain.stepping import (
     adrive,
     astream_in_run,
@@ -40,7 +43,7 @@ from ctxguard_langchain.stepping import (
     stream_in_run,
 )
 
-__all__ = ["SEARCHES", "hooked", "is_hookable"]
+__all__ = ["SEARCHES", "bypasses", "choke_points", "hooked", "is_hookable"]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -91,6 +94,7 @@ _DOCUMENTS = _Choke(_retrieving, _unchanged, _prepare(prepare_documents))
 _SCORED = _Choke(_retrieving, _unchanged, _prepare(prepare_scored))
 _MESSAGES = _Choke(_asking, _fit("messages", fit_messages), _as_is)
 _PROMPTS = _Choke(_asking, _fit("prompts", fit_prompts), _as_is)
+_INPUT = _Choke(_asking, _fit("input", fit_input), _as_is)
 _PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
 
 
@@ -99,7 +103,7 @@ _PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
 
 def _active(choke: _Choke, self: Dynamic) -> Handle | None:
     """The handle whose policy is due in this call, None when a call around this one applies it."""
-    around, own = choke.busy.get(), handle_of(self)
+    around, own = choke.busy.get(), due(self)
     applied = around is not None and own is not None and around.policy == own.policy
     return None if applied else own
 
@@ -240,11 +244,31 @@ def _retriever(base: type[Any]) -> dict[str, Any]:
     }
 
 
+def bypasses(kind: type[Any], names: Iterable[str]) -> Iterator[str]:
+    """Entry points of a model that its author wrote anew, without the method below them."""
+    root = BaseChatModel if issubclass(kind, BaseChatModel) else BaseLLM
+    for name in names:
+        method = inspect.unwrap(getattr(kind, name))
+        code = getattr(method, "__code__", None)
+        if method is getattr(root, name) or code is None or not is_user_module(method.__module__):
+            continue
+        if not {"super", "_generate", "_agenerate", "_stream", "_astream"} & set(code.co_names):
+            yield name
+
+
+def _bypassing(base: type[Any]) -> dict[str, Any]:
+    return {
+        name: _ENTRY_SHAPES[name](getattr(base, name), _INPUT)
+        for name in bypasses(base, _ENTRY_SHAPES)
+    }
+
+
 def _is_finish(event: Dynamic) -> bool:
     """Whether this is the last event that a consumer asks for; the producer is not asked again."""
     return isinstance(event, dict) and cast("Kwargs", event).get("event") == "message-finish"
 
 
+_ENTRY_SHAPES = {"invoke": _call, "ainvoke": _acall, "stream": _stream, "astream": _astream}
 _CHAT_SHAPES: Mapping[str, Callable[..., Callable[..., Any]]] = {
     "_generate": _call,
     "_agenerate": _acall,
@@ -267,7 +291,7 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
         return key(self, *args, **kwargs) + salt_of(self)
 
-    return {**space, "_get_llm_string": _get_llm_string}
+    return {**space, **_bypassing(base), "_get_llm_string": _get_llm_string}
 
 
 def _completion_model(base: type[Any]) -> dict[str, Any]:
@@ -281,7 +305,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, "cache": CacheField()}
+    return {**space, **_bypassing(base), "cache": CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {
@@ -315,12 +339,26 @@ def _vector_store(base: type[Any]) -> dict[str, Any]:
 
 # -- classes ------------------------------------------------------------------------------------
 
-_HOOKED = {
-    BaseRetriever: Derived(_retriever, leaf=True),
-    BaseChatModel: Derived(_chat_model, leaf=True),
-    BaseLLM: Derived(_completion_model, leaf=True),
-    VectorStore: Derived(_vector_store, leaf=True, view=True),
+_SPACES: Mapping[type[Any], Callable[[type[Any]], dict[str, Any]]] = {
+    BaseRetriever: _retriever,
+    BaseChatModel: _chat_model,
+    BaseLLM: _completion_model,
+    VectorStore: _vector_store,
 }
+_HOOKED = {
+    root: Derived(space, leaf=True, view=root is VectorStore) for root, space in _SPACES.items()
+}
+_STORES_IN_PLACE = Derived(_vector_store, leaf=True)
+
+
+_KEYED_BY = ("_get_llm_string", "cache")
+"""What tells a guarded model from a plain one in a cache; see `blocks` for a block's."""
+
+
+def choke_points(kind: type[Any]) -> dict[str, Any]:
+    """The hooked form of each method of a plain class that a call goes through."""
+    make = next(make for root, make in _SPACES.items() if issubclass(kind, root))
+    return {name: hook for name, hook in make(kind).items() if name not in _KEYED_BY}
 
 
 def is_hookable(kind: type[Any]) -> bool:
@@ -328,13 +366,17 @@ def is_hookable(kind: type[Any]) -> bool:
     return issubclass(kind, tuple(_HOOKED))
 
 
-def hooked(kind: type[Any]) -> type[Any]:
+def hooked(kind: type[Any], *, in_place: bool = False) -> type[Any]:
     """The class of a guarded retriever, model or vector store.
+
+    Args:
+        kind: the plain class.
+        in_place: of the object itself, whose layout stays what it is; a view has a slot more.
 
     Raises:
         TypeError: for any other class.
     """
     for root, derived in _HOOKED.items():
         if issubclass(kind, root):
-            return derived(kind)
+            return _STORES_IN_PLACE(kind) if in_place and root is VectorStore else derived(kind)
     raise TypeError(f"{kind.__name__} neither retrieves nor asks a model")

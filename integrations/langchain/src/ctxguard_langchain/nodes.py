@@ -20,7 +20,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of, extends
 from ctxguard_langchain.functions import References, imports, is_user_module, references
 from ctxguard_langchain.kinds import UNDERLYING, Kind, holds_something, is_validated, kind_of
 
-__all__ = ["Edge", "Place", "edges_of", "function_edges", "module_edges"]
+__all__ = ["Edge", "Place", "behind_foreign", "edges_of", "function_edges", "module_edges"]
 
 
 class Place(Enum):
@@ -301,6 +301,16 @@ def _held(obj: Dynamic) -> Mapping[str, Any]:
     if isinstance(obj, types.MappingProxyType):
         return {"items": dict(cast("Mapping[Any, Any]", obj))}
     return _state(obj)
+
+
+def behind_foreign(obj: Dynamic) -> Iterator[Edge]:
+    """What a foreign object holds that may hold something itself, but for other foreign objects.
+
+    Those are clients, sessions and pools, and thousands of them hold nothing.
+    """
+    for name, value in _state(obj).items():
+        if kind_of(value) not in (Kind.NOTHING, Kind.FOREIGN, Kind.MODULE, Kind.CLASS):
+            yield Edge(Place.ATTRIBUTE, name, f".{name}", value)
 
 
 _READERS: Mapping[Kind, Any] = {

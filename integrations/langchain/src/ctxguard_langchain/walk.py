@@ -8,34 +8,39 @@ the original stays as it is; what cannot be copied is reported with everything b
 from __future__ import annotations
 
 import functools
-import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
+from langchain_core.language_models import BaseLanguageModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
+from ctxguard.process import ProcessHandle
 from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
-from ctxguard_langchain.functions import References, is_user_module
-from ctxguard_langchain.hooks import SEARCHES
+from ctxguard_langchain.functions import References
+from ctxguard_langchain.hooks import SEARCHES, bypasses
 from ctxguard_langchain.kinds import Kind, is_bare, kind_of, viewable
-from ctxguard_langchain.nodes import Edge, edges_of, function_edges, module_edges
+from ctxguard_langchain.nodes import (
+    Edge,
+    behind_foreign,
+    edges_of,
+    function_edges,
+    module_edges,
+)
 
-__all__ = ["MOST_NODES", "Node", "Survey"]
+__all__ = ["MOST_NODES", "Node", "Survey", "makes_late"]
 
 MOST_NODES = 100_000
 """Objects looked at; a graph of a hundred nodes has about 2,000."""
 _LEAVES = (Kind.RETRIEVER, Kind.MODEL, Kind.STORE, Kind.LATE, Kind.MAKER)
 _DISPATCHING: object = cast("Any", functools.singledispatch(print)).__code__
 _SEARCH_TYPES = {*VectorStoreRetriever.allowed_search_types, "search_type"}
-_ENTRY_POINTS = ("invoke", "ainvoke", "stream", "astream", "generate", "agenerate")
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +75,7 @@ class Survey:
         *,
         replaced: Handle | None = None,
         refused: Iterable[tuple[object, str]] = (),
+        in_place: ProcessHandle | None = None,
     ) -> None:
         """Look at everything.
 
@@ -77,8 +83,10 @@ class Survey:
             root: what is to be guarded.
             replaced: the handle of a guard that this one takes the place of.
             refused: objects that turned out not to be copyable, and why.
+            in_place: the handle with which the objects themselves are guarded, and nothing copied.
         """
         self._replaced = replaced
+        self._in_place = in_place
         self._refused = {id(obj): reason for obj, reason in refused}
         self._nodes: dict[int, Node] = {}
         self._pending: deque[Node] = deque()
@@ -96,23 +104,16 @@ class Survey:
     def _node(self, obj: Dynamic, path: str) -> Node:
         node = self._nodes.get(id(obj))
         if node is None:
-            node = Node(obj, path, self._kind(obj))
+            node = Node(obj, path, Kind.LATE if makes_late(obj) else kind_of(obj))
             # The node keeps its object alive, so an id stays the id of one object.
             self._nodes[id(obj)] = node
             self._pending.append(node)
         return node
 
-    def _kind(self, obj: Dynamic) -> Kind:
-        if issubclass(class_of(obj), RunnableConfigurableAlternatives):
-            alternatives: Iterable[object] = obj.alternatives.values()
-            if not all(isinstance(made, Runnable) for made in alternatives):
-                return Kind.LATE
-        return kind_of(obj)
-
     def _explore(self) -> None:
         while self._pending:
             if len(self._nodes) > MOST_NODES:
-                self._report(
+                self.report(
                     self.root,
                     f"it refers to more than {MOST_NODES:,} objects; the rest was not looked at",
                 )
@@ -120,13 +121,22 @@ class Survey:
             node = self._pending.popleft()
             if node.kind is Kind.FUNCTION:
                 self._look_into_function(node)
-            elif is_guarded(node.obj) and handle_of(node.obj) is not self._replaced:
+            elif self._keeps_its_guard(node):
                 node.guarded = True
                 continue
             for edge in edges_of(node.obj, node.kind):
                 self._connect(node, edge)
-            node.refusal = self._refused.get(id(node.obj)) or node.refusal or _refusal(node)
+            if self._in_place:
+                self._look_behind(node)
+            else:
+                node.refusal = self._refused.get(id(node.obj)) or node.refusal or _refusal(node)
             self._check(node)
+
+    def _keeps_its_guard(self, node: Node) -> bool:
+        own = handle_of(node.obj) if is_guarded(node.obj) else None
+        if own is None or own is self._replaced:
+            return False
+        return self._in_place is None or not self._in_place.shares_with(own)
 
     def _connect(self, node: Node, edge: Edge) -> None:
         kind = kind_of(edge.value)
@@ -148,6 +158,15 @@ class Survey:
             node.refusal = f"it assigns the global {written}; hand it over as an argument instead"
         if names.attributes & SEARCHES.keys():
             self._searching.append(node)
+
+    def _look_behind(self, node: Node) -> None:
+        """What only matters where objects are guarded in place: that they cannot be copied."""
+        node.refusal = ""
+        if node.kind is Kind.FOREIGN:
+            for edge in behind_foreign(node.obj):
+                self._connect(node, edge)
+        elif node.kind is Kind.MAKER:
+            node.refusal = "what it makes is not there yet; use it inside of `with guarded(policy)`"
 
     def _ask_module(self, module: Node, names: References) -> None:
         """Follow the attributes of a module that a function asks for, submodules included."""
@@ -227,7 +246,8 @@ class Survey:
         self._report_searches()
         return Coverage(tuple(reached), tuple(dict.fromkeys(self.problems)))
 
-    def _report(self, node: Node, reason: str) -> None:
+    def report(self, node: Node, reason: str) -> None:
+        """Add a problem to the coverage."""
         self.problems.append(Unreached(_shown(node.path), node.type, reason))
 
     def _report_blocked(self) -> None:
@@ -239,10 +259,10 @@ class Survey:
                 child for child in _behind(node) if child.kind in _LEAVES and not child.guarded
             ]
             if node.kind in _LEAVES:
-                self._report(node, node.refusal)
+                self.report(node, node.refusal)
             elif behind:
                 names = ", ".join(dict.fromkeys(child.type for child in behind))
-                self._report(node, f"it uses {names}, but {node.refusal}")
+                self.report(node, f"it uses {names}, but {node.refusal}")
 
     def _report_searches(self) -> None:
         """Functions that search a vector store which nobody can see from here."""
@@ -250,22 +270,30 @@ class Survey:
             names = _searches(node)
             if names and node in self.reach and not any(map(_is_store, self._from(node))):
                 called = ", ".join(sorted(names))
-                self._report(node, f"it calls {called} of something that could not be found")
+                self.report(node, f"it calls {called} of something that could not be found")
 
     def _check(self, node: Node) -> None:
         """Report what a node is, as far as that cannot be guarded whatever holds it."""
         kind = class_of(node.obj)
         if node.kind is Kind.OBJECT and issubclass(kind, BaseLanguageModel):
-            self._report(
+            self.report(
                 node, "it is neither a BaseChatModel nor a BaseLLM; its prompts are not seen"
             )
         elif node.kind is Kind.MODEL:
-            for name in _bypasses(plain_class(kind)):
-                self._report(node, f"it overrides {name} without calling its base class: not seen")
+            for name in bypasses(plain_class(kind), ("generate", "agenerate")):
+                self.report(node, f"it overrides {name} without calling its base class: not seen")
         elif node.kind is Kind.FOREIGN and _stands_in(node.obj):
-            self._report(node, "it stands in for a retriever or a model, but is none")
+            self.report(node, "it stands in for a retriever or a model, but is none")
         elif node.kind is Kind.OBJECT and kind.__name__ == "RemoteGraph":
-            self._report(node, "it runs on a server")
+            self.report(node, "it runs on a server")
+
+
+def makes_late(obj: Dynamic) -> bool:
+    """Whether this makes what it runs when it is called."""
+    if not issubclass(class_of(obj), RunnableConfigurableAlternatives):
+        return kind_of(obj) is Kind.LATE
+    alternatives: Iterable[object] = obj.alternatives.values()
+    return not all(isinstance(made, Runnable) for made in alternatives)
 
 
 def _shown(path: str) -> str:
@@ -329,18 +357,6 @@ def _refusal(node: Node) -> str:
     ):
         return "its finaliser (__del__) would close what the original uses"
     return ""
-
-
-def _bypasses(kind: type[Any]) -> Iterator[str]:
-    """Entry points of a model that its author wrote anew, without the method below them."""
-    root = BaseChatModel if issubclass(kind, BaseChatModel) else BaseLLM
-    for name in _ENTRY_POINTS:
-        method = inspect.unwrap(getattr(kind, name))
-        code = getattr(method, "__code__", None)
-        if method is getattr(root, name) or code is None or not is_user_module(method.__module__):
-            continue
-        if not {"super", "_generate", "_agenerate", "_stream", "_astream"} & set(code.co_names):
-            yield name
 
 
 def _stands_in(obj: object) -> bool:

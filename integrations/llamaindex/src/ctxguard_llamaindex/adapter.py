@@ -9,9 +9,12 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.ingestion import IngestionPipeline
 
+from ctxguard.adapters import Patched
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
+from ctxguard.process import ProcessHandle
+from ctxguard_llamaindex.blocks import patch
 from ctxguard_llamaindex.classes import is_guarded
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 from ctxguard_llamaindex.scope import handle_of
@@ -48,19 +51,53 @@ class LlamaIndexAdapter:
             UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
                 copied.
         """
-        for kind, instead in _INSTEAD:
-            if isinstance(obj, kind):
-                raise UnsupportedObjectError(f"guard: {type(obj).__name__}: {instead}")
+        _refuse(obj)
         if isinstance(obj, CtxGuardPostprocessor):
             same = obj.policy == guard.policy
             return obj if same else cast("T", CtxGuardPostprocessor(policy=guard.policy))
         before = handle_of(obj) if is_guarded(obj) else None
-        if before is not None and before.policy == guard.policy:
+        shared = isinstance(before, ProcessHandle)  # who asks for a copy wants one of its own
+        if before is not None and not shared and before.policy == guard.policy:
             return obj
-        handle = Handle(guard, before.original if before is not None else obj)
+        handle = Handle(guard, obj if before is None or shared else before.original)
         copy, handle.coverage = Walk(obj, handle, replaces=before).copy()
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
+
+    def guard_in_place(self, obj: T, guard: Guard, /) -> T:
+        """The object itself, with every retriever and model in it guarded for whoever holds it.
+
+        Whatever guards it already is replaced when its policy is another; when a copy's guard is,
+        `unguard()` brings it back.
+
+        Raises:
+            UnsupportedObjectError: nothing in the object is a prompt's business, or its class
+                cannot be changed.
+        """
+        _refuse(obj)
+        if isinstance(obj, CtxGuardPostprocessor):
+            raise UnsupportedObjectError(
+                'guard(scope="process"): a CtxGuardPostprocessor has a policy of its own'
+            )
+        before = handle_of(obj) if is_guarded(obj) else None
+        if before is not None and before.policy == guard.policy:
+            return obj
+        if isinstance(before, ProcessHandle) and before.original is obj:
+            before.unguard()
+        handle = ProcessHandle(guard, obj)
+        handle.coverage = Walk(obj, handle, replaces=before).take(handle)
+        _warn(type(obj).__name__, handle.coverage)
+        return obj
+
+    def patch(self) -> Patched:
+        """Guard every retriever and model for the blocks that are open."""
+        return patch()
+
+
+def _refuse(obj: object) -> None:
+    for kind, instead in _INSTEAD:
+        if isinstance(obj, kind):
+            raise UnsupportedObjectError(f"guard: {type(obj).__name__}: {instead}")
 
 
 def _warn(name: str, coverage: Coverage) -> None:

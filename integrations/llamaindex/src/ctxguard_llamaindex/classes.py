@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, SupportsIndex, TypeAlias, cast
+from typing import Any, Literal, SupportsIndex, TypeAlias, cast
 
 from llama_index.core.workflow import Workflow
 
 from ctxguard.handle import Handle
+from ctxguard.process import Carrying, ProcessHandle
 from ctxguard_llamaindex.hooks import replacements
-from ctxguard_llamaindex.scope import handle_of, set_handle
+from ctxguard_llamaindex.scope import handle_of, own_handle, set_handle
 
-__all__ = ["Value", "attach", "is_guarded", "plain_type", "shallow_copy", "slots_of"]
+__all__ = [
+    "Value",
+    "attach",
+    "guarded_type",
+    "is_guarded",
+    "is_guarded_class",
+    "plain_class",
+    "plain_type",
+    "shallow_copy",
+    "slots_of",
+    "take",
+]
 
 Value: TypeAlias = Any
 """Whatever a user's object is made of."""
@@ -26,13 +38,24 @@ _PYDANTIC = ("__pydantic_private__", "__pydantic_extra__")
 
 
 def is_guarded(obj: object) -> bool:
-    """Whether an object is a guarded copy."""
-    return _PLAIN in vars(type(obj))
+    """Whether an object is guarded; not any more, after a guard in place was taken off."""
+    own = own_handle(obj) if _PLAIN in vars(type(obj)) else None
+    return own is not None and own.live()
 
 
 def plain_type(obj: object) -> type[Any]:
     """The class that an object had before it was guarded."""
-    return cast("type[Any]", vars(type(obj)).get(_PLAIN, type(obj)))
+    return plain_class(type(obj))
+
+
+def plain_class(kind: type[Any]) -> type[Any]:
+    """The class that a guarded class stands for; any other class itself."""
+    return cast("type[Any]", vars(kind).get(_PLAIN, kind))
+
+
+def is_guarded_class(kind: type[Any]) -> bool:
+    """Whether a class was made here."""
+    return _PLAIN in vars(kind)
 
 
 def attach(obj: object, handle: Handle) -> None:
@@ -42,8 +65,23 @@ def attach(obj: object, handle: Handle) -> None:
         TypeError: its instances cannot change their class.
         Exception: whatever its class raises when it is subclassed.
     """
-    object.__setattr__(obj, "__class__", _guarded_type(plain_type(obj)))
+    object.__setattr__(obj, "__class__", guarded_type(plain_type(obj)))
     set_handle(obj, handle)
+
+
+def take(obj: object, handle: ProcessHandle, *, root: bool) -> None:
+    """Guard an object in place, for everybody who holds it.
+
+    Args:
+        obj: what is guarded.
+        handle: whose the object is now.
+        root: whether this is what was handed to guard().
+
+    Raises:
+        TypeError: its instances cannot change their class.
+        Exception: whatever its class raises when it is subclassed.
+    """
+    handle.take(obj, guarded_type(plain_type(obj)), _CARRYING, root=root)
 
 
 def shallow_copy(obj: object) -> Value:
@@ -76,7 +114,7 @@ def slots_of(kind: type[Any]) -> list[str]:
     return [name for name in names if name not in ("__dict__", "__weakref__")]
 
 
-def _guarded_type(plain: type[Any]) -> type[Any]:
+def guarded_type(plain: type[Any]) -> type[Any]:
     """The guarded subclass of a class: the living one, or a new one.
 
     Its methods are set after it was made: LlamaIndex decorates those that a class is made with, and
@@ -112,15 +150,25 @@ def _reduce_ex(self: object, protocol: SupportsIndex) -> tuple[Any, ...] | str:
     set_handle(plain, None)
     object.__setattr__(plain, "__class__", plain_type(self))
     reduced = plain.__reduce_ex__(protocol)
+    handle = handle_of(self)
     if isinstance(reduced, str):
         return reduced
     make, args, *rest = reduced
-    return (_revive, (make, args, handle_of(self)), *rest)
+    place = "root" if handle.original is self else "part"
+    return (_revive, (make, args, handle if handle.live() else None, place), *rest)
 
 
-def _revive(make: Callable[..., object], args: tuple[Any, ...], handle: Handle) -> object:
+def _revive(
+    make: Callable[..., object],
+    args: tuple[Any, ...],
+    handle: Handle | None,
+    place: Literal["root", "part"],
+) -> object:
     obj = make(*args)
-    attach(obj, handle)
+    if isinstance(handle, ProcessHandle):
+        take(obj, handle, root=place == "root")
+    elif handle is not None:
+        attach(obj, handle)
     return obj
 
 
@@ -137,3 +185,6 @@ def _setstate(self: object, state: Value) -> None:
             for name, value in cast("dict[str, Any]", part or {}).items():
                 object.__setattr__(self, name, value)
     set_handle(self, handle)
+
+
+_CARRYING = Carrying(owner=own_handle, keep=set_handle, plain=plain_class)

@@ -40,13 +40,13 @@ from ctxguard_llamaindex.scope import (
     Method,
     Result,
     bound,
+    due,
     entry_points,
-    handle_of,
     outermost,
     retrieval,
 )
 
-__all__ = ["prepare_nodes", "replacements"]
+__all__ = ["choke_points", "prepare_nodes", "replacements"]
 
 Argument: TypeAlias = Any
 """Whatever the method that is replaced takes."""
@@ -55,8 +55,20 @@ Argument: TypeAlias = Any
 def replacements(plain: type[Any]) -> dict[str, Method]:
     """The methods that the guarded subclass of a class has of its own, by name."""
     methods = dict(entry_points(plain))
+    methods.update(choke_points(plain))
+    return methods
+
+
+def choke_points(plain: type[Any], *, in_block: bool = False) -> dict[str, Method]:
+    """The methods of a class through which what it retrieves, or what it asks a model, goes.
+
+    Args:
+        plain: any class.
+        in_block: for the class itself, whose subclasses may differ; see `blocks`.
+    """
+    methods: dict[str, Method] = {}
     if issubclass(plain, BaseRetriever):
-        methods.update(_retriever_methods(plain))
+        methods.update(_retriever_methods(plain, in_block=in_block))
     if issubclass(plain, BaseLLM):
         methods.update(_model_methods(plain))
     return methods
@@ -97,7 +109,7 @@ def _hand_on(
         run.add(Record(step=step, decisions=(decision,)))
 
 
-def _retriever_methods(plain: type[Any]) -> dict[str, Method]:
+def _retriever_methods(plain: type[Any], *, in_block: bool) -> dict[str, Method]:
     """Replacements of a retriever.
 
     What a retriever finds is complete once index nodes were followed to what they stand for, and
@@ -109,20 +121,35 @@ def _retriever_methods(plain: type[Any]) -> dict[str, Method]:
         outside = f"{prefix}retrieve"
         follow = f"_{prefix}handle_recursive_retrieval"
         if _defines(plain, outside) is BaseRetriever:
-            methods[follow] = _prepares_found(getattr(plain, follow))
+            method = getattr(plain, follow)
+            methods[follow] = _prepares_found(method, outside if in_block else "")
         for name in (outside, f"_{outside}"):
             methods[name] = _outermost_prepares(getattr(plain, name))
     return methods
 
 
 def _prepare(self: object, question: str, nodes: Sequence[Any]) -> Sequence[Any]:
-    return prepare_nodes(handle_of(self).guard, question, nodes, type(self).__name__)
+    handle = due(self)
+    return nodes if handle is None else prepare_nodes(handle.guard, question, nodes, _name(self))
 
 
-def _prepares_found(plain: Method) -> Method:
+def _name(obj: object) -> str:
+    return type(obj).__name__
+
+
+def _prepares_found(plain: Method, outside: str = "") -> Method:
+    """The method that completes what was found.
+
+    Args:
+        plain: the method that is replaced.
+        outside: what must not be overridden by the object's class; blank: the caller knows that.
+    """
+
     def prepare(self: object, query_bundle: object, nodes: Sequence[Any]) -> Sequence[Any]:
         current = retrieval()
         if current is None or current.owner is not self or current.prepared:
+            return nodes
+        if outside and _defines(type(self), outside) is not BaseRetriever:
             return nodes
         current.prepared = True
         return _prepare(self, question_of(query_bundle), nodes)
@@ -145,9 +172,10 @@ def _outermost_prepares(plain: Method) -> Method:
 
     @functools.wraps(plain)
     async def asynchronous(self: object, *args: Any, **kwargs: Any) -> Result:
-        if retrieval() is not None:
+        handle = due(self)
+        if retrieval() is not None or handle is None:
             return await bound(plain, self)(*args, **kwargs)
-        call = Call(handle_of(self), asked(args, kwargs), type(self).__name__)
+        call = Call(handle, asked(args, kwargs), _name(self))
         with call.step(), outermost(self) as current:
             nodes = await bound(plain, self)(*args, **kwargs)
             if current is not None and not current.prepared:
@@ -156,9 +184,10 @@ def _outermost_prepares(plain: Method) -> Method:
 
     @functools.wraps(plain)
     def synchronous(self: object, *args: Any, **kwargs: Any) -> Result:
-        if retrieval() is not None:
+        handle = due(self)
+        if retrieval() is not None or handle is None:
             return bound(plain, self)(*args, **kwargs)
-        call = Call(handle_of(self), asked(args, kwargs), type(self).__name__)
+        call = Call(handle, asked(args, kwargs), _name(self))
         with call.step(), outermost(self) as current:
             nodes = bound(plain, self)(*args, **kwargs)
             if current is not None and not current.prepared:
@@ -202,7 +231,7 @@ class _Arguments:
             self.kwargs = {**self.kwargs, name: value}
 
 
-Fit: TypeAlias = Callable[[BaseLLM, _Arguments], None]
+Fit: TypeAlias = Callable[[Guard, BaseLLM, _Arguments], None]
 
 
 def _model_methods(plain: type[Any]) -> dict[str, Method]:
@@ -227,23 +256,25 @@ def _model_methods(plain: type[Any]) -> dict[str, Method]:
 def _fits(plain: Method, fit: Fit) -> Method:
     @functools.wraps(plain)
     async def asynchronous(self: BaseLLM, *args: Any, **kwargs: Any) -> Result:
-        if id(self) in _calling.get():
+        handle = due(self)
+        if id(self) in _calling.get() or handle is None:
             return await bound(plain, self)(*args, **kwargs)
-        call, given = Call(handle_of(self), name=type(self).__name__), _Arguments(args, kwargs)
+        call, given = Call(handle, name=_name(self)), _Arguments(args, kwargs)
         step = functools.partial(_model_step, call, self)
         with step():
-            fit(self, given)
+            fit(handle.guard, self, given)
             result = await bound(plain, self)(*given.args, **given.kwargs)
         return call.follow(result, step)
 
     @functools.wraps(plain)
     def synchronous(self: BaseLLM, *args: Any, **kwargs: Any) -> Result:
-        if id(self) in _calling.get():
+        handle = due(self)
+        if id(self) in _calling.get() or handle is None:
             return bound(plain, self)(*args, **kwargs)
-        call, given = Call(handle_of(self), name=type(self).__name__), _Arguments(args, kwargs)
+        call, given = Call(handle, name=_name(self)), _Arguments(args, kwargs)
         step = functools.partial(_model_step, call, self)
         with step():
-            fit(self, given)
+            fit(handle.guard, self, given)
             result = bound(plain, self)(*given.args, **given.kwargs)
         return call.follow(result, step)
 
@@ -256,31 +287,31 @@ def _model_step(call: Call, model: object) -> Generator[None]:
         yield
 
 
-def _nothing(model: BaseLLM, given: _Arguments) -> None:
+def _nothing(guard: Guard, model: BaseLLM, given: _Arguments) -> None:
     """Leave the arguments as they are."""
 
 
-def _fit_prompt(model: BaseLLM, given: _Arguments) -> None:
+def _fit_prompt(guard: Guard, model: BaseLLM, given: _Arguments) -> None:
     prompt = given.get("prompt", 0)
     if isinstance(prompt, str):
-        guard, card = handle_of(model).guard, card_of(model)
-        name = card.name or type(model).__name__
+        card = card_of(model)
+        name = card.name or _name(model)
         fitted = guard.fit(prompt_of(prompt), card=card, name=name, counts=False)
         given.put("prompt", 0, cut_prompt(prompt, fitted))
 
 
-def _fit_chat(model: BaseLLM, given: _Arguments) -> None:
+def _fit_chat(guard: Guard, model: BaseLLM, given: _Arguments) -> None:
     messages = given.get("messages", 0)
     tools = given.kwargs.get("tools") or given.kwargs.get("functions")
-    given.put("messages", 0, _fitted(model, messages, tools)[0])
+    given.put("messages", 0, _fitted(guard, model, messages, tools)[0])
 
 
-def _fit_tool_chat(model: BaseLLM, given: _Arguments) -> None:
+def _fit_tool_chat(guard: Guard, model: BaseLLM, given: _Arguments) -> None:
     """Fit the history and the message of the user together."""
     asked = given.get("user_msg", 1)
     history = cast("list[ChatMessage]", given.get("chat_history", 2) or [])
     last = [ChatMessage(content=asked)] if isinstance(asked, str) else [asked] if asked else []
-    messages, places = _fitted(model, [*history, *last], given.get("tools", 0))
+    messages, places = _fitted(guard, model, [*history, *last], given.get("tools", 0))
     kept = list(messages)
     if last:
         message = kept.pop() if places[-1:] == (len(history),) else None
@@ -291,11 +322,11 @@ def _fit_tool_chat(model: BaseLLM, given: _Arguments) -> None:
 
 
 def _fitted(
-    model: BaseLLM, messages: Sequence[ChatMessage], tools: object
+    guard: Guard, model: BaseLLM, messages: Sequence[ChatMessage], tools: object
 ) -> tuple[Sequence[ChatMessage], tuple[int, ...]]:
     """The messages that fit, and the index in `messages` of each."""
-    guard, card = handle_of(model).guard, card_of(model)
-    name = card.name or type(model).__name__
+    card = card_of(model)
+    name = card.name or _name(model)
     tokenizer = guard.policy.resolve_tokenizer() or card.resolve_tokenizer()
     try:
         read = messages_of(messages, lambda text: len(tokenizer.encode(text)))

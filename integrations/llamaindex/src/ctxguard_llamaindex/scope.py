@@ -26,6 +26,7 @@ from llama_index.core.tools import BaseTool
 from llama_index.core.workflow import Workflow
 from workflows.handler import WorkflowHandler
 
+from ctxguard.block import ambient
 from ctxguard.handle import Handle
 from ctxguard.run import activate, current_run
 from ctxguard_llamaindex.convert import QUESTION_NAMES, question_of
@@ -34,9 +35,11 @@ __all__ = [
     "Call",
     "Retrieval",
     "bound",
+    "due",
     "entry_points",
     "handle_of",
     "outermost",
+    "own_handle",
     "retrieval",
     "set_handle",
 ]
@@ -63,6 +66,17 @@ _ENTRY_POINTS: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
 def handle_of(guarded: object) -> Handle:
     """The handle that a guarded object carries."""
     return cast("Handle", guarded.__dict__[_HANDLE])
+
+
+def own_handle(obj: object) -> Handle | None:
+    """The handle that an object carries, None for a plain one."""
+    return cast("Handle | None", getattr(obj, "__dict__", {}).get(_HANDLE))
+
+
+def due(obj: object) -> Handle | None:
+    """The handle whose policy an object follows: its guard's, else that of the block around it."""
+    own = own_handle(obj)
+    return own if own is not None and own.live() else ambient()
 
 
 def set_handle(obj: object, handle: Handle | None) -> None:
@@ -289,13 +303,16 @@ def entry_points(plain: type[Any]) -> Iterator[tuple[str, Method]]:
 def _entry_point(plain: Method) -> Method:
     names = (*QUESTION_NAMES, "start_event")
 
-    def begin(self: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def begin(self: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        handle = due(self)
         asked = question_of(*args[:1], *(kwargs.get(name) for name in names))
-        return Call(handle_of(self), asked, type(self).__name__)
+        return Call(handle, asked, type(self).__name__) if handle is not None else None
 
     @functools.wraps(plain)
     async def asynchronous(self: object, *args: Any, **kwargs: Any) -> Result:
         call = begin(self, args, kwargs)
+        if call is None:
+            return await bound(plain, self)(*args, **kwargs)
         with call.step(), outermost(None):
             result = await bound(plain, self)(*args, **kwargs)
         return call.follow(result)
@@ -303,6 +320,8 @@ def _entry_point(plain: Method) -> Method:
     @functools.wraps(plain)
     def synchronous(self: object, *args: Any, **kwargs: Any) -> Result:
         call = begin(self, args, kwargs)
+        if call is None:
+            return bound(plain, self)(*args, **kwargs)
         with call.step(), outermost(None):
             result = bound(plain, self)(*args, **kwargs)
         return call.follow(result)

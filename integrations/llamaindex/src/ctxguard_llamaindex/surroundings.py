@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import types
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
@@ -19,13 +20,20 @@ from ctxguard.handle import Unreached
 from ctxguard_llamaindex.classes import is_guarded
 from ctxguard_llamaindex.kinds import is_users, is_working_type, why_not, works
 
-__all__ = ["Surroundings"]
+__all__ = ["Held", "Surroundings"]
 
 _AS_SETTINGS = "is looked up when it is used; give the object a model of its own (llm=…)"
 _SHOWN = 1000
 """Elements of a global container that are looked at."""
 # They run while an object is built, before guard() sees it.
 _BUILDERS = ("__init__", "__new__", "__post_init__", "__init_subclass__", "model_post_init")
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Unreached):
+    """Something that only a guard in place reaches."""
+
+    value: Any = None
 
 
 class Surroundings:
@@ -54,7 +62,7 @@ class Surroundings:
         attributes = getattr(obj, "__dict__", {})
         for name in ("llm", "_llm"):
             if name in attributes and attributes[name] is None and _looks_up_model(type(obj)):
-                yield Unreached(_join(path, f".{name}"), "Settings.llm", _AS_SETTINGS)
+                yield _settings(_join(path, f".{name}"))
 
     def _class(self, kind: type[Any], path: str) -> Iterator[Unreached]:
         for name, value in vars(kind).items():
@@ -90,11 +98,19 @@ class Surroundings:
         for name, attributes in _globals(function.__code__):
             value = function.__globals__.get(name)
             if value is Settings and "llm" in attributes:
-                yield Unreached(path, "Settings.llm", _AS_SETTINGS)
+                yield _settings(path)
             elif isinstance(value, types.FunctionType):
                 yield from self._function(value, f"{path}:{name}", closed=True)
             else:
                 yield from _held(value, f"{path}:{name}", where)
+
+
+def _settings(path: str) -> Unreached:
+    """The model that is looked up there; without one, LlamaIndex makes one when it is asked."""
+    model: object = getattr(Settings, "_llm", None)
+    if model is None:
+        return Unreached(path, "Settings.llm", _AS_SETTINGS)
+    return Held(path, "Settings.llm", _AS_SETTINGS, model)
 
 
 def _resources(workflow: Workflow, path: str) -> Iterator[Unreached]:
@@ -115,7 +131,8 @@ def _held(value: object, path: str, where: str) -> Iterator[Unreached]:
         yield Unreached(path, type(value).__name__, reason)
     elif works(value):
         if not is_guarded(value):
-            yield Unreached(path, type(value).__name__, f"{where}, or guard it where it is made")
+            reason = f"{where}, or guard it where it is made"
+            yield Held(path, type(value).__name__, reason, value)
     else:
         for label, inner in _inside(value):
             if works(inner) or why_not(inner):

@@ -18,8 +18,10 @@ from llama_index.core.objects import ObjectRetriever
 
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
-from ctxguard_llamaindex.classes import Value, attach, is_guarded, plain_type
+from ctxguard.process import ProcessHandle, goes_past
+from ctxguard_llamaindex.classes import Value, attach, is_guarded, plain_type, take
 from ctxguard_llamaindex.graph import Key, Part, Shape, shape_of
+from ctxguard_llamaindex.hooks import choke_points
 from ctxguard_llamaindex.kinds import (
     is_left_alone,
     is_users,
@@ -28,8 +30,8 @@ from ctxguard_llamaindex.kinds import (
     wants_copy,
     why_not,
 )
-from ctxguard_llamaindex.scope import handle_of
-from ctxguard_llamaindex.surroundings import Surroundings
+from ctxguard_llamaindex.scope import handle_of, own_handle
+from ctxguard_llamaindex.surroundings import Held, Surroundings
 
 __all__ = ["Walk"]
 
@@ -73,6 +75,47 @@ class Walk:
         self.copies: dict[int, Any] = {}
         self.unreached: list[Unreached] = []
 
+    def take(self, handle: ProcessHandle) -> Coverage:
+        """Guard everything in place, the root last, and say what is guarded.
+
+        Raises:
+            UnsupportedObjectError: the root itself cannot change its class.
+        """
+        self._look_around(in_place=True)
+        for place in self.places.values():
+            place.obstacle = ""  # nothing has to be copied
+        self._mark()
+        for place in reversed(self.places.values()):
+            needed = place.value is self.root or self._is_guarded_here(place)
+            if place.copied and (needed or starts_calls(place.value)):
+                self._take(place, handle, needed=needed)
+        for place in self.places.values():
+            self._report_bound(place, handle)
+        return self._report()
+
+    def _report_bound(self, place: _Place, handle: ProcessHandle) -> None:
+        """Report a method that was bound before, and goes past the one that its class has now."""
+        method = place.value
+        if not isinstance(method, types.MethodType) or own_handle(method.__self__) is not handle:
+            return
+        if goes_past(method, choke_points(plain_type(method.__self__))):
+            reason = "was bound before its object was guarded; hold the object instead"
+            self.unreached.append(Unreached(place.path, method.__name__, reason))
+
+    def _take(self, place: _Place, handle: ProcessHandle, *, needed: bool) -> None:
+        try:
+            take(place.value, handle, root=place.value is self.root)
+        except Exception as error:  # whatever a class does when it is subclassed
+            place.copied = False
+            name = type(place.value).__name__
+            if place.value is self.root:
+                handle.unguard()
+                message = f'guard(scope="process"): {name}: its class cannot be changed: {error}'
+                raise UnsupportedObjectError(message) from error
+            if needed:
+                reason = f"its class cannot be changed: {error}"
+                self.unreached.append(Unreached(place.path, name, reason))
+
     def copy(self) -> tuple[Any, Coverage]:
         """The guarded copy, and what is guarded in it.
 
@@ -89,14 +132,18 @@ class Walk:
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def _look_around(self) -> None:
+    def _look_around(self, *, in_place: bool = False) -> None:
         surroundings = Surroundings()
         waiting = deque([self._arrive(self.root, "", users=False)])
         while waiting:
             place = waiting.popleft()
             if place is None or self._keeps_own_guard(place):
                 continue
-            self.unreached.extend(surroundings.of(place.value, place.path))
+            for found in surroundings.of(place.value, place.path):
+                if in_place and isinstance(found, Held):
+                    waiting.append(self._enter_held(place, found))
+                else:
+                    self.unreached.append(Unreached(found.path, found.type, found.reason))
             waiting.extend(self._enter(place, part) for part in place.shape.parts(place.value))
 
     def _enter(self, place: _Place, part: Part) -> _Place | None:
@@ -113,6 +160,14 @@ class Walk:
             self.places[id(value)].holders.append(id(place.value))
         return new
 
+    def _enter_held(self, place: _Place, held: Held) -> _Place | None:
+        """The place of what code reaches for, which counts where nothing has to be copied."""
+        known = id(held.value) in self.places
+        new = None if known else self._arrive(held.value, held.path, users=False)
+        if id(held.value) in self.places:
+            place.parts["held", held.path] = id(held.value)
+        return new
+
     def _arrive(self, value: Value, path: str, *, users: bool) -> _Place | None:
         shape = shape_of(value)
         if shape is None:
@@ -127,7 +182,10 @@ class Walk:
         return place
 
     def _keeps_own_guard(self, place: _Place) -> bool:
-        return is_guarded(place.value) and handle_of(place.value) is not self.replaces
+        own = handle_of(place.value) if is_guarded(place.value) else None
+        if own is None or own is self.replaces:
+            return False
+        return not isinstance(self.handle, ProcessHandle) or not self.handle.shares_with(own)
 
     # -- marking ---------------------------------------------------------------------------------
 
