@@ -20,9 +20,15 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.memory import VectorMemory, VectorMemoryBlock
 from llama_index.core.multi_modal_llms.base import MultiModalLLM
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.prompts.mixin import PromptMixin
+from llama_index.core.query_engine import (
+    ComposableGraphQueryEngine,
+    KnowledgeGraphQueryEngine,
+    RetrySourceQueryEngine,
+)
 from llama_index.core.response_synthesizers import BaseSynthesizer
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.tools import BaseTool
@@ -32,6 +38,7 @@ from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 
 __all__ = [
     "Kind",
+    "acts_alone",
     "is_left_alone",
     "is_users",
     "is_working_type",
@@ -135,6 +142,22 @@ _LEFT_ALONE_MODULES = (
     "workflows.resource",
     "workflows.runtime",
 )
+# What retrieves or asks past every part that could be guarded, and why.
+_ACT_ALONE: tuple[tuple[tuple[type[Any], ...], str], ...] = (
+    (
+        (KnowledgeGraphQueryEngine,),
+        "reads its graph store by itself, and no policy sees what it finds",
+    ),
+    (
+        (RetrySourceQueryEngine,),
+        "makes an engine with Settings.llm when an answer is rejected; RetryQueryEngine asks the "
+        "one that it was given",
+    ),
+    (
+        (VectorMemory, VectorMemoryBlock),
+        "recalls old messages by itself; they count in the window, and pass no policy",
+    ),
+)
 _STARTS_CALLS = (BaseRetriever, BaseQueryEngine, BaseChatEngine, BaseLLM, Workflow)
 _WORKS = (*_STARTS_CALLS, BaseSynthesizer, BaseTool)
 
@@ -162,6 +185,14 @@ def why_not(obj: object) -> str:
     if isinstance(obj, MultiModalLLM):
         return "has an interface of its own; a chat model takes images too, and is guarded"
     return ""
+
+
+def acts_alone(obj: object) -> str:
+    """Why guarding the parts of an object does not guard all that it does, blank when it does."""
+    if isinstance(obj, ComposableGraphQueryEngine):
+        made = obj._graph.all_indices.keys() - obj._custom_query_engines.keys()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- there is no public way
+        return "makes engines of its indices; hand in custom_query_engines for all" if made else ""
+    return next((reason for kinds, reason in _ACT_ALONE if isinstance(obj, kinds)), "")
 
 
 def works(obj: object) -> bool:

@@ -16,8 +16,8 @@ from llama_index.core import Settings
 from llama_index.core.workflow import Workflow
 
 from ctxguard.handle import Unreached
-from ctxguard_llamaindex.classes import is_guarded
-from ctxguard_llamaindex.kinds import is_users, is_working_type, why_not, works
+from ctxguard_llamaindex.classes import is_guarded, plain_type
+from ctxguard_llamaindex.kinds import acts_alone, is_users, is_working_type, why_not, works
 
 __all__ = ["Surroundings"]
 
@@ -44,6 +44,8 @@ class Surroundings:
             if is_users(kind.__module__) and id(kind) not in self._seen:
                 self._seen.add(id(kind))
                 yield from self._class(kind, path)
+        if reason := acts_alone(obj):
+            yield Unreached(path, plain_type(obj).__name__, reason)
         if isinstance(obj, Workflow):
             yield from _resources(obj, path)
         if not is_users(type(obj).__module__):
