@@ -94,7 +94,7 @@ class Walk:
         waiting = deque([self._arrive(self.root, "", users=False)])
         while waiting:
             place = waiting.popleft()
-            if place is None or self._keeps_own_guard(place):
+            if place is None:
                 continue
             self.unreached.extend(surroundings.of(place.value, place.path))
             waiting.extend(self._enter(place, part) for part in place.shape.parts(place.value))
@@ -136,16 +136,17 @@ class Walk:
         for place in self.places.values():
             place.copied = False
         self._mark_up(id(self.root))
-        for identity, place in self.places.items():
+        # What was guarded on its own is looked through for the report, and stays as it is.
+        for place in self._from(id(self.root), lambda place: not self._keeps_own_guard(place)):
             wanted = self._is_guarded_here(place) or wants_copy(place.value)
             if wanted and not place.obstacle and not self._keeps_own_guard(place):
-                self._mark_up(identity)
+                self._mark_up(id(place.value))
 
     def _mark_up(self, identity: int) -> None:
         waiting = [identity]
         while waiting:
             place = self.places[waiting.pop()]
-            if not place.copied and not place.obstacle:
+            if not place.copied and not place.obstacle and not self._keeps_own_guard(place):
                 place.copied = True
                 waiting.extend(place.holders)
 

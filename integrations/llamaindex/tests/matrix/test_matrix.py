@@ -63,6 +63,15 @@ def guarded_as_expected(cell: Cell, obj: Any, *policy: Policy) -> Any:
     return guarded
 
 
+def reads_evidence(prompt: Any, world: World) -> bool:
+    texts = (world.corpus.notice, world.corpus.other_notice, world.corpus.payment)
+    return any(text in (message.content or "") for message in prompt for text in texts)
+
+
+def copies(prompt: Any, world: World) -> int:
+    return sum((message.content or "").count(world.corpus.notice) for message in prompt)
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_off_is_the_plain_one(cell: Cell, world: World) -> None:
     with listening() as heard:
@@ -100,3 +109,10 @@ def test_the_policy_is_applied_exactly_once(cell: Cell, world: World) -> None:
     dropped = [drop for ledger in ledgers for drop in ledger.of("drop")]
     assert [drop.code for drop in dropped] == ["exact-duplicate"] * twins * way.calls
     assert current_run() is None
+    if shape.retrievals:
+        models = [step for step in steps if step.kind == "model"]
+        known = [any(part.kind == "evidence" for part in step.segments) for step in models]
+        reading = [prompt for prompt in world.llm.prompts if reads_evidence(prompt, world)]
+        assert sum(known) == len(reading) - shape.reads_before
+    if shape.retrievals == 1 and not shape.reads_before:
+        assert all(copies(prompt, world) <= 1 for prompt in world.llm.prompts)

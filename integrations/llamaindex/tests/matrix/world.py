@@ -119,6 +119,8 @@ class Shape:
     """Copies in what they find; None: one in each."""
     unreached: tuple[str, ...] = ()
     """Paths that `coverage` has to report."""
+    reads_before: int = 0
+    """Prompts of a model inside of a retriever, which reads what is no evidence yet."""
     models: bool = True
     """Whether a model is asked."""
 
