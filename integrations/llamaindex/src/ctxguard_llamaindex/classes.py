@@ -14,7 +14,7 @@ from llama_index.core.workflow import Workflow
 
 from ctxguard.handle import Handle
 from ctxguard_llamaindex.hooks import replacements
-from ctxguard_llamaindex.scope import handle_of, set_handle
+from ctxguard_llamaindex.scope import handle_of, has_handle, set_handle
 
 __all__ = ["Value", "attach", "is_guarded", "plain_type", "shallow_copy", "slots_of"]
 
@@ -111,7 +111,8 @@ def _plain_init(plain: type[Any]) -> Callable[..., None]:
 
     @functools.wraps(plain.__init__)
     def init(self: object, *args: Any, **kwargs: Any) -> None:
-        object.__setattr__(self, "__class__", plain)
+        if not has_handle(self):  # a pickle's constructor runs again, on what is guarded already
+            object.__setattr__(self, "__class__", plain)
         plain.__init__(self, *args, **kwargs)
 
     # Else pydantic makes its instances without the constructor, as it does for its own.

@@ -30,7 +30,7 @@ from ctxguard.handle import Handle
 from ctxguard.run import activate, current_run
 from ctxguard_llamaindex.convert import QUESTION_NAMES, question_of
 
-__all__ = ["Call", "Retrieval", "entry_points", "handle_of", "outermost", "retrieval", "set_handle"]
+__all__ = ["Call", "Retrieval", "entry_points", "handle_of", "has_handle", "outermost", "retrieval", "set_handle"]
 
 Result: TypeAlias = Any
 """Whatever the method that is replaced returns."""
@@ -54,6 +54,11 @@ _ENTRY_POINTS: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
 def handle_of(guarded: object) -> Handle:
     """The handle that a guarded object carries."""
     return cast("Handle", guarded.__dict__[_HANDLE])
+
+
+def has_handle(obj: object) -> bool:
+    """Whether an object carries one: a guarded copy does once it is ready."""
+    return _HANDLE in getattr(obj, "__dict__", ())
 
 
 def set_handle(obj: object, handle: Handle | None) -> None:
