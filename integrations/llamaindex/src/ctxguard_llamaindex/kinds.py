@@ -15,7 +15,7 @@ from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.base.llms.types import BaseContentBlock
+from llama_index.core.base.llms.types import BaseContentBlock, ChatMessage
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.indices.base import BaseIndex
@@ -120,6 +120,7 @@ _LEFT_ALONE: tuple[type[Any], ...] = (
     BaseIndex,
     BaseNode,
     CallbackManager,
+    ChatMessage,
     Context,
     Event,
     IngestionPipeline,

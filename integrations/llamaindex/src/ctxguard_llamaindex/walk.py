@@ -34,6 +34,7 @@ from ctxguard_llamaindex.surroundings import Surroundings
 __all__ = ["Walk"]
 
 _GUARDED_KINDS = ("retriever", "model")
+_HANDED_IN = "is handed in with the call; guard it first, or make it an attribute"
 _CLOSED = "wraps something to be guarded and cannot be rebuilt; hand in what it wraps"
 
 
@@ -87,11 +88,25 @@ class Walk:
         self._fill()
         return self.copies[id(self.root)], self._report()
 
+    def unguarded(self, name: str) -> list[Unreached]:
+        """What would be guarded if the root were, and what could not be; nothing is copied.
+
+        Args:
+            name: of the root, for the paths.
+        """
+        self._look_around(name)
+        found = [
+            Unreached(place.path, plain_type(place.value).__name__, _HANDED_IN)
+            for place in self.places.values()
+            if self._is_guarded_here(place)
+        ]
+        return [*found, *self.unreached]
+
     # -- looking ---------------------------------------------------------------------------------
 
-    def _look_around(self) -> None:
+    def _look_around(self, path: str = "") -> None:
         surroundings = Surroundings()
-        waiting = deque([self._arrive(self.root, "", users=False)])
+        waiting = deque([self._arrive(self.root, path, users=False)])
         while waiting:
             place = waiting.popleft()
             if place is None:
