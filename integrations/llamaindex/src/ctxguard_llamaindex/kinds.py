@@ -39,6 +39,7 @@ from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 __all__ = [
     "Kind",
     "acts_alone",
+    "is_guarded_type",
     "is_left_alone",
     "is_users",
     "is_working_type",
@@ -204,6 +205,11 @@ def works(obj: object) -> bool:
 def is_working_type(kind: type[object]) -> bool:
     """Whether the instances of a class do."""
     return issubclass(kind, _WORKS)
+
+
+def is_guarded_type(obj: object) -> bool:
+    """Whether it is a class of what is guarded itself: of retrievers or of models."""
+    return isinstance(obj, type) and issubclass(obj, BaseRetriever | BaseLLM)
 
 
 def wants_copy(obj: object) -> bool:
