@@ -38,6 +38,7 @@ def _named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[tuple[s
     given = {**{f"argument {n}": value for n, value in enumerate(args, start=1)}, **kwargs}
     for name, value in given.items():
         if isinstance(value, StartEvent):
+            yield from ((field, getattr(value, field)) for field in type(value).model_fields)
             yield from value.items()
         else:
             yield name, value

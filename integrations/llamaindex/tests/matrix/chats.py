@@ -17,7 +17,6 @@ from llama_index.core.memory import (
     ChatSummaryMemoryBuffer,
     FactExtractionMemoryBlock,
     Memory,
-    StaticMemoryBlock,
     VectorMemoryBlock,
 )
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -37,7 +36,7 @@ def buffer() -> Any:
     return ChatMemoryBuffer.from_defaults(token_limit=8000)
 
 
-def mode(name: str) -> Any:
+def mode(name: Any) -> Any:
     def make(world: World) -> Any:
         # The default memory keeps an SQLite connection that it never closes.
         return world.index.as_chat_engine(
@@ -144,7 +143,5 @@ SHAPES: tuple[Shape, ...] = (
     shape("summarizing memory", summarizing),
     shape("memory", remembering()),
     shape("memory of facts", remembering(facts), script=extracting),
-    shape(
-        "memory of vectors", remembering(vectors), unreached=("_memory.memory_blocks[0]",)
-    ),
+    shape("memory of vectors", remembering(vectors), unreached=("_memory.memory_blocks[0]",)),
 )

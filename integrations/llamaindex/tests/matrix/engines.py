@@ -33,10 +33,10 @@ from llama_index.core.selectors import (
     PydanticSingleSelector,
 )
 
+from ctxguard_llamaindex.testing import checksum
 from integrations.llamaindex.tests.matrix.scripts import calling, obliging
 from integrations.llamaindex.tests.matrix.ways import QUERY, QUERY_WHOLE, Clause
 from integrations.llamaindex.tests.matrix.world import Shape, World
-from ctxguard_llamaindex.testing import checksum
 
 __all__ = ["SHAPES"]
 
@@ -199,13 +199,22 @@ def mode(name: str) -> Shape:
 SHAPES: tuple[Shape, ...] = (
     *(mode(name) for name in (*_STREAMING, *_WHOLE)),
     shape("engine around a retriever", around_itself),
-    shape("engine, async inside", lambda w: w.engine("accumulate", use_async=True), ways=QUERY_WHOLE),
+    shape(
+        "engine, async inside", lambda w: w.engine("accumulate", use_async=True), ways=QUERY_WHOLE
+    ),
     shape("engine, multimodal", lambda w: w.engine(multimodal=True)),
     shape("engine with postprocessors", postprocessed),
     shape("engine with a reranking model", reranked),
     shape("engine of a user's own", own, ways=QUERY_WHOLE),
-    shape("engine of a structured model", structured, script=calling("Clause", days=30), ways=QUERY_WHOLE),
-    shape("engine with an output class", typed, script=calling("Clause", days=30), ways=QUERY_WHOLE),
+    shape(
+        "engine of a structured model",
+        structured,
+        script=calling("Clause", days=30),
+        ways=QUERY_WHOLE,
+    ),
+    shape(
+        "engine with an output class", typed, script=calling("Clause", days=30), ways=QUERY_WHOLE
+    ),
     shape("router, LLM", router(lambda llm: LLMSingleSelector.from_defaults(llm=llm))),
     shape("router, several", router(lambda llm: LLMMultiSelector.from_defaults(llm=llm))),
     shape("router, embeddings", router(lambda _: EmbeddingSingleSelector.from_defaults())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata
+from llama_index.core.evaluation import RelevancyEvaluator
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_completion_callback
 from llama_index.core.postprocessor import LLMRerank
@@ -14,7 +15,6 @@ from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionPr
 from llama_index.core.response_synthesizers import get_response_synthesizer
 from llama_index.core.tools import FunctionTool
 from llama_index.core.tools.eval_query_engine import EvalQueryEngineTool
-from llama_index.core.evaluation import RelevancyEvaluator
 
 from ctxguard_llamaindex.testing import ScriptedLLM, checksum
 from integrations.llamaindex.tests.matrix.scripts import calling, obliging
@@ -31,7 +31,10 @@ from integrations.llamaindex.tests.matrix.world import Shape, Way, World
 
 __all__ = ["SHAPES"]
 
-ASKED = {"retrievals": 0}
+
+def asked(name: str, make: Any, ways: tuple[Way, ...], script: Any) -> Shape:
+    """The shape of something that asks a model and retrieves nothing."""
+    return Shape(name=name, make=make, ways=ways, script=script, retrievals=0)
 
 
 class Wrapped(CustomLLM):
@@ -67,7 +70,7 @@ class Provider:
         return checksum(messages)
 
 
-def synthesizer(mode: str) -> Any:
+def synthesizer(mode: Any) -> Any:
     return lambda world: get_response_synthesizer(
         llm=world.llm, response_mode=mode, streaming=world.streaming
     )
@@ -126,37 +129,25 @@ RANKS = calling(
 )
 
 SHAPES: tuple[Shape, ...] = (
-    Shape(name="model", make=lambda w: w.llm, ways=LLM, script=obliging, **ASKED),
-    Shape(
+    asked(name="model", make=lambda w: w.llm, ways=LLM, script=obliging),
+    asked(
         name="model, completion",
         make=lambda w: Wrapped(inner=Provider(w.llm)),
         ways=chat_only(LLM),
         script=obliging,
-        **ASKED,
     ),
-    Shape(name="model, structure", make=lambda w: w.llm, ways=STRUCTURED, script=CALLS_CLAUSE, **ASKED),
-    Shape(
+    asked(name="model, structure", make=lambda w: w.llm, ways=STRUCTURED, script=CALLS_CLAUSE),
+    asked(
         name="structured model",
         make=lambda w: w.llm.as_structured_llm(Clause),
         ways=tuple(way for way in LLM[:8] if "stream_complete" not in way.name),
         script=CALLS_CLAUSE,
-        **ASKED,
     ),
-    Shape(name="program, functions", make=function_program, ways=PROGRAM, script=CALLS_CLAUSE, **ASKED),
-    Shape(
-        name="program, text",
-        make=text_program,
-        ways=PROGRAM,
-        script=lambda _: '{"days": 30}',
-        **ASKED,
-    ),
+    asked(name="program, functions", make=function_program, ways=PROGRAM, script=CALLS_CLAUSE),
+    asked(name="program, text", make=text_program, ways=PROGRAM, script=lambda _: '{"days": 30}'),
     *(
-        Shape(
-            name=f"synthesizer, {mode}",
-            make=synthesizer(mode),
-            ways=ways_of(mode),
-            script=obliging,
-            **ASKED,
+        asked(
+            name=f"synthesizer, {mode}", make=synthesizer(mode), ways=ways_of(mode), script=obliging
         )
         for mode in (
             "refine",
@@ -168,26 +159,23 @@ SHAPES: tuple[Shape, ...] = (
             "generation",
         )
     ),
-    Shape(
+    asked(
         name="postprocessor, LLM",
         make=lambda w: LLMRerank(llm=w.llm, top_n=4),
         ways=POSTPROCESSOR,
         script=obliging,
-        **ASKED,
     ),
-    Shape(
+    asked(
         name="postprocessor, structured LLM",
         make=lambda w: StructuredLLMRerank(llm=w.llm, top_n=4),
         ways=POSTPROCESSOR,
         script=RANKS,
-        **ASKED,
     ),
-    Shape(
+    asked(
         name="postprocessor, RankGPT",
         make=lambda w: RankGPTRerank(llm=w.llm, top_n=4),
         ways=POSTPROCESSOR,
         script=lambda _: "[2] > [1] > [3] > [4]",
-        **ASKED,
     ),
     Shape(name="tool, engine", make=lambda w: w.engine_tool(), ways=TOOL, script=obliging),
     Shape(
@@ -198,7 +186,5 @@ SHAPES: tuple[Shape, ...] = (
         models=False,
     ),
     Shape(name="tool, function", make=closure, ways=TOOL, script=obliging, models=False),
-    Shape(
-        name="tool, evaluated engine", make=evaluated, ways=TOOL, script=lambda _: "YES"
-    ),
+    Shape(name="tool, evaluated engine", make=evaluated, ways=TOOL, script=lambda _: "YES"),
 )

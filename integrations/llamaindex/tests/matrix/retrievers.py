@@ -20,8 +20,8 @@ from llama_index.core.indices.document_summary import (
     DocumentSummaryIndexLLMRetriever,
 )
 from llama_index.core.indices.keyword_table.retrievers import KeywordTableGPTRetriever
-from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.indices.property_graph import LLMSynonymRetriever, PGRetriever
+from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.indices.query.query_transform.base import IdentityQueryTransform
 from llama_index.core.retrievers import (
     AutoMergingRetriever,
@@ -129,7 +129,7 @@ def auto_merging(world: World) -> Any:
         children.append(child)
     storage = StorageContext.from_defaults()
     storage.docstore.add_documents([*parents, *children])
-    inner = VectorStoreIndex(children).as_retriever(similarity_top_k=2)
+    inner: Any = VectorStoreIndex(children).as_retriever(similarity_top_k=2)
     return AutoMergingRetriever(inner, storage, verbose=False)
 
 
@@ -139,7 +139,7 @@ def recursive(world: World) -> Any:
 
 def recursive_engines(world: World) -> Any:
     """Index nodes that stand for a retriever and for an engine."""
-    root = Own([IndexNode(id_="1", text="clauses", index_id="found")])  # type: ignore[list-item]
+    root = Own([IndexNode(id_="1", text="clauses", index_id="found")])
     return RecursiveRetriever("root", {"root": root, "found": world.retriever()})
 
 
@@ -173,7 +173,7 @@ def keywords(mode: str) -> Any:
 def tree(mode: str) -> Any:
     def make(world: World) -> Any:
         index = TreeIndex(world.nodes, llm=world.llm, num_children=4)
-        options = {"child_branch_factor": 1} if mode.startswith("select") else {}
+        options: dict[str, Any] = {"child_branch_factor": 1} if mode.startswith("select") else {}
         if mode == "select_leaf":
             options["llm"] = world.llm
         return index.as_retriever(retriever_mode=mode, **options)
@@ -260,8 +260,6 @@ SHAPES: tuple[Shape, ...] = (
     shape("tree, select leaf by embedding", tree("select_leaf_embedding"), twins=0),
     shape("tree, root", tree("root")),
     shape("document summary, embeddings", document_summary(DocumentSummaryIndexEmbeddingRetriever)),
-    shape(
-        "document summary, LLM", document_summary(DocumentSummaryIndexLLMRetriever), models=True
-    ),
+    shape("document summary, LLM", document_summary(DocumentSummaryIndexLLMRetriever), models=True),
     shape("property graph", property_graph, script=synonyms, twins=0, models=True),
 )

@@ -18,15 +18,23 @@ _ANSWERS = (
     ("choices are given below", '[{"choice": 1, "reason": "it fits"}]'),
     (
         "sub_question",
-        json.dumps({"items": [{"sub_question": "What is the notice period?", "tool_name": "search"}]}),
+        json.dumps(
+            {"items": [{"sub_question": "What is the notice period?", "tool_name": "search"}]}
+        ),
     ),
     ("previous bad answer", "YES"),
     ("YES or NO", "NO"),
     ("lookahead", "unused"),
     ("Provide keywords", "KEYWORDS: notice, period, payment"),
-    ("A list of documents is shown below", "Doc: 1, Relevance: 9\nDoc: 2, Relevance: 8\nDoc: 3, Relevance: 7\nDoc: 4, Relevance: 6"),
+    (
+        "A list of documents is shown below",
+        "Doc: 1, Relevance: 9\nDoc: 2, Relevance: 8\nDoc: 3, Relevance: 7\nDoc: 4, Relevance: 6",
+    ),
     ("search queries", "notice period\npayment invoice"),
-    ("Structured Request Schema", '```json\n{"query": "notice period", "filters": [], "top_k": 4}\n```'),
+    (
+        "Structured Request Schema",
+        '```json\n{"query": "notice period", "filters": [], "top_k": 4}\n```',
+    ),
     ("numbered list", "ANSWER: 1"),
 )
 

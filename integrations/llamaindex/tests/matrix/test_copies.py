@@ -55,7 +55,7 @@ def can(how: Callable[[Any], Any], obj: Any) -> bool:
     """Whether LlamaIndex's own objects of this kind can be copied so."""
     try:
         how(obj)
-    except Exception:  # noqa: BLE001 -- a lock, a module, a lambda: what there is differs
+    except Exception:
         return False
     return True
 
@@ -95,6 +95,8 @@ def test_copies(shape: Shape, corpus: Any, nodes: Any, index: Any, tmp_path: Pat
 
 _ANOTHER = """
 import pickle, sys
+from llama_index.core.utils import get_tokenizer
+get_tokenizer()  # with the tables in LlamaIndex's package; a pickle alone would download them
 engine = pickle.load(sys.stdin.buffer)
 response = engine.query("What is the notice period?")
 steps = [step.kind for step in engine.ctxguard.last.steps]
@@ -112,4 +114,6 @@ def test_another_process(corpus: Any) -> None:
     done = subprocess.run(
         command, input=pickle.dumps(engine), capture_output=True, timeout=120, check=False
     )
-    assert done.stdout.split() == [b"RetrieverQueryEngine", b"1", b"retrieval", b"model"], done.stderr
+    assert done.stdout.split() == [b"RetrieverQueryEngine", b"1", b"retrieval", b"model"], (
+        done.stderr
+    )

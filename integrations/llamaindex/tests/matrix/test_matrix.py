@@ -26,9 +26,7 @@ guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does n
 
 BEYOND = cells(beyond.SHAPES)
 CELLS = cells(
-    shape
-    for module in (engines, retrievers, chats, agents, models)
-    for shape in module.SHAPES
+    shape for module in (engines, retrievers, chats, agents, models) for shape in module.SHAPES
 )
 
 pytestmark = [

@@ -112,9 +112,7 @@ def sub_questions(world: World) -> Any:
 def chat(world: World) -> Any:
     memory = ChatMemoryBuffer.from_defaults(token_limit=8000)
     return guard(
-        ContextChatEngine.from_defaults(
-            retriever=retriever(world), llm=model(world), memory=memory
-        )
+        ContextChatEngine.from_defaults(retriever=retriever(world), llm=model(world), memory=memory)
     )
 
 

@@ -81,7 +81,9 @@ def _retrieve(retriever: Any, world: World) -> Outcome:
 
 
 async def _aretrieve(retriever: Any, world: World) -> Outcome:
-    return Outcome(sources=sources_of(await retriever.aretrieve(QueryBundle(world.corpus.question))))
+    return Outcome(
+        sources=sources_of(await retriever.aretrieve(QueryBundle(world.corpus.question)))
+    )
 
 
 RETRIEVER = (Way(name="retrieve", call=_retrieve), Way(name="aretrieve", call=_aretrieve))
@@ -264,7 +266,9 @@ class Clause(BaseModel):
 
 
 TEMPLATE = PromptTemplate("Answer shortly: {question}")
-LOOKUP = FunctionTool.from_defaults(lambda query: query, name="search", description="Finds clauses.")
+LOOKUP = FunctionTool.from_defaults(
+    lambda query: query, name="search", description="Finds clauses."
+)
 
 
 def _messages(world: World) -> list[ChatMessage]:
