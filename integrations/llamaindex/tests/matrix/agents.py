@@ -326,11 +326,21 @@ SHAPES: tuple[Shape, ...] = (
         for tool in TOOLS
     ),
     *(
-        shape(f"ReAct agent, {tool.__name__}", react_agent(tool), script=reasoning)
+        shape(
+            f"ReAct agent, {tool.__name__}",
+            react_agent(tool),
+            script=reasoning,
+            slow=tool is not closure,
+        )
         for tool in TOOLS
     ),
     *(
-        shape(f"agent workflow, {tool.__name__}", agent_workflow(tool), script=searching)
+        shape(
+            f"agent workflow, {tool.__name__}",
+            agent_workflow(tool),
+            script=searching,
+            slow=tool is not closure,
+        )
         for tool in TOOLS
     ),
     shape("code agent", code_agent(closure), script=coding),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Annotated, Any
 
-from llama_index.core import ComposableGraph, Settings, SummaryIndex
+from llama_index.core import ComposableGraph, PromptTemplate, Settings, SummaryIndex
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.graph_stores import SimpleGraphStore
 from llama_index.core.memory import ChatMemoryBuffer, SimpleComposableMemory, VectorMemory
@@ -132,7 +132,7 @@ def graph(world: World) -> Any:
         return KnowledgeGraphQueryEngine(
             storage_context=StorageContext.from_defaults(graph_store=Store()),
             llm=world.llm,
-            graph_query_synthesis_prompt=None,
+            graph_query_synthesis_prompt=PromptTemplate("Write a query: {query_str}"),
         )
 
 

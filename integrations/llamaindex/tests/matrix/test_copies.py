@@ -28,6 +28,7 @@ from integrations.llamaindex.tests.matrix.world import Shape, World, wait_for
 guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does not say
 
 pytestmark = [
+    pytest.mark.slow,  # each shape is made and called once for each way to copy it
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
     pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
@@ -104,7 +105,6 @@ print(type(engine).__name__, len(response.source_nodes), *steps)
 """
 
 
-@pytest.mark.slow
 def test_another_process(corpus: Any) -> None:
     """What a worker does that was spawned, and has imported nothing yet."""
     nodes = [TextNode(text=corpus.notice) for _ in range(2)]

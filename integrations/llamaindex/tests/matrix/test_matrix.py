@@ -78,7 +78,7 @@ def copies(prompt: Any, world: World) -> int:
     return sum((message.content or "").count(world.corpus.notice) for message in prompt)
 
 
-@pytest.mark.parametrize("cell", [*CELLS, *BEYOND], ids=str)
+@pytest.mark.parametrize("cell", [*CELLS, *BEYOND])
 def test_off_is_the_plain_one(cell: Cell, world: World) -> None:
     with listening() as heard:
         obj = cell.shape.make(world)
@@ -96,7 +96,7 @@ def test_off_is_the_plain_one(cell: Cell, world: World) -> None:
     assert type(guarded).__mro__[1] is type(off)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_policy_is_applied_exactly_once(cell: Cell, world: World) -> None:
     shape, way = cell.shape, cell.way
     guarded = guarded_as_expected(cell, shape.make(world))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import llama_index.core
+import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -123,6 +124,8 @@ class Shape:
     """Prompts of a model inside of a retriever, which reads what is no evidence yet."""
     models: bool = True
     """Whether a model is asked."""
+    slow: bool = False
+    """A combination of parts that other shapes have as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,13 @@ class Cell:
         return f"{self.shape.name}: {self.way.name}"
 
 
-def cells(shapes: Iterable[Shape]) -> list[Cell]:
-    return [Cell(shape, way) for shape in shapes for way in shape.ways]
+def cells(shapes: Iterable[Shape]) -> list[Any]:
+    """The cells of shapes, as parameters of a test."""
+    found = [Cell(shape, way) for shape in shapes for way in shape.ways]
+    return [
+        pytest.param(cell, id=str(cell), marks=[pytest.mark.slow] if cell.shape.slow else [])
+        for cell in found
+    ]
 
 
 def wait_for(result: Any) -> Any:
