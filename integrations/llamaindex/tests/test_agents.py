@@ -27,7 +27,7 @@ from llama_index.core.workflow import Event, StartEvent, StopEvent, Workflow, st
 from workflows.errors import WorkflowCancelledByUser
 
 import ctxguard
-from ctxguard import BudgetExceededError, CoverageWarning, Policy
+from ctxguard import BudgetExceededError, CoverageWarning
 from ctxguard.run import current_run
 from ctxguard_llamaindex.testing import ScriptedLLM, call_tool, checksum
 
@@ -235,26 +235,6 @@ async def test_a_method_of_the_retriever_as_a_tool(index: Any, corpus: Any) -> N
     await ask(guarded, corpus.question)
     check_steps = [step.name for step in guarded.ctxguard.last.steps]
     assert check_steps == ["ScriptedLLM", "VectorIndexRetriever", "ScriptedLLM"]
-
-
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.parametrize("make", AGENTS)
-async def test_off_is_the_plain_one(
-    make: Any, streaming: bool, index: Any, corpus: Any, heard: Any
-) -> None:
-    events, spans = heard
-    agent = make(index, closure, streaming=streaming)
-    plain = await ask(agent, corpus.question)
-    prompts, plain_events, plain_spans = list(llm_of(agent).prompts), list(events), list(spans)
-    for kept in (llm_of(agent).prompts, events, spans):
-        kept.clear()
-    off = await ask(guard(agent, Policy.off()), corpus.question)
-    assert off == plain
-    assert [[m.content for m in prompt] for prompt in llm_of(agent).prompts] == [
-        [m.content for m in prompt] for prompt in prompts
-    ]
-    assert events == plain_events
-    assert spans == plain_spans
 
 
 async def test_events_stream_while_it_runs(index: Any, corpus: Any) -> None:

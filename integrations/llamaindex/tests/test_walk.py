@@ -372,6 +372,24 @@ def test_globals(function: Any, missing: tuple[str, str]) -> None:
     assert unreached(Holder(function), match="not guarded") == [missing]
 
 
+def makes_a_retriever(query: str, index: Any = None) -> Any:
+    return index.as_retriever().retrieve(query)
+
+
+def makes_a_model(query: str) -> Any:
+    return ScriptedLLM().complete(query)
+
+
+def names_a_model(query: Any) -> bool:
+    return isinstance(query, ScriptedLLM)
+
+
+def test_what_is_made_while_it_runs() -> None:
+    assert unreached(Holder(makes_a_retriever), match="made while") == [("held", "as_retriever")]
+    assert unreached(Holder(makes_a_model), match="made while") == [("held", "ScriptedLLM")]
+    assert guard(Holder([names_a_model, Nothing()])).ctxguard.coverage.complete
+
+
 def test_globals_of_a_tool(llm: ScriptedLLM) -> None:
     tool = FunctionTool.from_defaults(finds_globally)
     assert ("_fn:RETRIEVER_OF_THE_MODULE", "Nothing") in [

@@ -5,6 +5,7 @@ The class of a copy is set to it, so `isinstance`, names, fields and prompts sta
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable
 from typing import Any, Literal, SupportsIndex, TypeAlias, cast
@@ -128,6 +129,7 @@ def guarded_type(plain: type[Any]) -> type[Any]:
         "__qualname__": plain.__qualname__,
         "__doc__": plain.__doc__,
         "__slots__": (),
+        "__init__": _plain_init(plain),
     }
     guarded: Any = types.new_class(plain.__name__, (plain,), {}, lambda body: body.update(names))
     for name, method in replacements(plain).items():
@@ -140,6 +142,21 @@ def guarded_type(plain: type[Any]) -> type[Any]:
         setattr(guarded, _STEPS, getattr(plain, _STEPS))
     setattr(guarded, _PLAIN, plain)  # last, because another thread may be looking for it
     return guarded
+
+
+def _plain_init(plain: type[Any]) -> Callable[..., None]:
+    """The constructor: what is made anew, by `from_dict` or `type(obj)(…)`, is a plain object."""
+
+    @functools.wraps(plain.__init__)
+    def init(self: object, *args: Any, **kwargs: Any) -> None:
+        # A pickle runs the constructor again, on what is guarded already.
+        if own_handle(self) is None:
+            object.__setattr__(self, "__class__", plain)
+        plain.__init__(self, *args, **kwargs)
+
+    # Else pydantic makes its instances without the constructor, as it does for its own.
+    vars(init).pop("__pydantic_base_init__", None)
+    return init
 
 
 # -- pickling: as the plain object, then guarded again -------------------------------------------

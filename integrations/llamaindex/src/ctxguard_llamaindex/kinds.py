@@ -15,14 +15,20 @@ from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.base.llms.types import BaseContentBlock
+from llama_index.core.base.llms.types import BaseContentBlock, ChatMessage
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.memory import VectorMemory, VectorMemoryBlock
 from llama_index.core.multi_modal_llms.base import MultiModalLLM
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.prompts.mixin import PromptMixin
+from llama_index.core.query_engine import (
+    ComposableGraphQueryEngine,
+    KnowledgeGraphQueryEngine,
+    RetrySourceQueryEngine,
+)
 from llama_index.core.response_synthesizers import BaseSynthesizer
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.tools import BaseTool
@@ -32,6 +38,8 @@ from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 
 __all__ = [
     "Kind",
+    "acts_alone",
+    "is_guarded_type",
     "is_left_alone",
     "is_users",
     "is_working_type",
@@ -113,6 +121,7 @@ _LEFT_ALONE: tuple[type[Any], ...] = (
     BaseIndex,
     BaseNode,
     CallbackManager,
+    ChatMessage,
     Context,
     Event,
     IngestionPipeline,
@@ -134,6 +143,22 @@ _LEFT_ALONE_MODULES = (
     "workflows.plugins",
     "workflows.resource",
     "workflows.runtime",
+)
+# What retrieves or asks past every part that could be guarded, and why.
+_ACT_ALONE: tuple[tuple[tuple[type[Any], ...], str], ...] = (
+    (
+        (KnowledgeGraphQueryEngine,),
+        "reads its graph store by itself, and no policy sees what it finds",
+    ),
+    (
+        (RetrySourceQueryEngine,),
+        "makes an engine with Settings.llm when an answer is rejected; RetryQueryEngine asks the "
+        "one that it was given",
+    ),
+    (
+        (VectorMemory, VectorMemoryBlock),
+        "recalls old messages by itself; they count in the window, and pass no policy",
+    ),
 )
 _STARTS_CALLS = (BaseRetriever, BaseQueryEngine, BaseChatEngine, BaseLLM, Workflow)
 _WORKS = (*_STARTS_CALLS, BaseSynthesizer, BaseTool)
@@ -164,6 +189,15 @@ def why_not(obj: object) -> str:
     return ""
 
 
+def acts_alone(obj: object) -> str:
+    """Why guarding the parts of an object does not guard all that it does, blank when it does."""
+    if isinstance(obj, ComposableGraphQueryEngine):
+        parts: dict[str, Any] = vars(obj)
+        made = parts["_graph"].all_indices.keys() - parts["_custom_query_engines"].keys()
+        return "makes engines of its indices; hand in custom_query_engines for all" if made else ""
+    return next((reason for kinds, reason in _ACT_ALONE if isinstance(obj, kinds)), "")
+
+
 def works(obj: object) -> bool:
     """Whether an object retrieves or asks a model, by itself or by what is inside of it."""
     return isinstance(obj, _WORKS)
@@ -172,6 +206,11 @@ def works(obj: object) -> bool:
 def is_working_type(kind: type[object]) -> bool:
     """Whether the instances of a class do."""
     return issubclass(kind, _WORKS)
+
+
+def is_guarded_type(obj: object) -> bool:
+    """Whether it is a class of what is guarded itself: of retrievers or of models."""
+    return isinstance(obj, type) and issubclass(obj, BaseRetriever | BaseLLM)
 
 
 def wants_copy(obj: object) -> bool:

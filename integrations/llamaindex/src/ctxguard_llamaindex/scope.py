@@ -297,7 +297,8 @@ def entry_points(plain: type[Any]) -> Iterator[tuple[str, Method]]:
             for name in names:
                 method = getattr(plain, name, None)
                 if method is not None:
-                    yield name, _entry_point(method)
+                    looks = issubclass(plain, Workflow) and name == "run"
+                    yield name, _warns(_entry_point(method)) if looks else _entry_point(method)
 
 
 def _entry_point(plain: Method) -> Method:
@@ -327,3 +328,15 @@ def _entry_point(plain: Method) -> Method:
         return call.follow(result)
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
+
+
+def _warns(run: Method) -> Method:
+    @functools.wraps(run)
+    def synchronous(self: object, *args: Any, **kwargs: Any) -> Result:
+        # It walks objects, and what walks makes guarded classes, which have these methods.
+        from ctxguard_llamaindex.arguments import warn_unguarded
+
+        warn_unguarded(self, args, kwargs, handle_of(self))
+        return run(self, *args, **kwargs)
+
+    return synchronous

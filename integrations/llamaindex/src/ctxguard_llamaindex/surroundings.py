@@ -17,14 +17,25 @@ from llama_index.core import Settings
 from llama_index.core.workflow import Workflow
 
 from ctxguard.handle import Unreached
-from ctxguard_llamaindex.classes import is_guarded
-from ctxguard_llamaindex.kinds import is_users, is_working_type, why_not, works
+from ctxguard_llamaindex.classes import is_guarded, plain_type
+from ctxguard_llamaindex.kinds import (
+    acts_alone,
+    is_guarded_type,
+    is_users,
+    is_working_type,
+    why_not,
+    works,
+)
 
 __all__ = ["Held", "Surroundings"]
 
 _AS_SETTINGS = "is looked up when it is used; give the object a model of its own (llm=…)"
 _SHOWN = 1000
 """Elements of a global container that are looked at."""
+_MAKES = "is made while it runs; make it before, and hand it in as an attribute or in a closure"
+_MAKERS = ("as_retriever", "as_query_engine", "as_chat_engine")
+_CALLED = "()"
+"""Stands among the attributes of a name that is called."""
 # They run while an object is built, before guard() sees it.
 _BUILDERS = ("__init__", "__new__", "__post_init__", "__init_subclass__", "model_post_init")
 
@@ -48,10 +59,13 @@ class Surroundings:
         if isinstance(obj, types.FunctionType):
             yield from self._function(obj, path)
             return
+        holds_index = any(why_not(value) for value in getattr(obj, "__dict__", {}).values())
         for kind in type(obj).__mro__:
             if is_users(kind.__module__) and id(kind) not in self._seen:
                 self._seen.add(id(kind))
-                yield from self._class(kind, path)
+                yield from self._class(kind, path, holds_index=holds_index)
+        if reason := acts_alone(obj):
+            yield Unreached(path, plain_type(obj).__name__, reason)
         if isinstance(obj, Workflow):
             yield from _resources(obj, path)
         if not is_users(type(obj).__module__):
@@ -64,45 +78,65 @@ class Surroundings:
             if name in attributes and attributes[name] is None and _looks_up_model(type(obj)):
                 yield _settings(_join(path, f".{name}"))
 
-    def _class(self, kind: type[Any], path: str) -> Iterator[Unreached]:
+    def _class(self, kind: type[Any], path: str, *, holds_index: bool) -> Iterator[Unreached]:
         for name, value in vars(kind).items():
             function = getattr(value, "__func__", value)
             if isinstance(function, property):
                 function = function.fget
             if isinstance(function, types.FunctionType):
                 if not _builds(name):
-                    yield from self._function(function, _join(path, f".{name}"), closed=True)
+                    where = _join(path, f".{name}")
+                    yield from self._function(function, where, closed=True, holds_index=holds_index)
             else:
                 where = f"is an attribute of the class {kind.__name__}; make it one of the object"
                 yield from _held(value, _join(path, f".{name}"), where)
 
     def _function(
-        self, function: types.FunctionType, path: str, *, closed: bool = False
+        self,
+        function: types.FunctionType,
+        path: str,
+        *,
+        closed: bool = False,
+        holds_index: bool = False,
     ) -> Iterator[Unreached]:
-        """What a user's function reaches for.
+        """What a user's function reaches for, and what it makes.
 
         Args:
             function: LlamaIndex's own are skipped.
             path: where it is.
             closed: its closure cannot be replaced, so what is in there counts too.
+            holds_index: the index that it makes its retrievers from is reported already.
         """
         if id(function) in self._seen or not is_users(function.__module__):
             return
         self._seen.add(id(function))
-        if closed:
-            names = function.__code__.co_freevars
-            for name, cell in zip(names, function.__closure__ or (), strict=True):
+        names = function.__code__.co_freevars
+        cells = zip(names, map(_contents, function.__closure__ or ()), strict=True)
+        for name, value in cells:
+            holds_index = holds_index or bool(why_not(value))
+            if closed:
                 where = "is closed over by a method; make it an attribute of the object"
-                yield from _held(_contents(cell), f"{path}:{name}", where)
+                yield from _held(value, f"{path}:{name}", where)
+        yield from self._globals_of(function, path, holds_index=holds_index)
+
+    def _globals_of(
+        self, function: types.FunctionType, path: str, *, holds_index: bool
+    ) -> Iterator[Unreached]:
         where = f"is a global of {function.__module__}; hand it in as an attribute or in a closure"
         for name, attributes in _globals(function.__code__):
             value = function.__globals__.get(name)
-            if value is Settings and "llm" in attributes:
+            holds_index = holds_index or bool(why_not(value))
+            if _CALLED in attributes and is_guarded_type(value):
+                yield Unreached(path, name, _MAKES)
+            elif value is Settings and "llm" in attributes:
                 yield _settings(path)
             elif isinstance(value, types.FunctionType):
                 yield from self._function(value, f"{path}:{name}", closed=True)
             else:
                 yield from _held(value, f"{path}:{name}", where)
+        makers = {name for code in _codes(function.__code__) for name in code.co_names}
+        if not holds_index:
+            yield from (Unreached(path, name, _MAKES) for name in _MAKERS if name in makers)
 
 
 def _settings(path: str) -> Unreached:
@@ -153,14 +187,18 @@ def _inside(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _globals(code: types.CodeType) -> Iterator[tuple[str, set[str]]]:
-    """Names that code loads from its module, each with the attributes that are read off it."""
+    """Names that code loads from its module, each with the attributes that are read off it.
+
+    Since 3.11 the lowest bit of the argument says that the name is loaded to be called.
+    """
     found: dict[str, set[str]] = {}
     for inner in _codes(code):
         name = ""
         for instruction in dis.get_instructions(inner):
             if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 name = str(instruction.argval)
-                found.setdefault(name, set())
+                called = instruction.opname == "LOAD_GLOBAL" and (instruction.arg or 0) & 1
+                found.setdefault(name, set()).update([_CALLED] if called else [])
             elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and name:
                 found[name].add(str(instruction.argval))
                 name = ""

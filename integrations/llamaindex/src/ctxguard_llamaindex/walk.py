@@ -36,6 +36,7 @@ from ctxguard_llamaindex.surroundings import Held, Surroundings
 __all__ = ["Walk"]
 
 _GUARDED_KINDS = ("retriever", "model")
+_HANDED_IN = "is handed in with the call; guard it first, or make it an attribute"
 _CLOSED = "wraps something to be guarded and cannot be rebuilt; hand in what it wraps"
 
 
@@ -130,14 +131,28 @@ class Walk:
         self._fill()
         return self.copies[id(self.root)], self._report()
 
+    def unguarded(self, name: str) -> list[Unreached]:
+        """What would be guarded if the root were, and what could not be; nothing is copied.
+
+        Args:
+            name: of the root, for the paths.
+        """
+        self._look_around(name)
+        found = [
+            Unreached(place.path, plain_type(place.value).__name__, _HANDED_IN)
+            for place in self.places.values()
+            if self._is_guarded_here(place)
+        ]
+        return [*found, *self.unreached]
+
     # -- looking ---------------------------------------------------------------------------------
 
-    def _look_around(self, *, in_place: bool = False) -> None:
+    def _look_around(self, path: str = "", *, in_place: bool = False) -> None:
         surroundings = Surroundings()
-        waiting = deque([self._arrive(self.root, "", users=False)])
+        waiting = deque([self._arrive(self.root, path, users=False)])
         while waiting:
             place = waiting.popleft()
-            if place is None or self._keeps_own_guard(place):
+            if place is None:
                 continue
             for found in surroundings.of(place.value, place.path):
                 if in_place and isinstance(found, Held):
@@ -194,16 +209,17 @@ class Walk:
         for place in self.places.values():
             place.copied = False
         self._mark_up(id(self.root))
-        for identity, place in self.places.items():
+        # What was guarded on its own is looked through for the report, and stays as it is.
+        for place in self._from(id(self.root), lambda place: not self._keeps_own_guard(place)):
             wanted = self._is_guarded_here(place) or wants_copy(place.value)
             if wanted and not place.obstacle and not self._keeps_own_guard(place):
-                self._mark_up(identity)
+                self._mark_up(id(place.value))
 
     def _mark_up(self, identity: int) -> None:
         waiting = [identity]
         while waiting:
             place = self.places[waiting.pop()]
-            if not place.copied and not place.obstacle:
+            if not place.copied and not place.obstacle and not self._keeps_own_guard(place):
                 place.copied = True
                 waiting.extend(place.holders)
 
