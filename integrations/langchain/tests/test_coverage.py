@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import functools
 import re
@@ -91,6 +92,20 @@ def test_an_applications_module_may_have_any_name(
     written.RETRIEVER = RETRIEVER
     monkeypatch.setitem(sys.modules, name, written)
     assert guard(RunnableLambda(written.find)).invoke("q") == 1
+
+
+def importing(question: str) -> int:
+    with contextlib.suppress(ImportError):
+        from . import nothing  # noqa: F401, TID252 # pyright: ignore[reportMissingImports] -- of no package
+    with contextlib.suppress(ImportError):
+        import not_installed  # noqa: F401 # pyright: ignore[reportMissingImports] -- not loaded
+    return len(RETRIEVER.invoke(question))
+
+
+def test_imports_that_lead_nowhere_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "__package__", "")
+    monkeypatch.setitem(globals(), "__spec__", None)
+    assert guard(RunnableLambda(importing)).invoke("q") == 1
 
 
 @functools.lru_cache(maxsize=4)
