@@ -208,3 +208,10 @@ def test_documents_are_evidence_even_from_a_plain_function(
     create_agent(model, [look], middleware=[middleware]).invoke(ASK)
     (ledger,) = middleware.ctxguard.ledgers
     assert {s.subject for s in ledger.segments if s.kind == "evidence"} == {"a", "c", "d"}
+
+
+def test_a_hook_works_outside_of_a_graph() -> None:
+    middleware = CtxGuardMiddleware()
+    state: Any = middleware.before_agent(ASK, None)
+    middleware.after_agent(state, None)
+    assert [ledger.question for ledger in middleware.ctxguard.ledgers] == [QUESTION]

@@ -136,3 +136,11 @@ def test_a_context_shares_its_state_with_its_maker() -> None:
     guarded.invoke(ASK, **given)
     guarded.invoke(ASK, **given)
     assert given["context"].answered == 2
+
+
+def test_a_config_by_position_is_guarded() -> None:
+    graph, given, _ = arriving("config")
+    guarded = guard(graph)
+    guarded.invoke(ASK, given["config"])
+    guarded.batch([ASK], [given["config"]])
+    assert [len(ledger.steps) for ledger in handle(guarded).ledgers] == [2, 2]
