@@ -321,10 +321,8 @@ def test_guards_share_what_is_known_of_texts_as_long_as_one_lives() -> None:
     tokenizer = Counting()
     policy = Policy(tokenizer=tokenizer, deadline=None)
     guards = [Guard(policy), Guard(replace(policy, on_error="raise"))]
-    for guard in guards:
-        assert guard.prepare("q", ["a text"]).ledger.tokens_in == 2
+    assert [guard.prepare("q", ["a text"]).ledger.tokens_in for guard in guards] == [2, 2]
     assert tokenizer.asked.count("a text") == 1
-    del guard
     guards.clear()
     gc.collect()
     assert Guard(policy).prepare("q", ["a text"]).ledger.tokens_in == 2
