@@ -168,8 +168,8 @@ def _cut(handler: _Handler, body: Json) -> None:
 
 def _malformed(handler: _Handler, body: Json) -> None:
     if body.get("stream"):
-        first, second, *_ = _events(body)
-        handler.stream(iter([first, second[: len(second) // 2]]))
+        *events, broken = list(_events(body))[:3]
+        handler.stream(iter([*events, broken[: len(broken) // 2]]))
     else:
         whole = json.dumps(_completion(body))
         handler.send(whole[: len(whole) // 2])
