@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
+import pytest
+
 Json = dict[str, Any]
 
 ANSWER = "Thirty days."
@@ -86,6 +88,20 @@ def scripted_server() -> Generator[ScriptedServer]:
         finally:
             http.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="module")
+def _running() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.fixture
+def openai_server(_running: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    """The server, answering; openai's client waits only where the server asks for it."""
+    _running.script("answer")
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    return _running
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ happened.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from pydantic import BaseModel
 import ctxguard
 from ctxguard import Budget, BudgetExceededError, Ledger, Policy
 from ctxguard_llamaindex.testing import call_tool
-from tests.openai_server import ANSWER, USAGE, ScriptedServer, scripted_server
+from tests.openai_server import ANSWER, USAGE, ScriptedServer
 
 guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does not say
 pytestmark = pytest.mark.anyio
@@ -33,23 +33,11 @@ HANG_TIMEOUT = 0.3
 """Seconds that a client waits for a server that hangs."""
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: ScriptedServer) -> ScriptedServer:
-    running.script("answer")
-    return running
-
-
-@pytest.fixture(autouse=True)
-def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the server asks for no wait, the client's own would be half a second or more."""
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+def server(openai_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    """The server; LlamaIndex would wait a second or more between its own tries."""
     monkeypatch.setattr("tenacity.wait_random_exponential.__call__", lambda *_: 0.001)
+    return openai_server
 
 
 def client(server: ScriptedServer, **settings: Any) -> OpenAILike:
