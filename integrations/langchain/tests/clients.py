@@ -36,7 +36,7 @@ def client(server: ScriptedServer, **settings: Any) -> ChatOpenAI:
     given = {
         "model": "gpt-4o-mini",
         "max_retries": RETRIES,
-        "timeout": 5,
+        "timeout": 30,
         "stream_usage": True,
         **settings,
     }

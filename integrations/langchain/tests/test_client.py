@@ -33,7 +33,7 @@ from tests.openai_server import ANSWER, ScriptedServer
 
 pytestmark = pytest.mark.anyio
 
-HANG_TIMEOUT = 0.3
+HANG_TIMEOUT = 0.5
 """Seconds that a client waits for a server that hangs."""
 
 
@@ -97,8 +97,11 @@ FAILURES = {
 }
 
 
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name == "hangs" else ()) for name in FAILURES]
+
+
 @every_way
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", NAMES)
 async def test_failures_come_through(openai_server: ScriptedServer, way: Way, name: str) -> None:
     failure, streams = FAILURES[name], way in (stream, astream)
     plain = chain_of(client(openai_server, **dict(failure.settings)))

@@ -29,7 +29,7 @@ guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does n
 pytestmark = pytest.mark.anyio
 
 RETRIES = 2
-HANG_TIMEOUT = 0.3
+HANG_TIMEOUT = 0.5
 """Seconds that a client waits for a server that hangs."""
 
 
@@ -44,7 +44,7 @@ def client(server: ScriptedServer, **settings: Any) -> OpenAILike:
     given = {
         "model": "gpt-4o-mini",
         "max_retries": RETRIES,
-        "timeout": 5,
+        "timeout": 30,
         "temperature": 0.5,
         "additional_kwargs": {"seed": 7, "stream_options": {"include_usage": True}},
         "is_chat_model": True,
@@ -178,12 +178,15 @@ FAILURES = {
 }
 
 
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name == "hangs" else ()) for name in FAILURES]
+
+
 def steps_of(ledger: Ledger) -> list[str]:
     return [step.kind for step in ledger.steps]
 
 
 @every_way
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", NAMES)
 async def test_failures_come_through(
     server: ScriptedServer, make: Make, corpus: Any, way: Way, name: str
 ) -> None:
