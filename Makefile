@@ -8,7 +8,8 @@ PROJECTS := pyproject.toml integrations/langchain/pyproject.toml integrations/ll
 INSTALLED := $(VENV)/.installed
 # Only wheels: nothing is compiled, and an install that would is an error, not a wait.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-INSTALL := $(PIP) install -qq --constraint constraints.txt --only-binary :all:
+CONSTRAINTS := --constraint constraints.txt
+INSTALL = $(PIP) install -qq $(CONSTRAINTS) --only-binary :all:
 SOURCES := ctxguard integrations scripts tests benchmarks conftest.py
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md docs mkdocs.yml
 
@@ -18,7 +19,8 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-fast check format notebooks docs serve bench dist constraints clean
+.PHONY: help install demo test test-fast test-compat check format notebooks docs serve bench dist \
+  constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,38 @@ test: $(INSTALLED) ## every test, the notebooks included, with coverage
 
 test-fast: $(INSTALLED) ## the tests that take milliseconds
 	@$(BIN)/python -m pytest -m 'not slow'
+
+# The adapters' fast tests with the oldest and with the newest frameworks that their bounds allow,
+# each in a venv of its own.
+COMPAT := test-lowest test-highest
+CONSTRAINTS_lowest := --constraint constraints-lowest.txt
+CONSTRAINTS_highest :=
+# An old framework imports what newer packages under it call deprecated.
+WARNINGS_lowest := -W ignore::DeprecationWarning
+
+.PHONY: $(COMPAT) install-compat
+
+test-compat: $(COMPAT) ## the adapters' tests with the lowest and the highest framework versions
+
+$(COMPAT): test-%: .venv-%/.installed
+	@echo "the adapters with the $* framework versions"
+	@.venv-$*/bin/python -m pytest -q -m 'not slow' $(WARNINGS_$*) \
+	  integrations/langchain/tests integrations/llamaindex/tests
+
+.venv-%/.installed: constraints-lowest.txt $(PROJECTS)
+	@echo "installing the $* framework versions into .venv-$*"
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@$(MAKE) --no-print-directory VENV=.venv-$* CONSTRAINTS='$(CONSTRAINTS_$*)' install-compat
+	@touch $@
+
+install-compat:
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --group build
+	@$(INSTALL) --upgrade --group test-adapters --no-build-isolation \
+	  --editable . \
+	  --editable 'integrations/langchain[agents,langgraph]' \
+	  --editable integrations/llamaindex
+	@$(PIP) check
 
 CHECKS := check-format check-lint check-types check-floors check-spelling check-notebooks check-docs
 .PHONY: $(CHECKS)
@@ -116,9 +150,9 @@ bench: $(BENCH)/.peers ## the benchmarks, ours and the peers; ARGS=--quick for a
 dist: $(INSTALLED) ## wheels and sdists of the three distributions, into dist/, their contents checked
 	@$(BIN)/python scripts/dist.py
 
-constraints: $(INSTALLED) ## resolve every dependency anew, into constraints.txt
+constraints: $(INSTALLED) ## resolve every dependency anew, into constraints*.txt
 	@$(BIN)/python scripts/constraints.py
 
 clean: ## remove what the other commands made, .venv included
-	@rm -rf $(VENV) $(BENCH) dist site .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(BENCH) .venv-lowest .venv-highest dist site .coverage .coverage.* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

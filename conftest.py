@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import operator
 import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+# The fixture `openai_server`, for the tests of both adapters.
+pytest_plugins = ["tests.openai_server"]
 
 # On a shared machine a slow example says nothing; in CI every run tries the same examples.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -37,10 +42,23 @@ def _event_loop() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need CTXGUARD_DATA where it is not set."""
-    if os.environ.get("CTXGUARD_DATA"):
-        return
-    without = [item for item in items if item.get_closest_marker("data")]
+    """Leave out the tests that need what is not there: CTXGUARD_DATA, a newer framework."""
+    without = [item for item in items if _lacks_data(item) or _lacks_attribute(item)]
     if without:
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
+
+
+def _lacks_data(item: pytest.Item) -> bool:
+    return bool(item.get_closest_marker("data")) and not os.environ.get("CTXGUARD_DATA")
+
+
+def _lacks_attribute(item: pytest.Item) -> bool:
+    """Whether a test is marked `needs("package.module", "Class.method")`, and that is not there."""
+    for marker in item.iter_markers("needs"):
+        module, attribute = marker.args
+        try:
+            operator.attrgetter(attribute)(importlib.import_module(module))
+        except (ImportError, AttributeError):
+            return True
+    return False

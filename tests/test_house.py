@@ -13,8 +13,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import pytest
 
@@ -200,12 +202,30 @@ def test_no_machine_path_or_registry_host_is_committed() -> None:
     assert not found
 
 
-def test_constraints_hold_names_and_versions_only() -> None:
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
+def pins_of(name: str) -> list[str]:
+    """The lines of a list of constraints."""
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-lowest.txt"])
+def test_constraints_hold_names_and_versions_only(name: str) -> None:
+    pins = pins_of(name)
     odd = [line for line in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9]+(\.[a-z0-9]+)*", line)]
     assert pins == sorted(pins, key=lambda pin: pin.partition("==")[0])
     assert not odd
+
+
+@pytest.mark.parametrize("name", ["ctxguard-langchain", "ctxguard-llamaindex"])
+def test_the_lowest_versions_are_the_lower_bounds(name: str) -> None:
+    pins = dict(pin.split("==") for pin in pins_of("constraints-lowest.txt"))
+    extras = cast("dict[str, list[str]]", project(name).get("optional-dependencies", {}))
+    dependencies = cast("list[str]", project(name)["dependencies"])
+    bounds = (text.partition(",")[0].split(">=") for text in chain(dependencies, *extras.values()))
+    frameworks = {key: bound for key, bound in bounds if key not in PROJECTS}
+    assert frameworks
+    for key, bound in frameworks.items():
+        assert f"{pins[key]}.".startswith(f"{bound}."), "run `make constraints`"
 
 
 # -- documentation ----------------------------------------------------------------------------

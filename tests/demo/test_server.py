@@ -13,7 +13,17 @@ from typing import Any
 
 import httpx
 import pytest
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+from langchain_openai import ChatOpenAI
+from llama_index.core import VectorStoreIndex
+from llama_index.core.schema import TextNode
+from llama_index.llms.openai_like import OpenAILike
+from pydantic import SecretStr
 
+from ctxguard import Policy, guard, handle
 from ctxguard.demo import server as module
 from ctxguard.demo.server import (
     ModelServer,
@@ -22,7 +32,10 @@ from ctxguard.demo.server import (
     find_weights,
     model_server,
 )
+from ctxguard.demo.wire import Wire
 from ctxguard.errors import MissingDependencyError
+from ctxguard_langchain.testing import FixedRetriever
+from ctxguard_llamaindex.testing import HashEmbedding
 
 
 def is_gone(address: str, *, within: float = 10) -> bool:
@@ -172,6 +185,93 @@ def test_a_prompt_asked_again_is_read_again(server: ModelServer) -> None:
     url = f"{server.address}/v1/chat/completions"
     answers = [httpx.post(url, json=body, timeout=60).json() for _ in range(2)]
     assert [answer["timings"]["cache_n"] for answer in answers] == [0, 0]
+
+
+# -- both frameworks' clients ---------------------------------------------------------------------
+
+NOTICE = "The notice period for ending the agreement is thirty days, given in writing."
+PAYMENT = "Payment is due within fourteen days after the buyer has received the invoice."
+FOUND = (NOTICE, NOTICE, PAYMENT)
+ASKED = "What is the notice period?"
+
+
+def langchain_chain(server: ModelServer, network: httpx.Client) -> Any:
+    llm = ChatOpenAI(
+        base_url=f"{server.address}/v1",
+        api_key=SecretStr("none"),
+        model="any",
+        temperature=0,
+        max_completion_tokens=4,
+        stream_usage=True,
+        http_client=network,
+    )
+    documents = [LangChainDocument(page_content=text, id=str(n)) for n, text in enumerate(FOUND)]
+    retriever = FixedRetriever(documents=documents)
+    prompt = ChatPromptTemplate.from_template("{context}\n\n{question}")
+    given = {"context": retriever | join, "question": RunnablePassthrough()}
+    return given | prompt | llm | StrOutputParser()
+
+
+def join(documents: list[LangChainDocument]) -> str:
+    return "\n\n".join(document.page_content for document in documents)
+
+
+def llama_index_engine(server: ModelServer, network: httpx.Client) -> Any:
+    settings: dict[str, Any] = {"http_client": network}
+    llm = OpenAILike(
+        api_base=f"{server.address}/v1",
+        api_key="none",
+        model="any",
+        is_chat_model=True,
+        context_window=server.window,
+        max_tokens=4,
+        temperature=0,
+        additional_kwargs={"stream_options": {"include_usage": True}},
+        **settings,
+    )
+    nodes = [TextNode(id_=str(n), text=text) for n, text in enumerate(FOUND)]
+    index = VectorStoreIndex(nodes, embed_model=HashEmbedding())
+    return index.as_query_engine(llm=llm, similarity_top_k=3, streaming=True)
+
+
+async def ask_langchain(chain: Any) -> tuple[str, str]:
+    return "".join(chain.stream(ASKED)), await chain.ainvoke(ASKED)
+
+
+async def ask_llama_index(engine: Any) -> tuple[str, str]:
+    streamed = "".join(engine.query(ASKED).response_gen)
+    response = await engine.aquery(ASKED)
+    return streamed, "".join([part async for part in response.response_gen])
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:.langchain-community. is being sunset:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "ask"), [(langchain_chain, ask_langchain), (llama_index_engine, ask_llama_index)]
+)
+async def test_a_guarded_client_has_less_to_read(server: ModelServer, make: Any, ask: Any) -> None:
+    wire = Wire(httpx.HTTPTransport())
+    with httpx.Client(transport=wire, timeout=60) as network:
+        plain = make(server, network)
+        guarded = guard(plain, Policy(tokenizer=server.tokenizer))
+        for asked in (plain, guarded):
+            streamed, awaited = await ask(asked)
+            assert streamed == awaited != ""
+        first, second = wire.exchanges
+    assert (first.prompt.count(NOTICE), second.prompt.count(NOTICE)) == (2, 1)
+    before, after = first.usage("prompt_tokens"), second.usage("prompt_tokens")
+    assert before is not None
+    assert after is not None
+    assert before - after >= len(server.tokenizer.encode(NOTICE))
+    ledgers = handle(guarded).ledgers
+    assert [ledger.error for ledger in ledgers] == ["", ""]
+    assert [[step.kind for step in ledger.steps] for ledger in ledgers] == [
+        ["retrieval", "model"]
+    ] * 2
+
+
+# -- how it ends ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

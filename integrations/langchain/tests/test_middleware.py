@@ -135,7 +135,7 @@ def test_it_works_with_other_middleware(search: Any) -> None:
     def switch(request: Any, handler: Any) -> Any:
         return handler(request.override(model=chosen))
 
-    class Watching(AgentMiddleware[Any, Any, Any]):
+    class Watching(AgentMiddleware):
         """Counts tool calls."""
 
         calls = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 SUITES = Path(__file__).with_name("standard_suites.py")
 
 
@@ -27,7 +28,18 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     return found
 
 
-@pytest.mark.parametrize("suite", ["Unit", "Integration", "Retriever"])
+SUITE_NAMES = (
+    "Unit",
+    "Integration",
+    "Schema",
+    "Retriever",
+    "Store",
+    "Tool",
+    "ToolUnit",
+)
+
+
+@pytest.mark.parametrize("suite", SUITE_NAMES)
 def test_a_guarded_class_has_the_outcomes_of_the_plain_one(
     outcomes: dict[str, dict[str, str]], suite: str
 ) -> None:
@@ -35,4 +47,9 @@ def test_a_guarded_class_has_the_outcomes_of_the_plain_one(
     assert guarded == plain
     assert "failure" not in plain.values()
     assert "error" not in plain.values()
-    assert list(plain.values()).count("passed") > 3
+    assert len(plain) > 3
+    assert {name.partition("[")[0] for name, outcome in plain.items() if outcome == "skipped"} <= {
+        "test_init_from_env",
+        "test_serdes",
+        "test_stream_time",
+    }

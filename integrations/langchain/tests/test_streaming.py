@@ -161,6 +161,7 @@ async def test_a_graph_has_the_same_events(
 
 
 @pytest.mark.filterwarnings("ignore:The method `BaseChatModel._a?chat_model_stream_v3` is in beta")
+@pytest.mark.needs("langchain_core.language_models", "BaseChatModel.stream_events")
 async def test_a_model_streams_protocol_events(model: ScriptedChatModel) -> None:
     guarded = guard(model)
     stream = guarded.stream_events("x", version="v3")
@@ -170,6 +171,7 @@ async def test_a_model_streams_protocol_events(model: ScriptedChatModel) -> None
     assert [len(ledger.steps) for ledger in handle(guarded).ledgers] == [1, 1]
 
 
+@pytest.mark.needs("langchain_core.language_models", "BaseChatModel.stream_events")
 @pytest.mark.filterwarnings("ignore:The v3 streaming protocol on Pregel is experimental")
 async def test_a_graph_streams_protocol_events(
     retriever: FixedRetriever, model: ScriptedChatModel, joined: Joined

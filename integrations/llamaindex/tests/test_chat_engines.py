@@ -186,12 +186,13 @@ def test_responses_without_a_stream(llm: Any, corpus: Any) -> None:
 
 
 def test_two_streams_at_once_do_not_mix(index: Any, llm: Any, corpus: Any) -> None:
-    guarded = guard(index.as_query_engine(llm=llm, similarity_top_k=4, streaming=True))
+    plain = index.as_query_engine(llm=llm, similarity_top_k=4, streaming=True)
+    guarded = guard(plain)
     first = guarded.query(corpus.question)
     second = guarded.query("When is payment due after the invoice?")
     words = list(zip(first.response_gen, second.response_gen, strict=True))
     list(first.response_gen)
-    assert len(words) == 2
+    assert len(words) == len(list(plain.query(corpus.question).response_gen))
     ledgers = {ledger.question: ledger for ledger in guarded.ctxguard.ledgers}
     assert set(ledgers) == {corpus.question, "When is payment due after the invoice?"}
     for ledger in ledgers.values():

@@ -10,7 +10,7 @@ import dataclasses
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, NotRequired, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeVar, cast
 
 from typing_extensions import override
 
@@ -30,9 +30,8 @@ try:
         AgentState,
         ModelRequest,
         ModelResponse,
-        ToolCallRequest,
     )
-    from langchain.agents.middleware.types import PrivateStateAttr
+    from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
     from langgraph.channels.untracked_value import (  # pyright: ignore[reportMissingTypeStubs] -- a namespace package, whose py.typed is overlooked
         UntrackedValue,
     )
@@ -58,7 +57,14 @@ class GuardedState(AgentState[Any]):
     ctxguard_run: NotRequired[Annotated[str, UntrackedValue, PrivateStateAttr]]
 
 
-class CtxGuardMiddleware(AgentMiddleware[Any, Any, Any]):
+# How many type parameters it has depends on LangChain's version.
+if TYPE_CHECKING:
+    _Middleware = AgentMiddleware[Any, Any, Any]
+else:
+    _Middleware = AgentMiddleware
+
+
+class CtxGuardMiddleware(_Middleware):
     """Applies a policy to an agent's model calls and to what its tools retrieve.
 
     `middleware.ctxguard` is the Handle: `.last`, `.ledgers`, `.coverage` (what was called so far).

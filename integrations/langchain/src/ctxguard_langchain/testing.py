@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -22,12 +23,14 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import Field
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel, Field
 from typing_extensions import override
 
 __all__ = ["AsyncFixedRetriever", "FixedRetriever", "HashEmbeddings", "ScriptedChatModel"]
@@ -60,6 +63,9 @@ class AsyncFixedRetriever(FixedRetriever):
 class ScriptedChatModel(BaseChatModel):
     """Says what its script says, else `done`; first calls every tool that it is given, once.
 
+    Which tools, `tool_choice` can say: `"none"`, or one by its name. Without a script it answers in
+    the `response_format` that is asked for, with `arguments` and examples for what they lack.
+
     It keeps what it was asked: `model.seen[-1]` are the messages of the last call. Copies of a
     model share that list, guarded ones too.
     """
@@ -69,7 +75,7 @@ class ScriptedChatModel(BaseChatModel):
     script: list[str] = Field(default_factory=list[str])
     """Answers in order; what the model says when it makes no tool call."""
     arguments: dict[str, Any] = Field(default_factory=lambda: {"query": "q"})
-    """Of every tool call."""
+    """Of every tool call, as far as its parameters have these names."""
     seen: list[list[BaseMessage]] = Field(default_factory=list[list[BaseMessage]], exclude=True)
     calls: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]], exclude=True)
     """Keyword arguments of every call."""
@@ -94,27 +100,79 @@ class ScriptedChatModel(BaseChatModel):
             **kwargs,
         )
 
+    @override
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """The model with answers of this schema.
+
+        Args:
+            schema: a pydantic model, a TypedDict or a JSON schema.
+            include_raw: whether the message and the parsing error, if any, are given too.
+            kwargs: `method`, if it is `"json_schema"` or `"json_mode"`: as text, in that response
+                format. Otherwise by a tool call, as every LangChain model does it.
+        """
+        method = kwargs.get("method")
+        if method not in ("json_schema", "json_mode"):
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        asked = self.bind(
+            response_format=_response_format(schema, method),
+            ls_structured_output_format={"kwargs": {"method": method}, "schema": schema},
+        )
+        parser: Runnable[Any, Any] = JsonOutputParser()
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
+            parser = PydanticOutputParser[Any](pydantic_object=schema)
+        if not include_raw:
+            return asked | parser
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        )
+        unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=asked) | parsed.with_fallbacks(
+            [unparsed], exception_key="parsing_error"
+        )
+
     def _answer(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> AIMessage:
         self.seen.append(list(messages))
         self.calls.append(kwargs)
-        usage = _usage(sum(len(str(message.content)) for message in messages))
-        tools: list[dict[str, Any]] = kwargs.get("tools") or []
-        if tools and not any(isinstance(message, ToolMessage) for message in messages):
-            calls = [
-                {"name": tool["function"]["name"], "args": self._arguments(tool), "id": f"call-{n}"}
-                for n, tool in enumerate(tools)
-            ]
-            return AIMessage("", tool_calls=calls, usage_metadata=usage)
-        number = len(self.seen) - 1
-        text = self.script[number % len(self.script)] if self.script else "done"
+        called = any(isinstance(message, ToolMessage) for message in messages)
+        tools = [] if called else _chosen(kwargs.get("tools") or [], kwargs.get("tool_choice"))
+        calls = [
+            {
+                "name": tool["function"]["name"],
+                "args": self._filled(tool["function"]["parameters"]),
+                "id": f"call-{n}",
+            }
+            for n, tool in enumerate(tools)
+        ]
         return AIMessage(
-            text, usage_metadata=usage, response_metadata={"model_name": self.model_name}
+            "" if calls else self._text(kwargs.get("response_format")),
+            tool_calls=calls,
+            usage_metadata=_usage(sum(len(str(message.content)) for message in messages)),
+            response_metadata={"model_name": kwargs.get("model", self.model_name)},
         )
 
-    def _arguments(self, tool: dict[str, Any]) -> dict[str, Any]:
-        known: dict[str, Any] = tool["function"]["parameters"].get("properties", {})
+    def _text(self, response_format: dict[str, Any] | None) -> str:
+        if self.script:
+            return self.script[(len(self.seen) - 1) % len(self.script)]
+        match response_format:
+            case {"type": "json_schema", "json_schema": {"schema": schema}}:
+                return json.dumps(self._filled(schema))
+            case {"type": "json_object"}:
+                return json.dumps(self.arguments)
+            case _:
+                return "done"
+
+    def _filled(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """An object of a schema: the arguments that it knows, and examples of what it requires."""
+        known: dict[str, Any] = schema.get("properties", {})
         given = {name: value for name, value in self.arguments.items() if name in known}
-        return given or {name: _example(schema) for name, schema in known.items()}
+        lacking = set(schema.get("required", ()) if given else known) - given.keys()
+        return {
+            name: _example(known[name]) if name in lacking else given[name]
+            for name in known
+            if name in lacking or name in given
+        }
 
     @override
     def _generate(
@@ -193,11 +251,29 @@ def _chunks(answer: AIMessage) -> Iterator[ChatGenerationChunk]:
     )
 
 
+def _chosen(tools: list[dict[str, Any]], choice: str | None) -> list[dict[str, Any]]:
+    """The tools that a choice allows: none, the one of that name, or all."""
+    if choice == "none":
+        return []
+    return [tool for tool in tools if tool["function"]["name"] == choice] or tools
+
+
+def _response_format(schema: dict[str, Any] | type, method: str) -> dict[str, Any]:
+    if method == "json_mode":
+        return {"type": "json_object"}
+    found = convert_to_json_schema(schema)
+    return {"type": "json_schema", "json_schema": {"name": found["title"], "schema": found}}
+
+
 def _usage(characters: int) -> UsageMetadata:
     tokens = characters // 4
     return {"input_tokens": tokens, "output_tokens": 1, "total_tokens": tokens + 1}
 
 
 def _example(schema: dict[str, Any]) -> object:
+    if schema.get("enum"):
+        return schema["enum"][0]
+    if schema.get("anyOf"):
+        return _example(schema["anyOf"][0])
     examples: dict[str, object] = {"integer": 1, "number": 1.0, "boolean": True, "array": []}
     return examples.get(schema.get("type", "string"), "text")
