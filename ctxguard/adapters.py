@@ -77,9 +77,13 @@ class Patched:
     """The kinds of objects that a block guards now, and what it cannot see."""
 
 
+@cache
 def integrations() -> Mapping[str, metadata.EntryPoint]:
-    """The installed integrations, by the root module of their framework's classes."""
-    return _entry_points()
+    """The installed integrations, by the root module of their framework's classes.
+
+    Cached, because it reads the metadata of every distribution.
+    """
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def find_adapter(obj: object) -> Adapter:
@@ -90,15 +94,15 @@ def find_adapter(obj: object) -> Adapter:
     """
     adapter = _search(obj)
     if adapter is None:
-        _entry_points.cache_clear()  # an integration may have been installed meanwhile
+        integrations.cache_clear()  # an integration may have been installed meanwhile
         adapter = _search(obj)
     if adapter is None:
-        raise UnsupportedObjectError(_unsupported(obj, sorted(_entry_points())))
+        raise UnsupportedObjectError(_unsupported(obj, sorted(integrations())))
     return adapter
 
 
 def _search(obj: object) -> Adapter | None:
-    points = _entry_points()
+    points = integrations()
     roots = [kind.__module__.partition(".")[0] for kind in type(obj).__mro__]
     names = [name for name in dict.fromkeys(roots) if name in points]
     names += [name for name in points if name not in names and name in sys.modules]
@@ -107,12 +111,6 @@ def _search(obj: object) -> Adapter | None:
         if adapter.supports(obj):
             return adapter
     return None
-
-
-@cache
-def _entry_points() -> Mapping[str, metadata.EntryPoint]:
-    """Cached, because it reads the metadata of every distribution."""
-    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def _unsupported(obj: object, names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from haystack.dataclasses import ChatMessage
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from ctxguard import Budget, CoverageWarning, Policy, guard, handle
-from ctxguard.guard import _entry_points
+from ctxguard.adapters import integrations
 from ctxguard.testing import WordTokenizer
 from tests.test_docs import ROOT, blocks
 
@@ -48,9 +48,9 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         "[ctxguard.adapters]\nhaystack = ctxguard_haystack:adapter\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    _entry_points.cache_clear()
+    integrations.cache_clear()
     yield
-    _entry_points.cache_clear()
+    integrations.cache_clear()
     sys.modules.pop("ctxguard_haystack", None)
 
 
