@@ -6,14 +6,16 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any
 
 import pytest
+from llama_index.core import Settings
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -36,6 +38,15 @@ POLICIES = [
     Policy(budget=Budget(window=2000, reserve_output=100), dedupe=None),
 ]
 TENANTS = [f"tenant{number}" for number in range(10)]
+
+
+@pytest.fixture(autouse=True)
+def own_callback_manager() -> Iterator[None]:
+    """Of LlamaIndex: the one that all share keeps the events of a trace that a stream left open."""
+    shared = Settings.callback_manager
+    Settings.callback_manager = CallbackManager()
+    yield
+    Settings.callback_manager = shared
 
 
 class Echoing(BaseRetriever):
