@@ -1,0 +1,118 @@
+"""A claim beside the passages of the evidence that are about the same thing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ctxguard.text.facts import Fact, extract_facts
+from ctxguard.text.terms import term_of
+from ctxguard.text.words import Words, words_of
+from ctxguard.types import Claim, Quote
+from ctxguard.verification.evidence import Evidence
+
+__all__ = ["Aligned", "Case", "case_of"]
+
+_KEPT = 4
+"""Passages that a claim is held against."""
+_LEAST = 0.4
+"""Of the best passage's share that another one needs."""
+_PAIR = 0.3
+"""What two words that follow each other in both count beside the words themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A passage of the evidence that a claim is held against."""
+
+    number: int
+    """Of the passage."""
+    share: float
+    """Of what the claim's words tell, as much as the passage has; 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A claim, the evidence, and where in it the claim belongs."""
+
+    claim: Claim
+    evidence: Evidence
+    words: Words
+    terms: tuple[str, ...]
+    """Of each word, blank for function words."""
+    aligned: tuple[Aligned, ...]
+    """Best first; empty where the evidence has none of the claim's words."""
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """The claim's facts; spans are of the answer."""
+        start = self.claim.span[0]
+        return tuple(
+            Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
+            for fact in extract_facts(self.claim.text)
+        )
+
+    @cached_property
+    def near(self) -> tuple[tuple[int, Fact], ...]:
+        """The facts of the aligned passages, best first, each with the position of its chunk."""
+        return tuple(
+            (self.evidence.passages[one.number].chunk, fact)
+            for one in self.aligned
+            for fact in self.evidence.facts_of(one.number)
+        )
+
+    @property
+    def best(self) -> float:
+        """The share of the best passage, 0 without one."""
+        return self.aligned[0].share if self.aligned else 0.0
+
+    def quotes(self) -> tuple[Quote, ...]:
+        """The aligned passages, word for word."""
+        return tuple(self.evidence.quote_passage(one.number) for one in self.aligned)
+
+
+def case_of(claim: Claim, evidence: Evidence, *, context: Sequence[str] = ()) -> Case:
+    """A claim with the passages that it is held against.
+
+    Args:
+        claim: the claim.
+        evidence: the evidence.
+        context: terms of what stands around the claim; they decide between equal passages.
+    """
+    words = words_of(claim.text)
+    terms = tuple(map(term_of, words.keys))
+    return Case(
+        claim=claim,
+        evidence=evidence,
+        words=words,
+        terms=terms,
+        aligned=_align(terms, evidence, context),
+    )
+
+
+def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> tuple[Aligned, ...]:
+    weights = {term: evidence.rarity(term) for term in dict.fromkeys(terms) if term}
+    total = sum(weights.values())
+    if not total:
+        return ()
+    scores: defaultdict[int, float] = defaultdict(float)
+    for term, weight in weights.items():
+        for number in evidence.postings.get(term, ()):
+            scores[number] += weight
+    best = sorted(scores, key=lambda number: (-scores[number], number))[: 4 * _KEPT]
+    pairs = set(zip(terms, terms[1:], strict=False))
+    around = set(context) - set(weights)
+
+    def refined(number: int) -> float:
+        said = evidence.terms_of(number)
+        both = pairs & set(zip(said, said[1:], strict=False))
+        near = sum(term in around for term in set(said))
+        return scores[number] * (1 + _PAIR * len(both) / max(1, len(pairs))) + 0.01 * near
+
+    ranked = sorted(best, key=lambda number: (-refined(number), number))[:_KEPT]
+    least = _LEAST * scores[ranked[0]] if ranked else 0.0
+    return tuple(
+        Aligned(number, scores[number] / total) for number in ranked if scores[number] >= least
+    )

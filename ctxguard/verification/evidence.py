@@ -1,0 +1,174 @@
+"""The evidence as passages: sentences of chunks, with the words and facts that claims meet.
+
+Words of all chunks are read at once; facts only of the passages that a claim is aligned to, because
+reading a fact costs thirty times as much as reading a word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from ctxguard.text.facts import Fact, begins_figure, extract_facts, figures_at
+from ctxguard.text.sentences import split_sentences
+from ctxguard.text.terms import term_of
+from ctxguard.text.words import Words, words_of
+from ctxguard.types import Chunk, Quote, Span
+
+__all__ = ["Evidence", "Passage"]
+
+_term = lru_cache(maxsize=1 << 14)(term_of)
+_AROUND = 300
+"""Characters around a passage in which names and decimal commas are read with it."""
+_LONGEST = 4_000
+"""Characters of a passage of which facts are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A sentence of a chunk."""
+
+    chunk: int
+    """Position of the chunk."""
+    span: Span
+    """Characters of the chunk's text."""
+    words: Span
+    """Indexes of its words among those of the chunk."""
+
+
+class Evidence:
+    """Chunks that claims are held against; everything is read at first use."""
+
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
+        """Hold the chunks.
+
+        Args:
+            chunks: what the answer was, or should have been, made from; ids are unique.
+        """
+        self.chunks: tuple[Chunk, ...] = tuple(chunks)
+        self._facts: dict[int, tuple[Fact, ...]] = {}
+
+    @cached_property
+    def words(self) -> tuple[Words, ...]:
+        """The words of each chunk."""
+        return tuple(words_of(chunk.text) for chunk in self.chunks)
+
+    @cached_property
+    def terms(self) -> tuple[tuple[str, ...], ...]:
+        """For each chunk the term of each of its words, blank for function words."""
+        return tuple(tuple(map(_term, words.keys)) for words in self.words)
+
+    @cached_property
+    def passages(self) -> tuple[Passage, ...]:
+        """The sentences of all chunks, in order."""
+        return tuple(
+            Passage(
+                chunk=number,
+                span=span,
+                words=(words.index_at(span[0]), words.index_at(span[1])),
+            )
+            for number, (chunk, words) in enumerate(zip(self.chunks, self.words, strict=True))
+            for span in split_sentences(chunk.text)
+        )
+
+    @cached_property
+    def postings(self) -> Mapping[str, tuple[int, ...]]:
+        """Term → the passages that have it, ascending."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for number in range(len(self.passages)):
+            for term in dict.fromkeys(self.terms_of(number)):
+                if term:
+                    found[term].append(number)
+        return {term: tuple(numbers) for term, numbers in found.items()}
+
+    def terms_of(self, number: int) -> Sequence[str]:
+        """The terms of a passage in order, blank for function words."""
+        passage = self.passages[number]
+        return self.terms[passage.chunk][slice(*passage.words)]
+
+    def keys_of(self, number: int) -> Sequence[str]:
+        """The words of a passage in order, case folded."""
+        passage = self.passages[number]
+        return self.words[passage.chunk].keys[slice(*passage.words)]
+
+    def rarity(self, term: str) -> float:
+        """How much a term tells of where a claim belongs; the highest for one that nobody has."""
+        count = len(self.postings.get(term, ()))
+        return math.log(1 + len(self.passages) / (count + 0.5))
+
+    def text_of(self, number: int) -> str:
+        """The text of a passage."""
+        passage = self.passages[number]
+        return self.chunks[passage.chunk].text[slice(*passage.span)]
+
+    def facts_of(self, number: int) -> tuple[Fact, ...]:
+        """The material facts of a passage; spans are of the chunk's text."""
+        facts = self._facts.get(number)
+        if facts is None:
+            facts = self._facts[number] = self._read_facts(self.passages[number])
+        return facts
+
+    def _read_facts(self, passage: Passage) -> tuple[Fact, ...]:
+        text = self.chunks[passage.chunk].text
+        start, end = passage.span[0], min(passage.span[1], passage.span[0] + _LONGEST)
+        return tuple(
+            Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
+            for fact in extract_facts(text[start:end])
+        )
+
+    @cached_property
+    def figures(self) -> tuple[tuple[int, Fact], ...]:
+        """The figures of all chunks, each with the position of its chunk; codes are left out."""
+        return tuple(
+            (number, Fact(found.kind, found.value, chunk.text[found.start : found.end], found[2:]))
+            for number, (chunk, words) in enumerate(zip(self.chunks, self.words, strict=True))
+            for found in figures_at(
+                chunk.text,
+                [
+                    span
+                    for key, span in zip(words.keys, words.spans, strict=True)
+                    if begins_figure(key)
+                ],
+            )
+        )
+
+    @cached_property
+    def running(self) -> tuple[str, ...]:
+        """The words of each chunk with one space around each, to look for a run of words in."""
+        return tuple(f" {' '.join(words.keys)} " for words in self.words)
+
+    @cached_property
+    def initials(self) -> tuple[str, ...]:
+        """The first letters of each chunk's words, with and without the small words between."""
+        return tuple(
+            "".join(key[0] for key, term in zip(words.keys, terms, strict=True) if small or term)
+            for words, terms in zip(self.words, self.terms, strict=True)
+            for small in (True, False)
+        )
+
+    def find(self, keys: Sequence[str]) -> Quote | None:
+        """Where the evidence has these words one after the other, or None.
+
+        Args:
+            keys: words, case folded, as `ctxguard.text.words` reads them.
+        """
+        wanted = f" {' '.join(keys)} "
+        for number, running in enumerate(self.running):
+            place = running.find(wanted)
+            if place >= 0:
+                first = running.count(" ", 0, place)
+                return self.quote(number, self.words[number].span(first, first + len(keys)))
+        return None
+
+    def quote(self, chunk: int, span: Span) -> Quote:
+        """These characters of a chunk, word for word."""
+        source = self.chunks[chunk]
+        return Quote(chunk_id=source.id, span=span, text=source.text[slice(*span)])
+
+    def quote_passage(self, number: int) -> Quote:
+        """A passage, word for word."""
+        passage = self.passages[number]
+        return self.quote(passage.chunk, passage.span)
