@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ctxguard.text.facts import Fact
+from ctxguard.text.facts import Fact, FactKind
 from ctxguard.types import Finding, Label, Quote
 from ctxguard.verification._align import Case
 from ctxguard.verification._values import (
     VALUE_KINDS,
     Derivation,
     are_rivals,
+    composed,
     derive,
     is_same,
     measured,
@@ -24,40 +25,42 @@ _ABSENT = 0.9
 """That a value is wrong which the evidence does not have, nor another one like it."""
 _ELSEWHERE = 0.35
 """That a value is wrong which the evidence has, but where it speaks of something else."""
+_BARE: frozenset[FactKind] = frozenset({"number", "ordinal", "year", "identifier", "version"})
+"""Kinds that a value of another kind may state: 30 is in "30 days"."""
+_KNOWN = VALUE_KINDS | {"quantifier"}
 _ANNOUNCING = frozenset(
-    "total totals totalling totaling combined together sum sums overall altogether difference "
-    "more less fewer increase increased increases rise rose grew growth decrease decreased "
-    "decreases fall fell drop dropped decline declined up down about around approximately "
-    "roughly nearly almost over under average percent half twice double".split()
+    "total totals totalling totaling combined together overall altogether difference increase "
+    "increased increases rise rose grew growth decrease decreased decreases fall fell drop "
+    "dropped decline declined about around approximately roughly nearly almost average half "
+    "twice double ratio share remaining".split()
 )
 """Words that say that a value was computed or rounded."""
 
 
 def check_values(case: Case) -> Iterator[Finding]:
     """What is wrong with the values of a claim, and which of them are derived."""
-    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS]
+    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS and _says_much(fact)]
     if not values:
         return
     announced = not _ANNOUNCING.isdisjoint(case.words.keys)
-    known = [(chunk, fact) for chunk, fact in case.near if fact.kind in VALUE_KINDS]
+    known = [(chunk, fact) for chunk, fact in case.near if fact.kind in _KNOWN]
     for value in values:
-        if not _is_stated(value, [fact for _, fact in known]):
+        if not _is_stated(value, composed([fact for _, fact in known])):
             yield from _judge(case, value, known, announced=announced)
 
 
-def _is_stated(value: Fact, known: list[Fact]) -> bool:
-    """Whether a value is among others, a bare number only where nothing else is measured by it."""
+def _says_much(fact: Fact) -> bool:
+    """Whether it is more than the letter of a list's item, or a blank to fill in."""
+    return not fact.value.startswith("(") and any(map(str.isalnum, fact.value))
+
+
+def _is_stated(value: Fact, known: Sequence[Fact]) -> bool:
+    """Whether a value is among others; a bare number only where nothing of its kind is."""
     same = [fact for fact in known if is_same(value, fact)]
-    if any(fact.kind == value.kind for fact in same):
-        return True
-    if not same:
-        return False
-    if value.kind not in ("duration", "quantity", "amount", "percentage"):
-        return True
-    numbers = {one.number for one in measured(value)}
-    return not any(
-        fact.kind == value.kind and not numbers.isdisjoint(one.number for one in measured(fact))
-        for fact in known
+    if not same or any(fact.kind == value.kind for fact in same) or value.kind in _BARE:
+        return bool(same)
+    return not any(are_rivals(value, fact) for fact in known) or any(
+        fact.kind != "number" for fact in same
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, permutations
@@ -16,10 +16,10 @@ __all__ = [
     "Derivation",
     "Measured",
     "are_rivals",
+    "composed",
     "derive",
     "is_same",
     "measured",
-    "same_of",
 ]
 
 _MEASURED: frozenset[FactKind] = frozenset(
@@ -72,7 +72,7 @@ def is_same(claimed: Fact, known: Fact) -> bool:
 def _is_same_measure(claimed: Measured, known: Measured) -> bool:
     if claimed.number != known.number:
         return False
-    return claimed.unit in ("", known.unit) or known.unit == ""
+    return claimed.unit in ("", known.unit, known.unit.partition("/")[0]) or known.unit == ""
 
 
 def _is_date_within(wanted: str, said: str) -> bool:
@@ -126,15 +126,32 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+|/\d+)?")
 _AMBIGUOUS = re.compile(r"\d{1,3}([.,])\d{3}")
 
 
+_REGULAR = {
+    word: Measured(Fraction(number), unit)
+    for words, number, unit in (
+        ("annual annually yearly", 12, "month"),
+        ("quarterly", 3, "month"),
+        ("monthly", 1, "month"),
+        ("weekly", 7, "day"),
+        ("daily", 1, "day"),
+        ("hourly", 3600, "s"),
+    )
+    for word in words.split()
+}
+"""A period in one word: "annual terms" are terms of a year."""
+
+
 def measured(fact: Fact) -> Iterator[Measured]:
     """The numbers that a fact may be, with their unit; none for what is no number."""
     if fact.kind == "year" and fact.value.isdecimal():
         yield Measured(Fraction(fact.value), "")
+    if fact.kind == "quantifier" and fact.value in _REGULAR:
+        yield _REGULAR[fact.value]
     if fact.kind not in _MEASURED:
         return
     value = fact.value.removeprefix("?")
     if match := _NUMBER.search(value):
-        unit = f"{value[: match.start()]}{value[match.end() :]}".strip()
+        unit = f"{value[: match.start()].strip()}{value[match.end() :].strip()}"
         ambiguous = _AMBIGUOUS.fullmatch(value.partition(" ")[0])
         if ambiguous:
             written = ambiguous.group()
@@ -144,6 +161,21 @@ def measured(fact: Fact) -> Iterator[Measured]:
         elif not match.group().endswith("/0"):
             yield Measured(Fraction(match.group()), unit)
 
+
+def composed(facts: Sequence[Fact]) -> list[Fact]:
+    """The facts, with days and years that stand beside each other as one date more."""
+    found = list(facts)
+    for one, other in zip(facts, facts[1:], strict=False):
+        is_beside = 0 <= other.span[0] - one.span[1] <= _BESIDE
+        if is_beside and one.value.startswith("--") and other.kind == "year":
+            span = one.span[0], other.span[1]
+            value = f"{other.value}{one.value[1:]}"
+            found.append(Fact("date", value, f"{one.text} {other.text}", span))
+    return found
+
+
+_BESIDE = 12
+"""Characters between a day and its year, where a line or markup came between."""
 
 # -- against each other ---------------------------------------------------------------------------
 
@@ -180,7 +212,10 @@ def derive(claimed: Fact, known: Sequence[Fact], *, announced: bool) -> Derivati
         announced: the claim says that it adds up, compares or rounds.
     """
     for wanted in measured(claimed):
-        values = [(one, fact) for fact in known for one in measured(fact)][:_MOST]
+        values = [(one, fact) for fact in known for one in measured(fact)]
+        if not announced:  # two limits of a million each are no two million
+            values = list({one: (one, fact) for one, fact in reversed(values)}.values())[::-1]
+        values = values[:_MOST]
         for one, fact in values:
             if how := _converted(wanted, one, announced=announced):
                 return Derivation(how, (fact,))
@@ -267,8 +302,3 @@ def _show(value: Measured) -> str:
     whole = number.denominator == 1
     shown = f"{number.numerator:,}" if whole else f"{float(number):,.6g}"
     return f"{shown} {value.unit}".strip()
-
-
-def same_of(claimed: Fact, known: Iterable[Fact]) -> Fact | None:
-    """The first fact of the evidence that says the claimed one."""
-    return next((fact for fact in known if is_same(claimed, fact)), None)

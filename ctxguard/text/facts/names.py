@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from ctxguard.text.facts.dates import MONTHS, read_month
 from ctxguard.text.facts.vocabulary import COMMON, MODALS, NEGATIONS, REFERENCE_HEADS
 from ctxguard.text.sentences import Span
 
@@ -128,6 +129,8 @@ class NameReader:
             match = _NEXT.match(text, after)
             if match is None or not _continues(match["word"]):
                 return
+            if match["word"].lower() in MONTHS and read_month(text, match.start("word")):
+                return  # "in Exhibit A. September 30, 1997"
             link = match["hyphen"] or match["and"] or match["of"] or ""
             word = _Word(match["word"], match.start("word"), match.end(), link)
             yield word
