@@ -74,7 +74,12 @@ def _judge(
         return
     rivals = [(chunk, fact) for chunk, fact in known if are_rivals(value, fact)]
     elsewhere = next(
-        ((chunk, fact) for chunk, fact in case.evidence.figures if is_same(value, fact)), None
+        (
+            (chunk, fact)
+            for chunk, fact in case.evidence.figures
+            if is_same(value, fact) and (fact.kind != "number" or value.kind in _BARE)
+        ),
+        None,
     ) or _written(case, value)
     if elsewhere:
         if rivals:

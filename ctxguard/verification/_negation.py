@@ -2,91 +2,173 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
+from ctxguard.text.facts import is_negative_word
 from ctxguard.types import Finding, Quote
 from ctxguard.verification._align import Case
-from ctxguard.verification._polarity import Polar, by_term, polarities
+from ctxguard.verification._polarity import (
+    Polar,
+    by_term,
+    is_bound,
+    is_negator,
+    polarities,
+)
 
 __all__ = ["Balance", "balance_of", "check_negation"]
 
 _ANCHOR = 3.0
 """A word right behind a negator counts as this many others."""
+_COPIED = 0.6
+"""Share of its words, in their order, that makes a claim a copy of a passage with edits."""
+_FEW = 5
+"""Words in common that a copy has at least."""
+_LONGEST = 300
+"""Words of a sentence that are aligned one by one."""
+_SURE = 0.95
+"""That a claim is wrong which is a passage but for a negation."""
+
+
+_UNSAID = 0.8
+"""That a claim is wrong which denies what no passage denies."""
+_OTHERWISE = 0.6
+"""The same where a passage denies something else: it may mean that in other words."""
+_TURNED = 0.7
+"""Of the share of its words that say the opposite, for a claim that denies nothing: a passage may
+deny something of them without denying them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """How a claim and the evidence agree in what they affirm and deny."""
+class _Met:
+    """A word of the claim that stands the other way round in a passage."""
 
-    agree: float
-    """What the words tell together that both affirm, or both deny."""
-    differ: float
-    """What those tell that one affirms and the other denies."""
-    word: Polar | None
-    """The word of the claim that differs and tells most."""
-    quotes: tuple[Quote, ...]
-    """The passage that it differs from."""
-    denies: bool = False
-    """Whether the claim denies something."""
-    lost: float = 0.0
-    """What those tell that the claim denies, and of which the evidence has nothing."""
+    word: Polar
+    weight: float
+    passage: int
 
 
-def balance_of(case: Case) -> Balance:
+@dataclass(slots=True)
+class _Balance:
+    """How a claim and the passages agree in what they affirm and deny."""
+
+    denied: float = 0.0
+    """What the words tell together that both deny."""
+    agree: float = 0.0
+    """And those that both affirm."""
+    differ: float = 0.0
+    """And those that one affirms and the other denies."""
+    denials: bool = False
+    """Whether a passage denies anything."""
+    worst: _Met | None = None
+
+    def take(self, word: Polar, matches: Sequence[Polar], weight: float, passage: int) -> None:
+        """Count a word of the claim with its occurrences in a passage."""
+        same = sum(match.sign == word.sign for match in matches) / len(matches)
+        if word.sign < 0:
+            self.denied += weight * same
+        else:
+            self.agree += weight * same
+        against = weight * (1 - same)
+        self.differ += against
+        if against and (self.worst is None or against > self.worst.weight):
+            self.worst = _Met(word, against, passage)
+
+
+def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
     """Compare what a claim affirms and denies with the aligned passages."""
-    ours = polarities(case.words, (0, len(case.words)))
-    theirs = [
-        (one, by_term(polarities(evidence_words, passage.words)))
-        for one in case.aligned
-        for passage in (case.evidence.passages[one.number],)
-        for evidence_words in (case.evidence.words[passage.chunk],)
-    ]
-    agree = differ = lost = top = 0.0
-    worst: tuple[Polar, int] | None = None
-    for word in ours:
-        if not word.sign:
-            continue
-        found = False
-        for one, said in theirs:
-            other = [match for match in said.get(word.term, ()) if match.sign]
-            if not other:
-                continue
-            found = True
-            weight = case.evidence.rarity(word.term) * one.share
-            weight *= _ANCHOR if word.is_anchor or any(match.is_anchor for match in other) else 1.0
-            same = sum(match.sign == word.sign for match in other) / len(other)
-            agree += weight * same
-            differ += weight * (1 - same)
-            if weight * (1 - same) > top:
-                top, worst = weight * (1 - same), (word, one.number)
-        if not found and word.sign < 0:
-            lost += case.evidence.rarity(word.term)
-    return Balance(
-        agree,
-        differ,
-        worst[0] if worst else None,
-        (case.evidence.quote_passage(worst[1]),) if worst else (),
-        denies=any(word.sign < 0 for word in ours),
-        lost=lost,
-    )
+    balance = _Balance()
+    for one in case.aligned:
+        passage = case.evidence.passages[one.number]
+        said = polarities(case.evidence.words[passage.chunk], passage.words)
+        balance.denials = balance.denials or any(word.sign < 0 for word in said)
+        theirs = by_term(said)
+        for word in ours:
+            matches = [match for match in theirs.get(word.term, ()) if match.sign]
+            if word.sign and matches:
+                is_anchor = word.is_anchor or any(match.is_anchor for match in matches)
+                weight = case.evidence.rarity(word.term) * one.share
+                balance.take(word, matches, weight * (_ANCHOR if is_anchor else 1), one.number)
+    return balance
 
 
 def check_negation(case: Case) -> Iterator[Finding]:
     """What a claim denies and the evidence affirms, or the other way round."""
-    balance = balance_of(case)
-    if balance.word is None or balance.differ <= balance.agree:
+    copied, edited = _edited(case)
+    if edited:
+        yield edited
+    if copied or not case.aligned:
         return
-    start, end = case.words.spans[balance.word.place]
+    ours = polarities(case.words, (0, len(case.words)))
+    keys = case.words.keys
+    denies = any(
+        is_negator(key) and not is_bound(keys, place) for place, key in enumerate(keys)
+    ) and [word for word in ours if word.sign < 0]
+    balance = _balance(case, ours)
+    total = balance.agree + balance.denied + balance.differ
+    if denies and not balance.denied:
+        certainty = _OTHERWISE if balance.denials else _UNSAID
+        certainty += (1 - certainty) * 0.8 * (balance.differ / total if total else 0.0)
+        worst = balance.worst or _Met(denies[0], 0.0, case.aligned[0].number)
+    elif balance.worst and balance.differ > balance.agree + balance.denied:
+        certainty, worst = _TURNED * balance.differ / total, balance.worst
+    else:
+        return
+    quotes = (case.evidence.quote_passage(worst.passage),)
+    denied = bool(denies) if balance.worst is None else worst.word.sign < 0
+    yield _finding(case, worst.word.place, denies=denied, certainty=certainty, quotes=quotes)
+
+
+def _finding(
+    case: Case, place: int, *, denies: bool, certainty: float, quotes: tuple[Quote, ...]
+) -> Finding:
+    start, end = case.words.spans[place]
     text = case.claim.text[start:end]
-    denied = "denies" if balance.word.sign < 0 else "affirms"
-    other = "affirms" if balance.word.sign < 0 else "denies"
-    yield Finding(
-        code="negation",
-        reason=f"the claim {denied} {text!r}, which the evidence {other}",
+    ours, theirs = ("denies", "affirms") if denies else ("affirms", "denies")
+    return Finding(
+        code="negation-differs",
+        reason=f"the claim {ours} {text!r}, which the evidence {theirs}",
         span=(case.claim.span[0] + start, case.claim.span[0] + end),
         text=text,
         label="contradicted",
-        certainty=balance.differ / (balance.agree + balance.differ),
-        evidence=balance.quotes,
+        certainty=certainty,
+        evidence=quotes,
+    )
+
+
+# -- a sentence of the evidence with a negation more or less ---------------------------------------
+
+
+def _edited(case: Case) -> tuple[bool, Finding | None]:
+    """Whether the claim is a passage with edits, and where one of them is a negation."""
+    ours = case.words.keys[:_LONGEST]
+    for one in case.aligned:
+        theirs = list(case.evidence.keys_of(one.number)[:_LONGEST])
+        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+        blocks = matcher.get_matching_blocks()
+        said = sum(block.size for block in blocks)
+        if said < max(_FEW, _COPIED * min(len(ours), len(theirs))):
+            continue
+        for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+            denied, denies = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
+            is_inside = 0 < i1 or (tag == "replace" and j2 < len(theirs))
+            if tag != "equal" and denied % 2 != denies % 2 and is_inside:
+                quote = case.evidence.quote_passage(one.number)
+                return True, _finding(
+                    case,
+                    min(i2, len(ours) - 1),
+                    denies=denies > denied,
+                    certainty=_SURE,
+                    quotes=(quote,),
+                )
+        return True, None
+    return False, None
+
+
+def _negators(keys: Sequence[str]) -> int:
+    """How many words deny; "neither … nor" once."""
+    return sum(
+        (is_negator(key) or is_negative_word(key)) and not is_bound(keys, place)
+        for place, key in enumerate(keys)
     )

@@ -17,7 +17,7 @@ from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words
 from ctxguard.types import Span
 
-__all__ = ["Polar", "by_term", "polarities"]
+__all__ = ["Polar", "by_term", "is_bound", "is_negator", "polarities"]
 
 
 def _set(*lines: str) -> frozenset[str]:
@@ -41,6 +41,15 @@ _BOUNDS = _set(
     "later less more fewer greater earlier sooner exceed limited only lower higher until"
 )
 """After "no" or "not" these set a limit: "not later than", "not limited to"."""
+_VOIDS = _set(
+    "void null voidabl invalid ineffect nul breach violat prohibit forbid forbidden bar unlawful"
+)
+"""Terms that, said of something, deny all that the clause says before: "is void"."""
+_GRANTS = _set("permit allow requir need necessar necess entitl authoriz authoris oblig oblige due")
+"""Terms that, denied, deny what they are said of: "consent is not required"."""
+_COPULAS = _set(
+    "is are be been being was were as constitute constitutes deemed considered null and"
+)
 _PURPOSE = _set("required necessary needed")
 _STOP = re.compile(r"[.;:!?\u2014\u3002]|\n\s*\n")
 _PREFIX = re.compile(r"(?:non|un|in|im|il|ir|dis|mis)(?=[a-z]{4})")
@@ -92,6 +101,7 @@ class _Reader:
         self._anchors = 0
         self._clause = 0  # where the open clause begins in `out`
         self._prefix = False
+        self._turned: int | None = None  # where the words begin that a negator left unsettled
 
     def read(self, place: int) -> None:
         """Take one more word."""
@@ -102,6 +112,8 @@ class _Reader:
             self._begin(1)
         elif key in _MODALS and (before in _JOINS or "," in gap):
             self._begin(1)
+        elif "," in gap or "(" in gap or key == "that":
+            self._clause = len(self.out)
         if key in _ANEW:
             self._begin(1)
         elif key in _EXCEPT:
@@ -109,7 +121,7 @@ class _Reader:
         elif key in _SETS:
             self._deny(-1)
         elif key in _TURNS or key.endswith("n't"):
-            if not self._is_bound(place):
+            if not is_bound(words.keys, place):
                 self._deny(-self._sign)
         elif key == "non":
             self._prefix = True
@@ -120,6 +132,7 @@ class _Reader:
 
     def _begin(self, sign: int) -> None:
         self._sign, self._anchors, self._clause = sign, 0, len(self.out)
+        self._turned = None
 
     def _deny(self, sign: int) -> None:
         """Deny what follows; of whom it is denied, stands before and is not."""
@@ -127,14 +140,15 @@ class _Reader:
             for index in range(self._clause, len(self.out)):
                 one = self.out[index]
                 self.out[index] = Polar(one.term, 0, one.is_anchor, one.place)
+            self._turned = self._clause
         self._sign, self._anchors, self._clause = sign, _ANCHORS, len(self.out)
 
-    def _is_bound(self, place: int) -> bool:
-        following = self._words.keys[place + 1 : place + 3]
-        before = self._words.keys[place - 1] if place else ""
-        return bool(following) and (
-            following[0] in _BOUNDS or following == ["to", "exceed"] or before == "or"
-        )
+    def _turn(self, start: int, *, to: int = 0) -> None:
+        """Turn the words from `start` on, or set those that are unsettled."""
+        for index in range(start, len(self.out) - 1):
+            one = self.out[index]
+            sign = -one.sign if not to else one.sign or to
+            self.out[index] = Polar(one.term, sign, one.is_anchor, one.place)
 
     def _say(self, key: str, place: int) -> None:
         term, denied = _reading(key)
@@ -145,8 +159,27 @@ class _Reader:
         self.out.append(Polar(term, sign, is_anchor, place))
         self._prefix = False
         self._anchors -= self._anchors > 0
+        if term in _VOIDS and place and self._words.keys[place - 1] in _COPULAS:
+            self._turn(self._clause)
+        elif is_anchor and term in _GRANTS and self._turned is not None:
+            self._turn(self._turned, to=sign)
         if term in _REFUSE:
             self._sign, self._anchors, self._clause = -self._sign, _ANCHORS, len(self.out)
+
+
+def is_negator(key: str) -> bool:
+    """Whether a word denies what follows; of "neither … nor" the first one does."""
+    return key in _TURNS or key == "neither" or key in _EXCEPT or key.endswith("n't")
+
+
+def is_bound(keys: Sequence[str], place: int) -> bool:
+    """Whether a negator only sets a limit: "not later than", "whether or not"."""
+    following = list(keys[place + 1 : place + 3])
+    return bool(following) and (
+        following[0] in _BOUNDS
+        or following == ["to", "exceed"]
+        or (place > 0 and keys[place - 1] == "or")
+    )
 
 
 def by_term(said: Sequence[Polar]) -> dict[str, list[Polar]]:
