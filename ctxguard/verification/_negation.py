@@ -25,6 +25,8 @@ _COPIED = 0.6
 """Share of its words, in their order, that makes a claim a copy of a passage with edits."""
 _FEW = 5
 """Words in common that a copy has at least."""
+_EDIT = 4
+"""Words that a negation takes; what is longer is an addition to the sentence."""
 _LONGEST = 300
 """Words of a sentence that are aligned one by one."""
 _SURE = 0.95
@@ -65,7 +67,7 @@ class _Balance:
 
     def take(self, word: Polar, matches: Sequence[Polar], weight: float, passage: int) -> None:
         """Count a word of the claim with its occurrences in a passage."""
-        same = sum(match.sign == word.sign for match in matches) / len(matches)
+        same = float(any(match.sign == word.sign for match in matches))
         if word.sign < 0:
             self.denied += weight * same
         else:
@@ -103,7 +105,7 @@ def check_negation(case: Case) -> Iterator[Finding]:
     ours = polarities(case.words, (0, len(case.words)))
     keys = case.words.keys
     denies = any(
-        is_negator(key) and not is_bound(keys, place) for place, key in enumerate(keys)
+        is_negator(key, main=True) and not is_bound(keys, place) for place, key in enumerate(keys)
     ) and [word for word in ours if word.sign < 0]
     balance = _balance(case, ours)
     total = balance.agree + balance.denied + balance.differ
@@ -151,17 +153,13 @@ def _edited(case: Case) -> tuple[bool, Finding | None]:
         if said < max(_FEW, _COPIED * min(len(ours), len(theirs))):
             continue
         for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+            is_local = max(i2 - i1, j2 - j1) <= _EDIT and i2 < len(ours) and j2 < len(theirs)
+            is_local = is_local and (i1 > 0 or tag == "replace")
             denied, denies = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
-            is_inside = 0 < i1 or (tag == "replace" and j2 < len(theirs))
-            if tag != "equal" and denied % 2 != denies % 2 and is_inside:
-                quote = case.evidence.quote_passage(one.number)
-                return True, _finding(
-                    case,
-                    min(i2, len(ours) - 1),
-                    denies=denies > denied,
-                    certainty=_SURE,
-                    quotes=(quote,),
-                )
+            if tag != "equal" and is_local and denied % 2 != denies % 2:
+                quotes = (case.evidence.quote_passage(one.number),)
+                is_more = denies > denied
+                return True, _finding(case, i2, denies=is_more, certainty=_SURE, quotes=quotes)
         return True, None
     return False, None
 
