@@ -61,6 +61,8 @@ class _Balance:
     """And those that both affirm."""
     differ: float = 0.0
     """And those that one affirms and the other denies."""
+    lost: float = 0.0
+    """What those tell that the claim denies and no passage has."""
     denials: bool = False
     """Whether a passage denies anything."""
     worst: _Met | None = None
@@ -81,6 +83,7 @@ class _Balance:
 def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
     """Compare what a claim affirms and denies with the aligned passages."""
     balance = _Balance()
+    met: set[str] = set()
     for one in case.aligned:
         passage = case.evidence.passages[one.number]
         said = polarities(case.evidence.words[passage.chunk], passage.words)
@@ -89,9 +92,13 @@ def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
         for word in ours:
             matches = [match for match in theirs.get(word.term, ()) if match.sign]
             if word.sign and matches:
+                met.add(word.term)
                 is_anchor = word.is_anchor or any(match.is_anchor for match in matches)
-                weight = case.evidence.rarity(word.term) * one.share
+                weight = _weight(case, word) * one.share
                 balance.take(word, matches, weight * (_ANCHOR if is_anchor else 1), one.number)
+    for word in ours:
+        if word.sign < 0 and word.term not in met:
+            balance.lost += case.best * (_ANCHOR if word.is_anchor else 1)
     return balance
 
 
@@ -104,22 +111,35 @@ def check_negation(case: Case) -> Iterator[Finding]:
         return
     ours = polarities(case.words, (0, len(case.words)))
     keys = case.words.keys
-    denies = any(
+    denied = [word for word in ours if word.sign < 0]
+    is_denial = denied and any(
         is_negator(key, main=True) and not is_bound(keys, place) for place, key in enumerate(keys)
-    ) and [word for word in ours if word.sign < 0]
+    )
     balance = _balance(case, ours)
-    total = balance.agree + balance.denied + balance.differ
-    if denies and not balance.denied:
-        certainty = _OTHERWISE if balance.denials else _UNSAID
-        certainty += (1 - certainty) * 0.8 * (balance.differ / total if total else 0.0)
-        worst = balance.worst or _Met(denies[0], 0.0, case.aligned[0].number)
-    elif balance.worst and balance.differ > balance.agree + balance.denied:
-        certainty, worst = _TURNED * balance.differ / total, balance.worst
-    else:
+    certainty = _risk(balance, is_denial=bool(is_denial), share=case.best)
+    if not certainty:
         return
+    worst = balance.worst or _Met(denied[0], 0.0, case.aligned[0].number)
     quotes = (case.evidence.quote_passage(worst.passage),)
-    denied = bool(denies) if balance.worst is None else worst.word.sign < 0
-    yield _finding(case, worst.word.place, denies=denied, certainty=certainty, quotes=quotes)
+    denies = worst.word.sign < 0
+    yield _finding(case, worst.word.place, denies=denies, certainty=certainty, quotes=quotes)
+
+
+def _weight(case: Case, word: Polar) -> float:
+    """How much a word tells."""
+    return case.evidence.rarity(case.terms[word.place])
+
+
+def _risk(balance: _Balance, *, is_denial: bool, share: float) -> float:
+    """That the claim says the opposite of the passages, by what agrees and what does not."""
+    if is_denial:
+        against = balance.differ + balance.lost
+        certainty = _OTHERWISE if balance.denials else _UNSAID
+        certainty += (1 - certainty) * 0.8 * (balance.differ / against if against else 0.0)
+        return certainty * against / max(against + balance.denied, 1e-9)
+    total = balance.agree + balance.denied + balance.differ
+    turned = balance.differ / total if total else 0.0
+    return _TURNED * turned * share if 2 * turned > 1 else 0.0
 
 
 def _finding(

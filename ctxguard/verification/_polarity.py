@@ -19,9 +19,16 @@ from ctxguard.types import Span
 
 __all__ = ["Polar", "by_term", "is_bound", "is_negator", "polarities"]
 
+_STEM = 6
+"""Letters of a term by which words of one family are known: compete, competitive."""
+
 
 def _set(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
+
+
+def _stems(*lines: str) -> frozenset[str]:
+    return frozenset(word[:_STEM] for word in " ".join(lines).split())
 
 
 _TURNS = _set("not no never without cannot none nobody nothing nowhere hardly scarcely barely")
@@ -33,16 +40,16 @@ _ANEW = _set("but however although though whereas while because since if when wh
 _RELATIVE = _set("which who whom that")
 """Begin one behind a comma only: who "sells nothing that competes" denies competing."""
 _MODALS = _set("shall will may must should can could would is are was were has have does do did")
-_REFUSE = _set(
+_REFUSE = _stems(
     "restrict prohibit forbid forbidden prevent preclud refrain bar ban deny deni refus declin",
     "exclud lack fail avoid ceas stop unabl prohibition restriction failur absenc inabl",
 )
 """Terms that deny what they are said of: "restricted from competing"."""
-_VOIDS = _set(
+_VOIDS = _stems(
     "void null voidabl invalid ineffect nul breach violat prohibit forbid forbidden bar unlawful"
 )
 """Terms that, said of something, deny all that the sentence says before: "is void"."""
-_GRANTS = _set("permit allow requir need necessar necess entitl authoriz authoris oblig due")
+_GRANTS = _stems("permit allow requir need necessar necess entitl authoriz authoris oblig due")
 """Terms that, denied, deny what they are said of: "consent is not required"."""
 _COPULAS = _set(
     "is are be been being was were as constitute constitutes deemed considered null and"
@@ -63,6 +70,7 @@ class Polar:
     """A word that says something."""
 
     term: str
+    """The first letters of its term: enough within two sentences."""
     sign: int
     """1 affirmed, -1 denied, 0 unsettled."""
     is_anchor: bool
@@ -118,8 +126,8 @@ def is_bound(keys: Sequence[str], place: int) -> bool:
 def _reading(key: str) -> tuple[str, bool]:
     """The term of a word without its prefix of negation, and whether it has one."""
     if is_negative_word(key) and (prefix := _PREFIX.match(key)):
-        return term_of(key[prefix.end() :]), True
-    return term_of(key), False
+        return term_of(key[prefix.end() :])[:_STEM], True
+    return term_of(key)[:_STEM], False
 
 
 class _Reader:
@@ -131,6 +139,7 @@ class _Reader:
         self._sign = 1
         self._anchors = 0
         self._prefix = False
+        self._paused = False  # a comma came after what was denied
         self._clause = 0  # where in `out` the words begin of whom a negator is said
         self._sentence = 0  # where the sentence begins
         self._aside: tuple[int, int] | None = None  # the sign before "unless", and where it stood
@@ -162,7 +171,7 @@ class _Reader:
             self._deny(-1, settled=key == "nor")
         elif key in _TURNS or key.endswith("n't"):
             if not is_bound(self._words.keys, place):
-                self._deny(-self._sign)
+                self._deny(-1 if self._paused else -self._sign)
         elif key == "non":
             self._prefix = True
         elif key == "to" and before in _PURPOSE:
@@ -177,7 +186,7 @@ class _Reader:
 
     def _begin(self, sign: int) -> None:
         self._sign, self._anchors, self._clause = sign, 0, len(self.out)
-        self._unsettled = None
+        self._unsettled, self._paused = None, False
 
     def _pause(self) -> None:
         """A comma: it ends what "unless" and "without" are said of."""
@@ -185,7 +194,7 @@ class _Reader:
             sign, start = self._aside
             self._intro = (start, len(self.out)) if start == self._sentence else self._intro
             self._sign, self._aside = sign, None
-        self._clause = len(self.out)
+        self._clause, self._paused = len(self.out), True
 
     def _deny(self, sign: int, *, settled: bool = False) -> None:
         """Deny what follows; of whom it is denied, stands before and is not."""
@@ -197,6 +206,7 @@ class _Reader:
                 self.out[index] = replace(self.out[index], sign=0)
             self._unsettled = self._clause
         self._sign, self._anchors, self._clause = sign, _ANCHORS, len(self.out)
+        self._paused = False
 
     def _turn(self, start: int, end: int) -> None:
         for index in range(start, end):
@@ -204,7 +214,7 @@ class _Reader:
 
     def _say(self, key: str, place: int, *, is_both: bool) -> None:
         term, denied = _reading(key)
-        if not term:
+        if not (term and term.isalnum()):
             return
         sign = -self._sign if denied or self._prefix else self._sign
         is_anchor = self._anchors > 0 or denied or self._prefix
@@ -218,4 +228,5 @@ class _Reader:
         self._prefix = False
         self._anchors -= self._anchors > 0
         if term in _REFUSE:
+            self._aside = self._sign, len(self.out)
             self._sign, self._anchors, self._clause = -self._sign, _ANCHORS, len(self.out)

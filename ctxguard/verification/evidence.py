@@ -7,6 +7,7 @@ reading a fact costs thirty times as much as reading a word.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,7 @@ from ctxguard.types import Chunk, Quote, Span
 __all__ = ["Evidence", "Passage"]
 
 _term = lru_cache(maxsize=1 << 14)(term_of)
-_AROUND = 300
-"""Characters around a passage in which names and decimal commas are read with it."""
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
 _LONGEST = 4_000
 """Characters of a passage of which facts are read."""
 
@@ -52,9 +52,19 @@ class Evidence:
         self._facts: dict[int, tuple[Fact, ...]] = {}
 
     @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The text of each chunk with spaces in place of its tags: "12<br>months"."""
+        return tuple(
+            _TAG.sub(lambda tag: " " * len(tag.group()), chunk.text)
+            if "<" in chunk.text
+            else chunk.text
+            for chunk in self.chunks
+        )
+
+    @cached_property
     def words(self) -> tuple[Words, ...]:
         """The words of each chunk."""
-        return tuple(words_of(chunk.text) for chunk in self.chunks)
+        return tuple(map(words_of, self.texts))
 
     @cached_property
     def terms(self) -> tuple[tuple[str, ...], ...]:
@@ -112,7 +122,7 @@ class Evidence:
         return facts
 
     def _read_facts(self, passage: Passage) -> tuple[Fact, ...]:
-        text = self.chunks[passage.chunk].text
+        text = self.texts[passage.chunk]
         start, end = passage.span[0], min(passage.span[1], passage.span[0] + _LONGEST)
         return tuple(
             Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
@@ -123,10 +133,10 @@ class Evidence:
     def figures(self) -> tuple[tuple[int, Fact], ...]:
         """The figures of all chunks, each with the position of its chunk; codes are left out."""
         return tuple(
-            (number, Fact(found.kind, found.value, chunk.text[found.start : found.end], found[2:]))
-            for number, (chunk, words) in enumerate(zip(self.chunks, self.words, strict=True))
+            (number, Fact(found.kind, found.value, text[found.start : found.end], found[2:]))
+            for number, (text, words) in enumerate(zip(self.texts, self.words, strict=True))
             for found in figures_at(
-                chunk.text,
+                text,
                 [
                     span
                     for key, span in zip(words.keys, words.spans, strict=True)
