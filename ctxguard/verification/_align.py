@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from ctxguard.text.facts import Fact, extract_facts
 from ctxguard.text.terms import term_of
@@ -39,6 +40,8 @@ class Case:
 
     claim: Claim
     evidence: Evidence
+    text: str
+    """The claim's text with spaces for what claims nothing: markers, citations, formulas."""
     words: Words
     terms: tuple[str, ...]
     """Of each word, blank for function words."""
@@ -51,7 +54,7 @@ class Case:
         start = self.claim.span[0]
         return tuple(
             Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
-            for fact in extract_facts(self.claim.text)
+            for fact in extract_facts(self.text)
         )
 
     @cached_property
@@ -68,32 +71,48 @@ class Case:
         """The share of the best passage, 0 without one."""
         return self.aligned[0].share if self.aligned else 0.0
 
+    @property
+    def overlap(self) -> int:
+        """How many of the claim's terms the aligned passages have together."""
+        said = {term for one in self.aligned for term in self.evidence.terms_of(one.number)}
+        return len(said & set(filter(None, self.terms)))
+
     def quotes(self) -> tuple[Quote, ...]:
         """The aligned passages, word for word."""
         return tuple(self.evidence.quote_passage(one.number) for one in self.aligned)
 
 
-def case_of(claim: Claim, evidence: Evidence, *, context: Sequence[str] = ()) -> Case:
+def case_of(
+    claim: Claim, evidence: Evidence, *, text: str | None = None, context: Sequence[str] = ()
+) -> Case:
     """A claim with the passages that it is held against.
 
     Args:
         claim: the claim.
         evidence: the evidence.
+        text: the claim's text as `plain_text` makes it; None: as it is.
         context: terms of what stands around the claim; they decide between equal passages.
     """
-    words = words_of(claim.text)
+    text = claim.text if text is None else text
+    words = words_of(text)
     terms = tuple(map(term_of, words.keys))
     return Case(
         claim=claim,
         evidence=evidence,
+        text=text,
         words=words,
         terms=terms,
         aligned=_align(terms, evidence, context),
     )
 
 
+def _tells(term: str) -> bool:
+    """Whether a term is a word or a figure that says something."""
+    return any(map(str.isalnum, term))
+
+
 def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> tuple[Aligned, ...]:
-    weights = {term: evidence.rarity(term) for term in dict.fromkeys(terms) if term}
+    weights = {term: evidence.rarity(term) for term in dict.fromkeys(terms) if _tells(term)}
     total = sum(weights.values())
     if not total:
         return ()
@@ -102,12 +121,12 @@ def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> 
         for number in evidence.postings.get(term, ()):
             scores[number] += weight
     best = sorted(scores, key=lambda number: (-scores[number], number))[: 4 * _KEPT]
-    pairs = set(zip(terms, terms[1:], strict=False))
+    pairs = set(pairwise(terms))
     around = set(context) - set(weights)
 
     def refined(number: int) -> float:
         said = evidence.terms_of(number)
-        both = pairs & set(zip(said, said[1:], strict=False))
+        both = pairs & set(pairwise(said))
         near = sum(term in around for term in set(said))
         return scores[number] * (1 + _PAIR * len(both) / max(1, len(pairs))) + 0.01 * near
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ctxguard.text.facts import Fact, FactKind
-from ctxguard.types import Finding, Label, Quote
+from ctxguard.text.words import words_of
+from ctxguard.types import Finding, Label
 from ctxguard.verification._align import Case
 from ctxguard.verification._values import (
     VALUE_KINDS,
-    Derivation,
     are_rivals,
     composed,
     derive,
     is_same,
-    measured,
 )
 
 __all__ = ["check_values"]
@@ -27,12 +26,18 @@ _ELSEWHERE = 0.35
 """That a value is wrong which the evidence has, but where it speaks of something else."""
 _BARE: frozenset[FactKind] = frozenset({"number", "ordinal", "year", "identifier", "version"})
 """Kinds that a value of another kind may state: 30 is in "30 days"."""
+_CODES: frozenset[FactKind] = frozenset({"identifier", "version", "reference", "ordinal", "time"})
+"""Kinds that are looked for as they are written."""
+_QUOTED = 3
+"""Values that are shown beside the one that is wrong."""
 _KNOWN = VALUE_KINDS | {"quantifier"}
 _ANNOUNCING = frozenset(
-    "total totals totalling totaling combined together overall altogether difference increase "
-    "increased increases rise rose grew growth decrease decreased decreases fall fell drop "
-    "dropped decline declined about around approximately roughly nearly almost average half "
-    "twice double ratio share remaining".split()
+    (
+        "total totals totalling totaling combined together overall altogether difference "
+        "increase increased increases rise rose grew growth decrease decreased decreases fall "
+        "fell drop dropped decline declined about around approximately roughly nearly almost "
+        "average half twice double ratio share remaining"
+    ).split(" ")
 )
 """Words that say that a value was computed or rounded."""
 
@@ -65,83 +70,50 @@ def _is_stated(value: Fact, known: Sequence[Fact]) -> bool:
 
 
 def _judge(
-    case: Case, value: Fact, known: list[tuple[int, Fact]], *, announced: bool
+    case: Case, value: Fact, known: Sequence[tuple[int, Fact]], *, announced: bool
 ) -> Iterator[Finding]:
     """A value that no aligned passage states."""
-    facts = [fact for _, fact in known]
-    if found := derive(value, facts, announced=announced):
-        yield _derived(case, value, found, known)
+    if found := derive(value, [fact for _, fact in known], announced=announced):
+        sources = [(chunk, fact) for chunk, fact in known if fact in found.facts]
+        reason = f"{value.text!r} follows from the evidence: {found.how}"
+        yield _finding(case, value, "derived", reason, sources, 1.0)
         return
-    rivals = [(chunk, fact) for chunk, fact in known if are_rivals(value, fact)]
-    elsewhere = next(
-        (
-            (chunk, fact)
-            for chunk, fact in case.evidence.figures
-            if is_same(value, fact) and (fact.kind != "number" or value.kind in _BARE)
-        ),
-        None,
-    ) or _written(case, value)
-    if elsewhere:
-        if rivals:
-            yield _differs(case, value, rivals, _ELSEWHERE)
-        return
+    rivals = [(chunk, fact) for chunk, fact in known if are_rivals(value, fact)][:_QUOTED]
+    is_elsewhere = _is_elsewhere(case, value)
     if rivals:
-        yield _differs(case, value, rivals, _SURE)
-    else:
-        yield _finding(
-            case, value, f"{value.kind}-not-found", "not_found", _ABSENT,
-            f"the evidence has no {_name(value)} {value.text!r}",
-        )  # fmt: skip
+        said = " and ".join(dict.fromkeys(repr(fact.text) for _, fact in rivals))
+        reason = f"the claim says {value.text!r} where the evidence says {said}"
+        certainty = _ELSEWHERE if is_elsewhere else _SURE
+        yield _finding(case, value, f"{value.kind}-differs", reason, rivals, certainty)
+    elif not is_elsewhere:
+        reason = f"the evidence has no {value.kind} {value.text!r}"
+        yield _finding(case, value, f"{value.kind}-not-found", reason, (), _ABSENT)
 
 
-def _written(case: Case, value: Fact) -> tuple[int, Fact] | None:
-    """A code, letter by letter, anywhere in the evidence."""
-    quote = case.evidence.find([word.casefold() for word in value.text.split()])
-    if quote is None:
-        return None
-    chunk = next(i for i, one in enumerate(case.evidence.chunks) if one.id == quote.chunk_id)
-    return chunk, Fact(value.kind, value.value, quote.text, quote.span)
-
-
-def _differs(case: Case, value: Fact, rivals: list[tuple[int, Fact]], certainty: float) -> Finding:
-    quotes = tuple(case.evidence.quote(chunk, fact.span) for chunk, fact in rivals[:3])
-    said = " and ".join(dict.fromkeys(repr(quote.text) for quote in quotes))
-    return _finding(
-        case, value, f"{value.kind}-differs", "contradicted", certainty,
-        f"the claim says {value.text!r} where the evidence says {said}", quotes,
-    )  # fmt: skip
-
-
-def _derived(case: Case, value: Fact, found: Derivation, known: list[tuple[int, Fact]]) -> Finding:
-    quotes = tuple(
-        case.evidence.quote(chunk, fact.span) for chunk, fact in known if fact in found.facts
-    )
-    return _finding(
-        case, value, "derived", "supported", 1.0,
-        f"{value.text!r} follows from the evidence: {found.how}", quotes,
-    )  # fmt: skip
+def _is_elsewhere(case: Case, value: Fact) -> bool:
+    """Whether any chunk has the value, or the code letter by letter."""
+    evidence = case.evidence
+    return any(
+        is_same(value, fact) and (fact.kind != "number" or value.kind in _BARE)
+        for _, fact in evidence.figures
+    ) or (value.kind in _CODES and evidence.find(words_of(value.text).keys) is not None)
 
 
 def _finding(
     case: Case,
     value: Fact,
     code: str,
-    label: Label,
-    certainty: float,
     reason: str,
-    quotes: tuple[Quote, ...] = (),
+    sources: Sequence[tuple[int, Fact]],
+    certainty: float,
 ) -> Finding:
-    del case
+    labels: dict[str, Label] = {"derived": "supported", "differs": "contradicted"}
     return Finding(
         code=code,
         reason=reason,
         span=value.span,
         text=value.text,
-        label=label,
+        label=labels.get(code.rpartition("-")[2], "not_found"),
         certainty=certainty,
-        evidence=quotes,
+        evidence=tuple(case.evidence.quote(chunk, fact.span) for chunk, fact in sources),
     )
-
-
-def _name(value: Fact) -> str:
-    return {"number": "number", "quantity": "quantity"}.get(value.kind, value.kind)

@@ -23,8 +23,9 @@ _REFUSAL = re.compile(
     | {_SOURCES}\ (?:\w+\ )?(?:do|does|did)(?:\ not|n't)\ (?:\w+\ )?
       (?:contain|mention|say|state|specify|provide|include|address|indicate|give|answer|cover)
     | not\ (?:explicitly\ |directly\ )?(?:mentioned|specified|stated|provided|given|covered|
-      addressed|available|included|found)\ (?:in|by)\ (?:the|this|these|any|your)\ (?:\w+\ )?{_SOURCES}
-    | (?:there\ is\ |contains?\ |have\ |has\ )?no\ (?:information|mention|answer|details?)\ 
+      addressed|available|included|found)\ (?:in|by)\ (?:the|this|these|any|your)[ ]
+      (?:\w+\ )?{_SOURCES}
+    | (?:there\ is\ |contains?\ |have\ |has\ )?no\ (?:information|mention|answer|details?)[ ]
       (?:\w+\ )?(?:about|on|of|in|regarding|to)\b
     | (?:not\ enough|insufficient)\ (?:information|context|evidence|data)
     )""",

@@ -17,7 +17,7 @@ from ctxguard.verification._polarity import (
     polarities,
 )
 
-__all__ = ["Balance", "balance_of", "check_negation"]
+__all__ = ["check_negation"]
 
 _ANCHOR = 3.0
 """A word right behind a negator counts as this many others."""

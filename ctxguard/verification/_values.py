@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 from typing import NamedTuple
 
 from ctxguard.text.facts import Fact, FactKind
@@ -165,7 +165,7 @@ def measured(fact: Fact) -> Iterator[Measured]:
 def composed(facts: Sequence[Fact]) -> list[Fact]:
     """The facts, with days and years that stand beside each other as one date more."""
     found = list(facts)
-    for one, other in zip(facts, facts[1:], strict=False):
+    for one, other in pairwise(facts):
         is_beside = 0 <= other.span[0] - one.span[1] <= _BESIDE
         if is_beside and one.value.startswith("--") and other.kind == "year":
             span = one.span[0], other.span[1]
@@ -219,9 +219,9 @@ def derive(claimed: Fact, known: Sequence[Fact], *, announced: bool) -> Derivati
         for one, fact in values:
             if how := _converted(wanted, one, announced=announced):
                 return Derivation(how, (fact,))
-        if announced or _digits(wanted.number) >= _LEAST_DIGITS:
-            if found := _combined(wanted, values):
-                return found
+        is_long = _digits(wanted.number) >= _LEAST_DIGITS
+        if (announced or is_long) and (found := _combined(wanted, values)):
+            return found
     return None
 
 
@@ -242,9 +242,8 @@ def _converted(wanted: Measured, known: Measured, *, announced: bool) -> str:
             return f"{_show(known)} is {_show(wanted)}"
     if wanted.unit == known.unit and wanted.number != known.number:
         near = announced and _is_near(known.number, wanted.number)
-        if (
-            near
-            or (wanted.number.denominator > 1 or wanted.number % 10 == 0)
+        if near or (
+            (wanted.number.denominator > 1 or wanted.number % 10 == 0)
             and _rounds(known.number, wanted.number)
         ):
             return f"{_show(known)} is about {_show(wanted)}"

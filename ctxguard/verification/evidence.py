@@ -18,11 +18,15 @@ from ctxguard.text.sentences import split_sentences
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
+from ctxguard.verification._language import language_of
 
 __all__ = ["Evidence", "Passage"]
 
 _term = lru_cache(maxsize=1 << 14)(term_of)
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
+_READ = 8
+"""Chunks in which the language of the evidence shows, by their first words."""
+_FIRST = 50
 _LONGEST = 4_000
 """Characters of a passage of which facts are read."""
 
@@ -149,6 +153,11 @@ class Evidence:
     def running(self) -> tuple[str, ...]:
         """The words of each chunk with one space around each, to look for a run of words in."""
         return tuple(f" {' '.join(words.keys)} " for words in self.words)
+
+    @cached_property
+    def language(self) -> str:
+        """The language of the first chunks, blank if it cannot be told."""
+        return language_of(key for words in self.words[:_READ] for key in words.keys[:_FIRST])
 
     @cached_property
     def initials(self) -> tuple[str, ...]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ctxguard.text.thesaurus import default_thesaurus
 from ctxguard.types import Span
 from ctxguard.verification._align import Case
 
