@@ -12,7 +12,7 @@ from ctxguard.text.facts import Fact, extract_facts
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Claim, Quote
-from ctxguard.verification.evidence import Evidence
+from ctxguard.verification.evidence import Evidence, bare_key
 
 __all__ = ["Aligned", "Case", "case_of"]
 
@@ -95,7 +95,7 @@ def case_of(
     """
     text = claim.text if text is None else text
     words = words_of(text)
-    terms = tuple(map(term_of, words.keys))
+    terms = tuple([term_of(bare_key(key)) for key in words.keys])
     return Case(
         claim=claim,
         evidence=evidence,

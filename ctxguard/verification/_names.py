@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ctxguard.text.facts import LEGAL_FORMS, Fact
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Finding, Quote
 from ctxguard.verification._align import Case
-from ctxguard.verification.evidence import Evidence
+from ctxguard.verification.evidence import Evidence, bare_key
 
 __all__ = ["check_names"]
 
@@ -17,40 +18,89 @@ _ABSENT = 0.9
 """That a name is wrong of which the evidence has no word."""
 _PART = 0.8
 """That it is wrong where the evidence has some of its words only."""
+_SHORTENED = 0.4
+"""The same where what it has is the last word, by itself: people are named in full once."""
 _APART = 0.3
 """That it is wrong where the evidence has all of its words, but not together."""
 _FORM = 0.95
 """That a legal form is wrong where the evidence gives the same name another one."""
 _NO_FORM = 0.5
 """Where the evidence gives it none."""
-_SLOT = 2
-"""Words before a name that say what it is there for."""
+_ACRONYM = range(2, 7)
+"""Letters of an acronym."""
+_MARKS = 3
+"""Characters before a word that begins a claim: a quotation mark, a bracket."""
+
+
+class _Name(NamedTuple):
+    """A name of the claim."""
+
+    fact: Fact
+    core: list[str]
+    """Its words without the legal form, case folded."""
+    form: str
+    """The legal form in one spelling, blank if there is none."""
 
 
 def check_names(case: Case) -> Iterator[Finding]:
     """What is wrong with the names of a claim."""
     for fact in case.facts:
-        if fact.kind == "name" and (finding := _check(case, fact)):
-            yield finding
+        if fact.kind == "name":
+            yield from _check(case, _name(fact))
 
 
-def _check(case: Case, name: Fact) -> Finding | None:
-    keys = words_of(name.text).keys
-    core, form = _without_form(keys)
-    if not core or _is_said(case.evidence, core, form):
-        return None
-    if form and (quote := case.evidence.find(core)):
-        return _form_differs(case, name, quote, form)
-    missing = [key for key in core if not _has_word(case.evidence, key)]
-    if len(missing) == len(core) and _is_common(case, name, core):
-        return None  # a word like others that only begins the sentence
-    if _is_short_form(case.evidence, core):
-        return None
-    rival = _rival(case, name)
-    certainty = _APART if not missing else _ABSENT if len(missing) == len(core) else _PART
+def _name(fact: Fact) -> _Name:
+    keys = [bare_key(key) for key in words_of(fact.text).keys]
+    for size in (3, 2, 1):  # "l l c"
+        form = LEGAL_FORMS.get("".join(keys[-size:]))
+        if form and len(keys) > size:
+            return _Name(fact, keys[:-size], form)
+    return _Name(fact, keys, "")
+
+
+def _check(case: Case, name: _Name) -> Iterator[Finding]:
+    evidence, core = case.evidence, name.core
+    places = list(evidence.occurrences(core)) if core else []
+    if not core or (places and not name.form):
+        return
+    if places:
+        yield from _check_form(case, name, places)
+        return
+    missing = [key for key in core if (term_of(key) or key) not in evidence.postings]
+    begins = name.fact.span[0] - case.claim.span[0] <= _MARKS
+    if _is_acronym(evidence, core) or (len(core) == 1 and (begins or not missing)):
+        return  # a word like others may begin the sentence, or be a function word
     if not missing:
-        return None if len(core) == 1 else _finding(name, "name-apart", certainty, ())
-    return _finding(name, "name-differs" if rival else "name-not-found", certainty, rival)
+        yield _finding(name.fact, "name-apart", _APART, ())
+        return
+    rival = _rival(case, name.fact)
+    certainty = _ABSENT if len(missing) == len(core) else _PART
+    if core[-1] not in missing and _stands_alone(evidence, core[-1]):
+        certainty, rival = _SHORTENED, ()
+    yield _finding(name.fact, "name-differs" if rival else "name-not-found", certainty, rival)
+
+
+def _check_form(case: Case, name: _Name, places: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    """The legal form of a name that the evidence has."""
+    evidence, size = case.evidence, len(name.core)
+    found = [
+        (chunk, first, *_form_at(evidence.words[chunk], first + size)) for chunk, first in places
+    ]
+    if any(form == name.form for _, _, form, _ in found):
+        return
+    chunk, first, form, past = max(found, key=lambda one: bool(one[2]))
+    quote = evidence.quote(chunk, evidence.words[chunk].span(first, past))
+    code, certainty = ("form-differs", _FORM) if form else ("form-not-found", _NO_FORM)
+    yield _finding(name.fact, code, certainty, (quote,))
+
+
+def _form_at(words: Words, place: int) -> tuple[str, int]:
+    """The legal form that stands at a word, blank if none does, and the word after it."""
+    for size in (3, 2, 1):
+        form = LEGAL_FORMS.get("".join(words.keys[place : place + size]))
+        if form and place + size <= len(words):
+            return form, place + size
+    return "", place
 
 
 def _finding(name: Fact, code: str, certainty: float, quotes: Sequence[Quote]) -> Finding:
@@ -59,7 +109,7 @@ def _finding(name: Fact, code: str, certainty: float, quotes: Sequence[Quote]) -
         "name-apart": f"the evidence has the words of {name.text!r}, but not together",
         "name-not-found": f"the evidence does not name {name.text!r}",
         "name-differs": f"the claim says {name.text!r} where the evidence says {said}",
-        "form-differs": f"the claim says {name.text!r}, the evidence {said}",
+        "form-differs": f"the claim says {name.text!r} where the evidence says {said}",
         "form-not-found": f"the evidence names {said} without the legal form in {name.text!r}",
     }[code]
     return Finding(
@@ -76,82 +126,38 @@ def _finding(name: Fact, code: str, certainty: float, quotes: Sequence[Quote]) -
 # -- what the evidence has ------------------------------------------------------------------------
 
 
-def _without_form(keys: Sequence[str]) -> tuple[list[str], str]:
-    """The words of a name, and its legal form in one spelling."""
-    for size in (3, 2, 1):  # "l l c"
-        form = LEGAL_FORMS.get("".join(keys[-size:]))
-        if form and len(keys) > size:
-            return list(keys[:-size]), form
-    return list(keys), ""
+def _stands_alone(evidence: Evidence, key: str) -> bool:
+    """Whether the evidence has a capitalised word with no capitalised one before it."""
+    for chunk, place in evidence.occurrences([key]):
+        words = evidence.words[chunk]
+        before = words.raw(place - 1) if place else ""
+        if words.raw(place)[0].isupper() and not before[:1].isupper():
+            return True
+    return False
 
 
-def _is_said(evidence: Evidence, core: Sequence[str], form: str) -> bool:
-    """Whether the evidence has the name, its legal form in any spelling included."""
-    return any(
-        not form or form == _form_after(words, place) for words, place in _places(evidence, core)
+def _is_acronym(evidence: Evidence, core: Sequence[str]) -> bool:
+    """Whether it is made of the first letters of words that the evidence has together."""
+    return (
+        len(core) == 1
+        and len(core[0]) in _ACRONYM
+        and any(core[0] in initials for initials in evidence.initials)
     )
 
 
-def _places(evidence: Evidence, keys: Sequence[str]) -> Iterator[tuple[Words, int]]:
-    """Where the words stand one after the other: the chunk's words, the index after them."""
-    wanted = f" {' '.join(keys)} "
-    for number, running in enumerate(evidence.running):
-        place = running.find(wanted)
-        while place >= 0:
-            yield evidence.words[number], running.count(" ", 0, place) + len(keys)
-            place = running.find(wanted, place + 1)
-
-
-def _form_after(words: Words, place: int) -> str:
-    """The legal form that follows a name, blank if none does."""
-    for size in (3, 2, 1):
-        form = LEGAL_FORMS.get("".join(words.keys[place : place + size]))
-        if form and place + size <= len(words):
-            return form
-    return ""
-
-
-def _form_differs(case: Case, name: Fact, quote: Quote, form: str) -> Finding:
-    core = words_of(quote.text).keys
-    for words, place in _places(case.evidence, core):
-        other = _form_after(words, place)
-        if other and other != form:
-            chunk = next(i for i, one in enumerate(case.evidence.words) if one is words)
-            span = words.spans[place - len(core)][0], words.spans[place][1]
-            return _finding(name, "form-differs", _FORM, (case.evidence.quote(chunk, span),))
-    return _finding(name, "form-not-found", _NO_FORM, (quote,))
-
-
-def _has_word(evidence: Evidence, key: str) -> bool:
-    return (term_of(key) or key) in evidence.postings or f" {key} " in "".join(evidence.running)
-
-
-def _is_common(case: Case, name: Fact, core: Sequence[str]) -> bool:
-    """Whether it is one word at the start of the claim, where every word has a capital."""
-    return len(core) == 1 and name.span[0] - case.claim.span[0] <= 3
-
-
-def _is_short_form(evidence: Evidence, core: Sequence[str]) -> bool:
-    """Whether it is made of the first letters of words that the evidence has together."""
-    if len(core) != 1 or not 2 <= len(core[0]) <= 6:
-        return False
-    letters = core[0]
-    return any(letters in initials for initials in evidence.initials)
-
-
 def _rival(case: Case, name: Fact) -> tuple[Quote, ...]:
-    """A name of the aligned passages that the claim does not have, after the same words."""
+    """A name of the aligned passages that the claim does not have, after the same word."""
     ours = {fact.value for fact in case.facts if fact.kind == "name"}
-    before = _slot(case.words, name.span[0] - case.claim.span[0])
+    before = _before(case.words, name.span[0] - case.claim.span[0])
     for chunk, fact in case.near:
         if fact.kind == "name" and fact.value not in ours:
             words = case.evidence.words[chunk]
-            if before and _slot(words, fact.span[0])[-1:] == before[-1:]:
+            if before and _before(words, fact.span[0]) == before:
                 return (case.evidence.quote(chunk, fact.span),)
     return ()
 
 
-def _slot(words: Words, start: int) -> list[str]:
-    """The words before a place."""
+def _before(words: Words, start: int) -> str:
+    """The word before a place, blank at the start: what a name is there for."""
     index = words.index_at(start)
-    return words.keys[max(0, index - _SLOT) : index]
+    return words.keys[index - 1] if index else ""

@@ -18,6 +18,8 @@ _GAPS = re.compile(r"\s*(?:\.{3}|\u2026|\[[^\[\]]{0,40}\])\s*")
 _LEAST = 3
 """Words from which on a quotation is no title and no word at arm's length."""
 _ALTERED = 0.9
+_TITLE = 0.4
+"""Of a title: who gives one, quotes nobody."""
 _NEAR = 0.6
 """Share of the claim that a passage has from which the quotation was altered, and not made up."""
 
@@ -43,6 +45,16 @@ def check_quotations(case: Case) -> Iterator[Finding]:
             span=(start + match.start(group), start + match.end(group)),
             text=match[group],
             label="contradicted" if near else "not_found",
-            certainty=_ALTERED,
+            certainty=_TITLE if _is_title(match[group]) else _ALTERED,
             evidence=quotes if near else (),
         )
+
+
+def _is_title(quotation: str) -> bool:
+    """Whether its words are written like those of a title."""
+    words = [word for word in quotation.split() if word[0].isalpha() and len(word) > _SMALL]
+    return bool(words) and quotation.strip()[-1] not in ".!?" and all(w[0].isupper() for w in words)
+
+
+_SMALL = 3
+"""Letters of the words that a title writes small."""

@@ -211,8 +211,12 @@ def derive(claimed: Fact, known: Sequence[Fact], *, announced: bool) -> Derivati
         known: values of the passages that the claim is aligned to.
         announced: the claim says that it adds up, compares or rounds.
     """
+    if claimed.kind in _CALENDAR:
+        return None
     for wanted in measured(claimed):
-        values = [(one, fact) for fact in known for one in measured(fact)]
+        values = [
+            (one, fact) for fact in known if fact.kind not in _CALENDAR for one in measured(fact)
+        ]
         if not announced:  # two limits of a million each are no two million
             values = list({one: (one, fact) for one, fact in reversed(values)}.values())[::-1]
         values = values[:_MOST]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -20,7 +20,7 @@ from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
 from ctxguard.verification._language import language_of
 
-__all__ = ["Evidence", "Passage"]
+__all__ = ["Evidence", "Passage", "bare_key"]
 
 _term = lru_cache(maxsize=1 << 14)(term_of)
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
@@ -29,6 +29,11 @@ _READ = 8
 _FIRST = 50
 _LONGEST = 4_000
 """Characters of a passage of which facts are read."""
+
+
+def bare_key(key: str) -> str:
+    """A word without the ending of a possessive: "Acme's" is "Acme"."""
+    return key[:-2] if key.endswith("'s") else key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,7 @@ class Evidence:
     @cached_property
     def terms(self) -> tuple[tuple[str, ...], ...]:
         """For each chunk the term of each of its words, blank for function words."""
-        return tuple(tuple(map(_term, words.keys)) for words in self.words)
+        return tuple(tuple([_term(bare_key(key)) for key in words.keys]) for words in self.words)
 
     @cached_property
     def passages(self) -> tuple[Passage, ...]:
@@ -152,7 +157,20 @@ class Evidence:
     @cached_property
     def running(self) -> tuple[str, ...]:
         """The words of each chunk with one space around each, to look for a run of words in."""
-        return tuple(f" {' '.join(words.keys)} " for words in self.words)
+        return tuple(f" {' '.join(map(bare_key, words.keys))} " for words in self.words)
+
+    def occurrences(self, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Where words stand one after the other: position of the chunk, index of the first word.
+
+        Args:
+            keys: words, case folded, as `ctxguard.text.words` reads them.
+        """
+        wanted = f" {' '.join(map(bare_key, keys))} "
+        for number, running in enumerate(self.running):
+            place = running.find(wanted)
+            while place >= 0:
+                yield number, running.count(" ", 0, place)
+                place = running.find(wanted, place + 1)
 
     @cached_property
     def language(self) -> str:
@@ -169,17 +187,9 @@ class Evidence:
         )
 
     def find(self, keys: Sequence[str]) -> Quote | None:
-        """Where the evidence has these words one after the other, or None.
-
-        Args:
-            keys: words, case folded, as `ctxguard.text.words` reads them.
-        """
-        wanted = f" {' '.join(keys)} "
-        for number, running in enumerate(self.running):
-            place = running.find(wanted)
-            if place >= 0:
-                first = running.count(" ", 0, place)
-                return self.quote(number, self.words[number].span(first, first + len(keys)))
+        """Where the evidence has these words one after the other first, or None."""
+        for number, first in self.occurrences(keys):
+            return self.quote(number, self.words[number].span(first, first + len(keys)))
         return None
 
     def quote(self, chunk: int, span: Span) -> Quote:

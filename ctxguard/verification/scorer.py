@@ -38,12 +38,23 @@ class Scorer(Protocol):
 
 
 def lexical_support(case: Case) -> float:
-    """P(supported) by words alone: what tells most, and is not in the evidence, counts most."""
-    said: set[str] = set()
-    for one in case.aligned:
-        said.update(case.evidence.terms_of(one.number))
-    p = 1.0
-    for term in dict.fromkeys(case.terms):
-        if term and term not in said:
-            p *= 0.8 if term in case.evidence.postings else 0.7
-    return p
+    """P(supported) by words alone: how many of the claim's words the passages have.
+
+    It is near one wherever there is anything to hold on to: who says it in other words has few
+    words in common with the evidence, and facts decide better.
+    """
+    said = {term for one in case.aligned for term in case.evidence.terms_of(one.number)}
+    terms = {term for term in case.terms if term}
+    missing = len(terms - said)
+    if missing == len(terms):
+        return _NOTHING
+    return _MOST - _SPREAD * (missing / len(terms)) ** _BEND
+
+
+_NOTHING = 0.3
+"""P(supported) of a claim that has no word in common with the passages."""
+_MOST = 0.97
+"""Of one of which they have every word; in texts with edits, so many are right."""
+_SPREAD = 0.3
+_BEND = 3
+"""How far, and how late, it falls with the words that they do not have."""
