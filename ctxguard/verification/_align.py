@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from ctxguard.text.facts import Fact, extract_facts
+from ctxguard.text.facts import Fact
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Claim, Quote
+from ctxguard.verification._plain import read_facts
 from ctxguard.verification.evidence import Evidence, bare_key
 
 __all__ = ["Aligned", "Case", "case_of"]
@@ -51,11 +52,7 @@ class Case:
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
         """The claim's facts; spans are of the answer."""
-        start = self.claim.span[0]
-        return tuple(
-            Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
-            for fact in extract_facts(self.text)
-        )
+        return read_facts(self.text, self.claim.span[0])
 
     @cached_property
     def near(self) -> tuple[tuple[int, Fact], ...]:

@@ -32,7 +32,46 @@ _QUOTED = 3
 """Values that are shown beside the one that is wrong."""
 _KNOWN = VALUE_KINDS | {"quantifier"}
 _ANNOUNCING = frozenset(
-    ["total", "totals", "totalling", "totaling", "combined", "together", "overall", "altogether", "difference", "increase", "increased", "increases", "rise", "rose", "grew", "growth", "decrease", "decreased", "decreases", "fall", "fell", "drop", "dropped", "decline", "declined", "about", "around", "approximately", "roughly", "nearly", "almost", "average", "half", "twice", "double", "ratio", "share", "remaining"]
+    [
+        "total",
+        "totals",
+        "totalling",
+        "totaling",
+        "combined",
+        "together",
+        "overall",
+        "altogether",
+        "difference",
+        "increase",
+        "increased",
+        "increases",
+        "rise",
+        "rose",
+        "grew",
+        "growth",
+        "decrease",
+        "decreased",
+        "decreases",
+        "fall",
+        "fell",
+        "drop",
+        "dropped",
+        "decline",
+        "declined",
+        "about",
+        "around",
+        "approximately",
+        "roughly",
+        "nearly",
+        "almost",
+        "average",
+        "half",
+        "twice",
+        "double",
+        "ratio",
+        "share",
+        "remaining",
+    ]
 )
 """Words that say that a value was computed or rounded."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ctxguard.text.thesaurus import Thesaurus
 from ctxguard.types import Finding
@@ -31,9 +31,15 @@ def check_opposites(case: Case, thesaurus: Thesaurus) -> Iterator[Finding]:
             if not term or term in terms or len(key) <= _SHORT:
                 continue
             other = next((word for word in said if thesaurus.are_opposite(key, word)), None)
-            if other is not None:
+            if other is not None and not _is_said(key, said, thesaurus):
                 yield _finding(case, place, other, one.number)
                 return
+
+
+def _is_said(key: str, said: Sequence[str], thesaurus: Thesaurus) -> bool:
+    """Whether the passage has the word beside its opposite, in another form."""
+    found = (thesaurus.relate(word, key) for word in said)
+    return any(one is not None and one.kind in ("same", "synonym", "broader") for one in found)
 
 
 def _finding(case: Case, place: int, other: str, passage: int) -> Finding:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 
+from ctxguard.text.facts import Fact, extract_facts
 from ctxguard.types import Span
 
-__all__ = ["plain_text"]
+__all__ = ["plain_text", "read_facts"]
 
 _MARKER = re.compile(
     r"\s*(?:[-*+\u2022\u2023\u25e6\u25aa\u2013\u2014]\s+|\(?(?:\d{1,3}|[A-Za-z]|[ivx]{2,5})[.)]\s+)"
@@ -31,3 +34,29 @@ def plain_text(text: str, outside: Iterable[Span] = ()) -> str:
     for start, end in (*spans, *outside):
         text = f"{text[:start]}{' ' * (end - start)}{text[end:]}"
     return text
+
+
+_RUN = re.compile(r"[ \t\u00a0]{2,}")
+"""Spaces that layout or a tag left: "12      months" is read as "12 months"."""
+
+
+def read_facts(text: str, start: int = 0) -> tuple[Fact, ...]:
+    """The facts of a text in which runs of spaces count as one.
+
+    Args:
+        text: a claim or a passage.
+        start: where it begins in the text that spans are to be of.
+    """
+    runs = [run.span() for run in _RUN.finditer(text)]
+    facts = extract_facts(_RUN.sub(" ", text) if runs else text)
+    left = list(accumulate((end - first - 1 for first, end in runs), initial=0))
+    edges = [first - gone for (first, _), gone in zip(runs, left, strict=False)]
+
+    def place(character: int) -> int:
+        return character + left[bisect_left(edges, character)]
+
+    spans = [(place(fact.span[0]), place(fact.span[1] - 1) + 1) for fact in facts]
+    return tuple(
+        Fact(fact.kind, fact.value, text[first:end], (start + first, start + end))
+        for fact, (first, end) in zip(facts, spans, strict=True)
+    )

@@ -165,7 +165,8 @@ class _Reader:
             self._begin(1)
         elif key in _EXCEPT or (key == "without" and before != "or"):
             self._aside = self._sign, len(self.out)
-            self._begin(-self._sign)
+            is_condition = key == "unless" and self._sign > 0  # it holds or not: unsettled
+            self._begin(0 if is_condition else -self._sign)
             self._anchors = _ANCHORS
         elif key in _SETS:
             self._deny(-1, settled=key == "nor")

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from ctxguard.text.facts import Fact, begins_figure, extract_facts, figures_at
+from ctxguard.text.facts import Fact, begins_figure, figures_at
 from ctxguard.text.sentences import split_sentences
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
 from ctxguard.verification._language import language_of
+from ctxguard.verification._plain import read_facts
 
 __all__ = ["Evidence", "Passage", "bare_key"]
 
@@ -131,12 +132,8 @@ class Evidence:
         return facts
 
     def _read_facts(self, passage: Passage) -> tuple[Fact, ...]:
-        text = self.texts[passage.chunk]
         start, end = passage.span[0], min(passage.span[1], passage.span[0] + _LONGEST)
-        return tuple(
-            Fact(fact.kind, fact.value, fact.text, (fact.span[0] + start, fact.span[1] + start))
-            for fact in extract_facts(text[start:end])
-        )
+        return read_facts(self.texts[passage.chunk][start:end], start)
 
     @cached_property
     def figures(self) -> tuple[tuple[int, Fact], ...]:

@@ -51,7 +51,7 @@ def lexical_support(case: Case) -> float:
     return _MOST - _SPREAD * (missing / len(terms)) ** _BEND
 
 
-_NOTHING = 0.3
+_NOTHING = 0.45
 """P(supported) of a claim that has no word in common with the passages."""
 _MOST = 0.97
 """Of one of which they have every word; in texts with edits, so many are right."""
