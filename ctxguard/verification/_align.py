@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nlargest
 from itertools import pairwise
 
 from ctxguard.text.facts import Fact
@@ -19,6 +20,8 @@ __all__ = ["Aligned", "Case", "case_of"]
 
 _KEPT = 4
 """Passages that a claim is held against."""
+_TRIED = 12
+"""Passages of which the order of the words is looked at."""
 _LEAST = 0.4
 """Of the best passage's share that another one needs."""
 _PAIR = 0.3
@@ -117,18 +120,19 @@ def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> 
     for term, weight in weights.items():
         for number in evidence.postings.get(term, ()):
             scores[number] += weight
-    best = sorted(scores, key=lambda number: (-scores[number], number))[: 4 * _KEPT]
+    best = nlargest(_TRIED, ((score, -number) for number, score in scores.items()))
     pairs = set(pairwise(terms))
     around = set(context) - set(weights)
 
-    def refined(number: int) -> float:
-        said = evidence.terms_of(number)
-        both = pairs & set(pairwise(said))
-        near = sum(term in around for term in set(said))
-        return scores[number] * (1 + _PAIR * len(both) / max(1, len(pairs))) + 0.01 * near
+    def refined(score: float, number: int) -> float:
+        both = len(pairs & evidence.pairs_of(number)) / max(1, len(pairs))
+        return score * (1 + _PAIR * both) + 0.01 * len(
+            around.intersection(evidence.terms_of(number))
+        )
 
-    ranked = sorted(best, key=lambda number: (-refined(number), number))[:_KEPT]
-    least = _LEAST * scores[ranked[0]] if ranked else 0.0
+    ranked = sorted((-refined(score, -place), -place) for score, place in best)[:_KEPT]
+    numbers = [number for _, number in ranked]
+    least = _LEAST * scores[numbers[0]] if numbers else 0.0
     return tuple(
-        Aligned(number, scores[number] / total) for number in ranked if scores[number] >= least
+        Aligned(number, scores[number] / total) for number in numbers if scores[number] >= least
     )

@@ -11,7 +11,6 @@ from ctxguard.types import Finding, Quote
 from ctxguard.verification._align import Case
 from ctxguard.verification._polarity import (
     Polar,
-    by_term,
     is_bound,
     is_negator,
     polarities,
@@ -85,10 +84,10 @@ def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
     balance = _Balance()
     met: set[str] = set()
     for one in case.aligned:
-        passage = case.evidence.passages[one.number]
-        said = polarities(case.evidence.words[passage.chunk], passage.words)
-        balance.denials = balance.denials or any(word.sign < 0 for word in said)
-        theirs = by_term(said)
+        theirs = case.evidence.polarity_of(one.number)
+        balance.denials = balance.denials or any(
+            word.sign < 0 for said in theirs.values() for word in said
+        )
         for word in ours:
             matches = [match for match in theirs.get(word.term, ()) if match.sign]
             if word.sign and matches:
@@ -167,6 +166,8 @@ def _edited(case: Case) -> tuple[bool, Finding | None]:
     ours = case.words.keys[:_LONGEST]
     for one in case.aligned:
         theirs = list(case.evidence.keys_of(one.number)[:_LONGEST])
+        if len(set(ours) & set(theirs)) < _COPIED / 2 * min(len(ours), len(theirs)):
+            continue  # alignment costs fifty times as much
         matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
         blocks = matcher.get_matching_blocks()
         said = sum(block.size for block in blocks)

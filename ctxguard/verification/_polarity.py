@@ -130,6 +130,15 @@ def _reading(key: str) -> tuple[str, bool]:
     return term_of(key)[:_STEM], False
 
 
+_SPECIAL = _ANEW | _RELATIVE | _EXCEPT | _SETS | _TURNS | _MODALS | {"non", "to", "that"}
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_plain(key: str) -> bool:
+    """Whether a word is none that begins, ends or turns anything: most are."""
+    return key not in _SPECIAL and not key.endswith("n't")
+
+
 class _Reader:
     """The state of one pass."""
 
@@ -138,6 +147,7 @@ class _Reader:
         self.out: list[Polar] = []
         self._sign = 1
         self._anchors = 0
+        self._place = 0
         self._prefix = False
         self._paused = False  # a comma came after what was denied
         self._clause = 0  # where in `out` the words begin of whom a negator is said
@@ -148,14 +158,19 @@ class _Reader:
 
     def read(self, place: int) -> None:
         """Take one more word."""
+        self._place = place
         words, key = self._words, self._words.keys[place]
         before = words.keys[place - 1] if place else ""
         gap = words.text[words.spans[place - 1][1] : words.spans[place][0]] if place else ""
-        if _STOP.search(gap):
-            self._begin(1)
-            self._sentence, self._intro = len(self.out), None
-        elif "," in gap or "(" in gap:
-            self._pause()
+        if gap != " ":
+            if _STOP.search(gap):
+                self._begin(1)
+                self._sentence, self._intro = len(self.out), None
+            elif "," in gap or "(" in gap:
+                self._pause()
+        if _is_plain(key):
+            self._say(key, before)
+            return
         if key in _MODALS and (before == "and" or "," in gap):
             self._begin(1)
         self._word(key, before, gap, place)
@@ -163,7 +178,10 @@ class _Reader:
     def _word(self, key: str, before: str, gap: str, place: int) -> None:
         if key in _ANEW or (key in _RELATIVE and "," in gap):
             self._begin(1)
-        elif key in _EXCEPT or (key == "without" and before != "or"):
+        elif key == "without" and before == "or":  # "with or without cause": it says neither
+            self._aside = self._sign, len(self.out)
+            self._begin(0)
+        elif key in _EXCEPT or key == "without":
             self._aside = self._sign, len(self.out)
             is_condition = key == "unless" and self._sign > 0  # it holds or not: unsettled
             self._begin(0 if is_condition else -self._sign)
@@ -180,10 +198,7 @@ class _Reader:
         elif key == "that":
             self._clause = len(self.out)
         else:
-            self._say(key, place, is_both=before == "without" and "or" in self._near(place))
-
-    def _near(self, place: int) -> Sequence[str]:
-        return self._words.keys[max(0, place - 2) : place]
+            self._say(key, before)
 
     def _begin(self, sign: int) -> None:
         self._sign, self._anchors, self._clause = sign, 0, len(self.out)
@@ -213,19 +228,18 @@ class _Reader:
         for index in range(start, end):
             self.out[index] = replace(self.out[index], sign=-self.out[index].sign)
 
-    def _say(self, key: str, place: int, *, is_both: bool) -> None:
+    def _say(self, key: str, before: str) -> None:
         term, denied = _reading(key)
         if not (term and term.isalnum()):
             return
         sign = -self._sign if denied or self._prefix else self._sign
         is_anchor = self._anchors > 0 or denied or self._prefix
-        before = self._words.keys[place - 1] if place else ""
         if term in _VOIDS and before in _COPULAS:
             self._turn(self._sentence, len(self.out))
         elif is_anchor and term in _GRANTS and self._unsettled is not None:
             for index in range(self._unsettled, len(self.out)):
                 self.out[index] = replace(self.out[index], sign=self.out[index].sign or sign)
-        self.out.append(Polar(term, 0 if is_both else sign, is_anchor, place))
+        self.out.append(Polar(term, sign, is_anchor, self._place))
         self._prefix = False
         self._anchors -= self._anchors > 0
         if term in _REFUSE:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 from ctxguard.text.facts import Fact, begins_figure, figures_at
 from ctxguard.text.sentences import split_sentences
@@ -20,6 +22,7 @@ from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
 from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import read_facts
+from ctxguard.verification._polarity import Polar, by_term, polarities
 
 __all__ = ["Evidence", "Passage", "bare_key"]
 
@@ -60,6 +63,8 @@ class Evidence:
         """
         self.chunks: tuple[Chunk, ...] = tuple(chunks)
         self._facts: dict[int, tuple[Fact, ...]] = {}
+        self._polarity: dict[int, Mapping[str, Sequence[Polar]]] = {}
+        self._pairs: dict[int, frozenset[tuple[str, str]]] = {}
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -84,24 +89,38 @@ class Evidence:
     @cached_property
     def passages(self) -> tuple[Passage, ...]:
         """The sentences of all chunks, in order."""
-        return tuple(
-            Passage(
-                chunk=number,
-                span=span,
-                words=(words.index_at(span[0]), words.index_at(span[1])),
-            )
-            for number, (chunk, words) in enumerate(zip(self.chunks, self.words, strict=True))
-            for span in split_sentences(chunk.text)
-        )
+        found: list[Passage] = []
+        for number, (chunk, words) in enumerate(zip(self.chunks, self.words, strict=True)):
+            starts = [start for start, _ in words.spans]
+            for span in split_sentences(chunk.text):
+                place = bisect_left(starts, span[0]), bisect_left(starts, span[1])
+                found.append(Passage(chunk=number, span=span, words=place))
+        return tuple(found)
+
+    def polarity_of(self, number: int) -> Mapping[str, Sequence[Polar]]:
+        """The words of a passage by their stem, each affirmed or denied."""
+        found = self._polarity.get(number)
+        if found is None:
+            passage = self.passages[number]
+            found = by_term(polarities(self.words[passage.chunk], passage.words))
+            self._polarity[number] = found
+        return found
+
+    def pairs_of(self, number: int) -> frozenset[tuple[str, str]]:
+        """The terms of a passage that follow each other."""
+        found = self._pairs.get(number)
+        if found is None:
+            found = self._pairs[number] = frozenset(pairwise(self.terms_of(number)))
+        return found
 
     @cached_property
     def postings(self) -> Mapping[str, tuple[int, ...]]:
         """Term → the passages that have it, ascending."""
         found: defaultdict[str, list[int]] = defaultdict(list)
         for number in range(len(self.passages)):
-            for term in dict.fromkeys(self.terms_of(number)):
-                if term:
-                    found[term].append(number)
+            for term in set(self.terms_of(number)):
+                found[term].append(number)
+        found.pop("", None)
         return {term: tuple(numbers) for term, numbers in found.items()}
 
     def terms_of(self, number: int) -> Sequence[str]:
@@ -138,16 +157,13 @@ class Evidence:
     @cached_property
     def figures(self) -> tuple[tuple[int, Fact], ...]:
         """The figures of all chunks, each with the position of its chunk; codes are left out."""
+        known = {key for words in self.words for key in set(words.keys) if begins_figure(key)}
         return tuple(
             (number, Fact(found.kind, found.value, text[found.start : found.end], found[2:]))
             for number, (text, words) in enumerate(zip(self.texts, self.words, strict=True))
             for found in figures_at(
                 text,
-                [
-                    span
-                    for key, span in zip(words.keys, words.spans, strict=True)
-                    if begins_figure(key)
-                ],
+                [span for key, span in zip(words.keys, words.spans, strict=True) if key in known],
             )
         )
 
