@@ -10,11 +10,10 @@ from heapq import nlargest
 from itertools import pairwise
 
 from ctxguard.text.facts import Fact
-from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Claim, Quote
 from ctxguard.verification._plain import read_facts
-from ctxguard.verification.evidence import Evidence, bare_key
+from ctxguard.verification.evidence import Evidence, terms_of
 
 __all__ = ["Aligned", "Case", "case_of"]
 
@@ -95,7 +94,7 @@ def case_of(
     """
     text = claim.text if text is None else text
     words = words_of(text)
-    terms = tuple([term_of(bare_key(key)) for key in words.keys])
+    terms = terms_of(words)
     return Case(
         claim=claim,
         evidence=evidence,
@@ -106,19 +105,14 @@ def case_of(
     )
 
 
-def _tells(term: str) -> bool:
-    """Whether a term is a word or a figure that says something."""
-    return any(map(str.isalnum, term))
-
-
 def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> tuple[Aligned, ...]:
-    weights = {term: evidence.rarity(term) for term in dict.fromkeys(terms) if _tells(term)}
+    weights = {term: evidence.rarity(term) for term in dict.fromkeys(terms) if term}
     total = sum(weights.values())
     if not total:
         return ()
     scores: defaultdict[int, float] = defaultdict(float)
     for term, weight in weights.items():
-        for number in evidence.postings.get(term, ()):
+        for number in evidence.passages_with(term):
             scores[number] += weight
     best = nlargest(_TRIED, ((score, -number) for number, score in scores.items()))
     pairs = set(pairwise(terms))

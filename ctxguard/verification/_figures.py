@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ctxguard.text.facts import Fact, FactKind
-from ctxguard.text.words import words_of
 from ctxguard.types import Finding, Label
 from ctxguard.verification._align import Case
 from ctxguard.verification._values import (
@@ -130,7 +129,7 @@ def _is_elsewhere(case: Case, value: Fact) -> bool:
     return any(
         is_same(value, fact) and (fact.kind != "number" or value.kind in _BARE)
         for _, fact in evidence.figures
-    ) or (value.kind in _CODES and evidence.find(words_of(value.text).keys) is not None)
+    ) or (value.kind in _CODES and evidence.find(value.text) is not None)
 
 
 def _finding(

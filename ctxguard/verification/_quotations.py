@@ -28,9 +28,9 @@ def check_quotations(case: Case) -> Iterator[Finding]:
     """Which quotations the evidence does not have word for word."""
     for match in _QUOTED.finditer(case.text):
         group = match.lastindex or 1
-        parts = [words_of(part).keys for part in _GAPS.split(match[group])]
-        parts = [part for part in parts if part]
-        if sum(map(len, parts)) < _LEAST or all(case.evidence.find(part) for part in parts):
+        sizes = {part: len(words_of(part)) for part in _GAPS.split(match[group])}
+        parts = [part for part, size in sizes.items() if size]
+        if sum(sizes.values()) < _LEAST or all(map(case.evidence.find, parts)):
             continue
         start = case.claim.span[0]
         near = case.best >= _NEAR

@@ -147,9 +147,8 @@ class _Run:
         scorer = self._verifier.scorer
         if scorer is None or not cases:
             return {}
-        passages = [
-            self._evidence.text_of(number) for number in range(len(self._evidence.passages))
-        ]
+        quotes = map(self._evidence.quote_passage, range(len(self._evidence.passages)))
+        passages = [quote.text for quote in quotes]
         found = scorer.score([case.text for case in cases], passages)
         return {case.claim.span: one for case, one in zip(cases, found, strict=True)}
 
@@ -183,7 +182,7 @@ class _Run:
                 code="no-evidence",
                 reason="there is no evidence that could support it",
             )
-        stated = self._evidence.find(case.words.keys)
+        stated = self._evidence.find(case.text)
         if stated is None and (other := self._other_language(case)):
             return self._not_judged(
                 claim, "other-language", f"it is in another language than the evidence ({other})"
@@ -292,7 +291,7 @@ class _Run:
         if cited not in self._cited:
             self._cited[cited] = Evidence([self._evidence.chunks[chunk] for chunk in cited])
         alone = case_of(case.claim, self._cited[cited], text=case.text)
-        if self._cited[cited].find(alone.words.keys) is not None:
+        if self._cited[cited].find(alone.text) is not None:
             return True
         score = lexical_support(alone)
         for finding in self._findings(alone):

@@ -113,7 +113,7 @@ def _day_and_month(first: str, second: str, year: str, written: str) -> str | No
 _YEAR = re.compile(
     r"(?P<decade>(?:1[5-9]|20|21)\d0)['’]?s(?!\w)"
     r"|(?P<first>(?:1[5-9]|20|21)\d\d)\s?(?P<mark>[-–—/])\s?(?P<last>(?:1[5-9]|20|21)\d\d|\d\d)"
-    r"(?!\w|[-–—/]?\d|[.,]\d|\s[^\W\d_]{3,9}\s\d{4})"  # not "1627 – 31 December 1700"
+    r"(?!\w|[-–—/]?\d|[.,]\d|\s[^\W\d_]{3,9}\s\d{4})"  # not "1627-31 December 1700"
     r"|(?P<only>(?:1[89]|20|21)\d\d)"
     r"(?!\w|[-–—/]?\d|[.,]\d)"
 )
