@@ -19,7 +19,7 @@ __all__ = ["Aligned", "Case", "case_of"]
 
 _KEPT = 4
 """Passages that a claim is held against."""
-_TRIED = 12
+_TRIED = 8
 """Passages of which the order of the words is looked at."""
 _LEAST = 0.4
 """Of the best passage's share that another one needs."""
@@ -69,6 +69,11 @@ class Case:
     def best(self) -> float:
         """The share of the best passage, 0 without one."""
         return self.aligned[0].share if self.aligned else 0.0
+
+    def stated(self) -> Quote | None:
+        """Where the evidence says the claim word for word, if it does."""
+        is_known = all(self.evidence.passages_with(term) for term in set(self.terms) if term)
+        return self.evidence.find(self.text) if is_known else None
 
     @property
     def overlap(self) -> int:

@@ -60,11 +60,16 @@ class Index:
         keys: list[str] = []
         terms: list[str] = []
         for place, number in zip(first.tolist(), texts.tolist(), strict=True):
-            start, end = self.words[number].spans[place - self.edges[number]].tolist()
+            start, end = self._span(number, place - int(self.edges[number]))
             key, term = _read(self.texts[number][start:end])
             keys.append(key)
             terms.append(term)
         return known, keys, terms, which.reshape(-1)
+
+    def _span(self, number: int, place: int) -> Span:
+        """Characters of a word of a text."""
+        spans = self.words[number].spans
+        return int(spans[place, 0]), int(spans[place, 1])
 
     @property
     def keys(self) -> list[str]:
@@ -119,6 +124,7 @@ class Index:
         inside = places + size <= self.edges[texts + 1]
         found: list[tuple[int, Span]] = []
         for place, number in zip(places[inside].tolist(), texts[inside].tolist(), strict=True):
-            spans, first = self.words[number].spans, place - int(self.edges[number])
-            found.append((number, (int(spans[first, 0]), int(spans[first + size - 1, 1]))))
+            first = place - int(self.edges[number])
+            last = first + size - 1
+            found.append((number, (self._span(number, first)[0], self._span(number, last)[1])))
         return found

@@ -27,7 +27,8 @@ _MEASURED: frozenset[FactKind] = frozenset(
 )
 _CALENDAR: frozenset[FactKind] = frozenset({"date", "year"})
 _CODES: frozenset[FactKind] = frozenset({"version", "identifier", "reference"})
-VALUE_KINDS: frozenset[FactKind] = _MEASURED | _CALENDAR | _CODES | {"time"}
+_TIMES_OF_DAY: frozenset[FactKind] = frozenset({"time"})
+VALUE_KINDS = _MEASURED | _CALENDAR | _CODES | _TIMES_OF_DAY
 """Kinds of facts that are a value: the rest says how something is stated."""
 
 

@@ -83,7 +83,9 @@ _LEAD = re.compile(r"[:\uff1a][*_\s]*\Z")
 _BOLD = re.compile(r"(?:[-*+\u2022]\s+)?(?:\*\*|__)[^*_\n]{1,80}(?:\*\*|__):?\Z")
 _JOINT = re.compile(
     r";\s+|,\s+(?=(?:but|while|whereas|although|though|yet)\s)"
-    r"|,\s+(?=(?:and|so)\s(?:the|it|they|he|she|we|this|these|those|there|its|their|his|her|no)\s)",
+    r"|,\s+(?=(?:and|so)\s(?:it|they|he|she|we|there)\s)"
+    r"|,\s+(?=(?:and|so)\s(?:the|this|these|those|its|their|his|her|no|each|all)\s"  # a list, else
+    r"[^,;.]{0,60}\b(?:is|are|was|were|has|have|had|will|shall|may|must|can|does|did)\s)",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+")

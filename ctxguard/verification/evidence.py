@@ -193,6 +193,10 @@ class Evidence:
                 return self.quote(chunk, (start, end))
         return None
 
+    def holds(self, text: str) -> bool:
+        """Whether a chunk has a text letter by letter."""
+        return any(text in chunk.text for chunk in self.chunks)
+
     def quote(self, chunk: int, span: Span) -> Quote:
         """These characters of a chunk, word for word."""
         source = self.chunks[chunk]
