@@ -40,7 +40,7 @@ def _claim(answer: str, span: Span, kind: ClaimKind) -> Claim:
 # -- blocks ---------------------------------------------------------------------------------------
 
 _OPENER = re.compile(
-    r"^[ \t]{0,12}(?P<fence>`{3,}|~{3,})[^\n]*|\$\$|\\\[|\\begin\{(?P<name>[a-z]{1,20}\*?)\}",
+    r"^[ \t]{0,12}(?P<fence>`{3,16}|~{3,16})[^\n]*|\$\$|\\\[|\\begin\{(?P<name>[a-z]{1,20}\*?)\}",
     re.MULTILINE,
 )
 _CLOSERS = {"$$": "$$", "\\[": "\\]"}
@@ -130,11 +130,10 @@ def _statements(sentence: str) -> Iterator[Span]:
     for joint in _JOINT.finditer(sentence):
         if depth_at[joint.start()]:
             continue
-        rest = sentence[joint.end() :]
-        if all(
-            len(_WORD.findall(side)) >= _SHORT for side in (sentence[begin : joint.end()], rest)
-        ):
-            yield begin, len(sentence[: joint.end()].rstrip())
+        before = sentence[max(begin, joint.start() - _NEAR) : joint.start()]
+        after = sentence[joint.end() : joint.end() + _NEAR]
+        if min(len(_WORD.findall(before)), len(_WORD.findall(after))) >= _SHORT:
+            yield begin, joint.start() + len(joint.group().rstrip())
             begin = joint.end()
     yield begin, len(sentence)
 
