@@ -161,7 +161,7 @@ def _rival(case: Case, name: Fact) -> tuple[Quote, ...]:
     for chunk, fact in case.near:
         if fact.kind == "name" and fact.value not in ours:
             text = case.evidence.chunks[chunk].text
-            if before and _before(text, fact.span[0]) == before:
+            if before and (_before(text, fact.span[0]) == before or f" {before} " in fact.text):
                 return (case.evidence.quote(chunk, fact.span),)
     return ()
 
