@@ -72,7 +72,7 @@ class Case:
 
     def stated(self) -> Quote | None:
         """Where the evidence says the claim word for word, if it does."""
-        is_known = all(self.evidence.passages_with(term) for term in set(self.terms) if term)
+        is_known = all(map(self.evidence.passages_with, set(filter(None, self.terms))))
         return self.evidence.find(self.text) if is_known else None
 
     @property

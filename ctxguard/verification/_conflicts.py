@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ctxguard.text.facts import Fact
-from ctxguard.types import Finding
+from ctxguard.types import Finding, Span
 from ctxguard.verification._align import Case
 from ctxguard.verification._values import VALUE_KINDS, are_rivals, is_same
 
@@ -18,49 +18,49 @@ _ALIKE_VERSION = 0.35
 _NUMBERS = frozenset("0123456789")
 
 
-def check_conflicts(case: Case, answer_facts: tuple[Fact, ...]) -> Iterator[Finding]:
+def check_conflicts(case: Case, answer_facts: Sequence[Fact]) -> Iterator[Finding]:
     """Values of a claim that one chunk states and another states otherwise.
 
     Args:
         case: the claim.
         answer_facts: the facts of the whole answer; who gives both values, says it.
     """
+    numbers = [one.number for one in case.aligned]
+    pairs = [(one, two) for one in numbers for two in numbers if _are_versions(case, one, two)]
+    if not pairs:
+        return
     for value in case.facts:
-        if value.kind in VALUE_KINDS and (finding := _conflict(case, value, answer_facts)):
+        if value.kind in VALUE_KINDS and (finding := _conflict(case, value, pairs, answer_facts)):
             yield finding
 
 
-def _conflict(case: Case, value: Fact, answer_facts: tuple[Fact, ...]) -> Finding | None:
+def _conflict(
+    case: Case, value: Fact, pairs: Sequence[Span], answer_facts: Sequence[Fact]
+) -> Finding | None:
     evidence = case.evidence
-    stated = [
-        (one.number, fact)
-        for one in case.aligned
-        for fact in evidence.facts_of(one.number)
-        if fact.kind == value.kind and is_same(value, fact)
-    ]
-    for number, fact in stated:
-        for one in case.aligned:
-            if not _are_versions(case, number, one.number):
-                continue
-            others = [other for other in evidence.facts_of(one.number) if are_rivals(value, other)]
-            if not others or any(is_same(value, other) for other in others):
-                continue
-            other = others[0]
-            if any(is_same(said, other) for said in answer_facts if said.kind == other.kind):
-                return None
-            chunks = evidence.passages[number].chunk, evidence.passages[one.number].chunk
-            quotes = evidence.quote(chunks[0], fact.span), evidence.quote(chunks[1], other.span)
-            return Finding(
-                code="evidence-conflict",
-                reason=(
-                    f"{quotes[0].chunk_id!r} says {fact.text!r} and {quotes[1].chunk_id!r} says "
-                    f"{other.text!r}; the answer does not say which one it follows"
-                ),
-                span=value.span,
-                text=value.text,
-                label="supported",
-                evidence=quotes,
-            )
+    for one, two in pairs:
+        stated = [fact for fact in evidence.facts_of(one) if is_same(value, fact)]
+        others = [fact for fact in evidence.facts_of(two) if are_rivals(value, fact)]
+        if not stated or not others or any(is_same(value, other) for other in others):
+            continue
+        fact, other = stated[0], others[0]
+        if any(is_same(said, other) for said in answer_facts if said.kind == other.kind):
+            return None
+        quotes = (
+            evidence.quote(evidence.passages[one].chunk, fact.span),
+            evidence.quote(evidence.passages[two].chunk, other.span),
+        )
+        return Finding(
+            code="evidence-conflict",
+            reason=(
+                f"{quotes[0].chunk_id!r} says {fact.text!r} and {quotes[1].chunk_id!r} says "
+                f"{other.text!r}; the answer does not say which one it follows"
+            ),
+            span=value.span,
+            text=value.text,
+            label="supported",
+            evidence=quotes,
+        )
     return None
 
 

@@ -82,8 +82,10 @@ def check_values(case: Case) -> Iterator[Finding]:
         return
     announced = not _ANNOUNCING.isdisjoint(case.words.keys)
     known = [(chunk, fact) for chunk, fact in case.near if fact.kind in _KNOWN]
+    facts = composed([fact for _, fact in known])
+    exact = {(fact.kind, fact.value) for fact in facts}
     for value in values:
-        if not _is_stated(value, composed([fact for _, fact in known])):
+        if (value.kind, value.value) not in exact and not _is_stated(value, facts):
             yield from _judge(case, value, known, announced=announced)
 
 
@@ -126,10 +128,9 @@ def _judge(
 def _is_elsewhere(case: Case, value: Fact) -> bool:
     """Whether any chunk has the value, or the code letter by letter."""
     evidence = case.evidence
-    return any(
-        is_same(value, fact) and (fact.kind != "number" or value.kind in _BARE)
-        for _, fact in evidence.figures
-    ) or (value.kind in _CODES and evidence.find(value.text) is not None)
+    return evidence.has_value(value) or (
+        value.kind in _CODES and evidence.find(value.text) is not None
+    )
 
 
 def _finding(

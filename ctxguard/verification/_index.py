@@ -17,6 +17,9 @@ __all__ = ["Index"]
 
 Ints = NDArray[np.int64]
 _read = lru_cache(maxsize=1 << 15)(read_word)
+_MOST = 1_000
+"""Sentences with a term that are looked at: a term of more tells nothing of where a claim
+belongs."""
 _NOWHERE: tuple[int, ...] = ()
 
 
@@ -106,11 +109,16 @@ class Index:
         number = numbers.get(term)
         if number is None or not term:
             return _NOWHERE
-        found: list[int] = sentences[bounds[number] : bounds[number + 1]].tolist()
+        end = min(bounds[number + 1], bounds[number] + _MOST)
+        found: list[int] = sentences[bounds[number] : end].tolist()
         return found
 
-    def runs_of(self, text: str) -> list[tuple[int, Span]]:
-        """Where the words of a text stand one after the other: the text's position, characters."""
+    def runs_of(self, text: str, most: int) -> list[tuple[int, Span]]:
+        """The first places where the words of a text stand one after the other.
+
+        Returns:
+            The position of each text, and characters of it.
+        """
         wanted = hash_words([text])[0].hashes
         size = wanted.size
         if not size or size > self.hashes.size:
@@ -120,6 +128,7 @@ class Index:
             if not places.size:
                 return []
             places = places[self.hashes[places + offset] == wanted[offset]]
+        places = places[:most]
         texts = np.searchsorted(self.edges, places, side="right") - 1
         inside = places + size <= self.edges[texts + 1]
         found: list[tuple[int, Span]] = []

@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-from ctxguard.text.facts import Fact, begins_figure, figures_at
+from ctxguard.text.facts import Fact, FactKind, begins_figure, figures_at
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
@@ -21,6 +22,7 @@ from ctxguard.verification._index import Index
 from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import read_facts
 from ctxguard.verification._polarity import Polar, by_term, polarities
+from ctxguard.verification._values import is_same, measured
 
 __all__ = ["Evidence", "Passage", "terms_of"]
 
@@ -29,10 +31,15 @@ _READ = 8
 """Chunks in which the language of the evidence shows, by their first words."""
 _FIRST = 400
 """Characters of them."""
+_MOST = 32
+"""Places of a name that are looked at."""
+_MOST_COPIES = 1_000
+"""Places of the same words that are looked at for the one with the same signs."""
 _LONGEST = 4_000
 """Characters of a passage that are read."""
 _AROUND = 3
 """Characters beside a run of words in which a sign belongs to it."""
+_PARTS = re.compile(r"[^\W_]+")
 _SIGN = re.compile(r"[^\w\s.,;:()'\"-]")
 
 
@@ -139,7 +146,11 @@ class Evidence:
 
     def passages_with(self, term: str) -> Sequence[int]:
         """The numbers of the passages that have a term, ascending."""
-        return self._index.sentences_with(term)
+        if term.isalnum() or not term:
+            return self._index.sentences_with(term)
+        parts = [self._index.sentences_with(part) for part in _PARTS.findall(term)]  # "08.05.2014"
+        both = set(parts[0]).intersection(*parts[1:]) if parts else ()
+        return sorted(both)
 
     def rarity(self, term: str) -> float:
         """How much a term tells of where a claim belongs; the highest for one that nobody has."""
@@ -175,17 +186,43 @@ class Evidence:
             for text, words in zip(self._index.texts, self._index.words, strict=True)
         )
 
-    def runs_of(self, text: str) -> list[tuple[int, Span]]:
+    def runs_of(self, text: str, *, most: int = _MOST) -> list[tuple[int, Span]]:
         """Where the words of a text stand one after the other: the chunk's position, characters.
 
         Letters and digits only: signs between and around them may be others.
+
+        Args:
+            text: the words.
+            most: places that are wanted.
         """
-        return self._index.runs_of(text)
+        return self._index.runs_of(text, most)
+
+    def has_value(self, claimed: Fact) -> bool:
+        """Whether a figure of any chunk says the claimed one."""
+        dates, numbers = self._values
+        if (claimed.kind, claimed.value) in dates:
+            return True
+        near = [fact for one in measured(claimed) for fact in numbers.get(one.number, ())]
+        return any(is_same(claimed, fact) for fact in (near or dates.values()))
+
+    @cached_property
+    def _values(
+        self,
+    ) -> tuple[dict[tuple[FactKind, str], Fact], dict[Fraction, list[Fact]]]:
+        """Distinct dates and times, and the measured figures by their number."""
+        distinct = {(fact.kind, fact.value): fact for _, fact in self.figures}
+        numbers: dict[Fraction, list[Fact]] = {}
+        for fact in distinct.values():
+            for one in measured(fact):
+                numbers.setdefault(one.number, []).append(fact)
+        others = [(key, fact) for key, fact in distinct.items() if not any(measured(fact))]
+        dates = [(key, fact) for key, fact in distinct.items() if fact.kind == "year"]
+        return dict((*others, *dates)), numbers
 
     def find(self, text: str) -> Quote | None:
         """Where the evidence says a text word for word, its signs included, or None."""
         wanted = words_of(text).keys
-        for chunk, (start, end) in self.runs_of(text):
+        for chunk, (start, end) in self.runs_of(text, most=_MOST_COPIES):
             around = self._index.texts[chunk][max(0, start - _AROUND) : end + _AROUND]
             if f" {' '.join(wanted)} " in f" {' '.join(words_of(around).keys)} " or (
                 wanted == words_of(self._index.texts[chunk][start:end]).keys
