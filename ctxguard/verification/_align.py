@@ -72,7 +72,8 @@ class Case:
 
     def stated(self) -> Quote | None:
         """Where the evidence says the claim word for word, if it does."""
-        is_known = all(map(self.evidence.passages_with, set(filter(None, self.terms))))
+        words = {term for term in self.terms if term.isalpha()}
+        is_known = all(map(self.evidence.passages_with, words))
         return self.evidence.find(self.text) if is_known else None
 
     @property

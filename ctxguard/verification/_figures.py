@@ -8,6 +8,7 @@ from ctxguard.text.facts import Fact, FactKind
 from ctxguard.types import Finding, Label
 from ctxguard.verification._align import Case
 from ctxguard.verification._values import (
+    BARE_KINDS,
     VALUE_KINDS,
     are_rivals,
     composed,
@@ -23,8 +24,6 @@ _ABSENT = 0.9
 """That a value is wrong which the evidence does not have, nor another one like it."""
 _ELSEWHERE = 0.35
 """That a value is wrong which the evidence has, but where it speaks of something else."""
-_BARE: frozenset[FactKind] = frozenset({"number", "ordinal", "year", "identifier", "version"})
-"""Kinds that a value of another kind may state: 30 is in "30 days"."""
 _CODES: frozenset[FactKind] = frozenset({"identifier", "version", "reference", "ordinal", "time"})
 """Kinds that are looked for as they are written."""
 _QUOTED = 3
@@ -97,7 +96,7 @@ def _says_much(fact: Fact) -> bool:
 def _is_stated(value: Fact, known: Sequence[Fact]) -> bool:
     """Whether a value is among others; a bare number only where nothing of its kind is."""
     same = [fact for fact in known if is_same(value, fact)]
-    if not same or any(fact.kind == value.kind for fact in same) or value.kind in _BARE:
+    if not same or any(fact.kind == value.kind for fact in same) or value.kind in BARE_KINDS:
         return bool(same)
     return not any(are_rivals(value, fact) for fact in known) or any(
         fact.kind != "number" for fact in same

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ctxguard.text.facts import Fact, FactKind
 
 __all__ = [
+    "BARE_KINDS",
     "VALUE_KINDS",
     "Derivation",
     "Measured",
@@ -30,6 +31,8 @@ _CODES: frozenset[FactKind] = frozenset({"version", "identifier", "reference"})
 _TIMES_OF_DAY: frozenset[FactKind] = frozenset({"time"})
 VALUE_KINDS = _MEASURED | _CALENDAR | _CODES | _TIMES_OF_DAY
 """Kinds of facts that are a value: the rest says how something is stated."""
+BARE_KINDS: frozenset[FactKind] = frozenset({"number", "ordinal", "year", "identifier", "version"})
+"""Kinds that a bare number may state; "30 days" is not said by a 30."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ctxguard.verification._index import Index
 from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import read_facts
 from ctxguard.verification._polarity import Polar, by_term, polarities
-from ctxguard.verification._values import is_same, measured
+from ctxguard.verification._values import BARE_KINDS, is_same, measured
 
 __all__ = ["Evidence", "Passage", "terms_of"]
 
@@ -148,7 +148,8 @@ class Evidence:
         """The numbers of the passages that have a term, ascending."""
         if term.isalnum() or not term:
             return self._index.sentences_with(term)
-        parts = [self._index.sentences_with(part) for part in _PARTS.findall(term)]  # "08.05.2014"
+        words = filter(None, map(term_of, _PARTS.findall(term)))  # of "08.05.2014", "wasn't"
+        parts = list(map(self._index.sentences_with, words))
         both = set(parts[0]).intersection(*parts[1:]) if parts else ()
         return sorted(both)
 
@@ -203,7 +204,10 @@ class Evidence:
         if (claimed.kind, claimed.value) in dates:
             return True
         near = [fact for one in measured(claimed) for fact in numbers.get(one.number, ())]
-        return any(is_same(claimed, fact) for fact in (near or dates.values()))
+        return any(
+            is_same(claimed, fact) and (fact.kind != "number" or claimed.kind in BARE_KINDS)
+            for fact in (near or dates.values())
+        )
 
     @cached_property
     def _values(
