@@ -38,6 +38,12 @@ def plain_text(text: str, outside: Iterable[Span] = ()) -> str:
 
 _RUN = re.compile(r"[ \t\u00a0]{2,}")
 """Spaces that layout or a tag left: "12      months" is read as "12 months"."""
+_FILLER = re.compile(
+    r"(?<=\s)(?:further|additional|extra|more|successive|consecutive|subsequent|whole)\s+"
+    r"(?=(?:hour|day|week|month|quarter|year)s?\b)",
+    re.IGNORECASE,
+)
+"""Between a number and its unit: "one further year" is one year."""
 
 
 def read_facts(text: str, start: int = 0) -> tuple[Fact, ...]:
@@ -47,8 +53,9 @@ def read_facts(text: str, start: int = 0) -> tuple[Fact, ...]:
         text: a claim or a passage.
         start: where it begins in the text that spans are to be of.
     """
-    runs = [run.span() for run in _RUN.finditer(text)]
-    facts = extract_facts(_RUN.sub(" ", text) if runs else text)
+    bare = _FILLER.sub(lambda filler: " " * len(filler.group()), text)
+    runs = [run.span() for run in _RUN.finditer(bare)]
+    facts = extract_facts(_RUN.sub(" ", bare) if runs else bare)
     left = list(accumulate((end - first - 1 for first, end in runs), initial=0))
     edges = [first - gone for (first, _), gone in zip(runs, left, strict=False)]
 

@@ -214,14 +214,19 @@ class Evidence:
         self,
     ) -> tuple[dict[tuple[FactKind, str], Fact], dict[Fraction, list[Fact]]]:
         """Distinct dates and times, and the measured figures by their number."""
-        distinct = {(fact.kind, fact.value): fact for _, fact in self.figures}
+        distinct: dict[tuple[FactKind, str], Fact] = {
+            (fact.kind, fact.value): fact for _, fact in self.figures
+        }
         numbers: dict[Fraction, list[Fact]] = {}
         for fact in distinct.values():
             for one in measured(fact):
                 numbers.setdefault(one.number, []).append(fact)
-        others = [(key, fact) for key, fact in distinct.items() if not any(measured(fact))]
-        dates = [(key, fact) for key, fact in distinct.items() if fact.kind == "year"]
-        return dict((*others, *dates)), numbers
+        dates = {
+            key: fact
+            for key, fact in distinct.items()
+            if fact.kind == "year" or not any(measured(fact))
+        }
+        return dates, numbers
 
     def find(self, text: str) -> Quote | None:
         """Where the evidence says a text word for word, its signs included, or None."""

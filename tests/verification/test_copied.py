@@ -18,7 +18,7 @@ TEXTS = (
     "rights. \"It is void,\" wrote Dr. O'Neill on 08.05.2014 at 2:30 p.m., \"and unenforceable.\"",
     "Revenue rose 12.5% to €3,400 in Q2 2023, whereas costs fell; profit wasn't reported [12]. "
     "I think that nobody knows why. What happened? Let me know. The report does not mention it. "
-    "See https://example.org/a_b?c=1 and `config.yaml`; 10–12 km/h isn't fast (see p. 7).",
+    "See https://example.org/a_b?c=1 and `config.yaml`; 10-12 km/h isn't fast (see p. 7).",
     "Die Miete beträgt 1.500,50 € und der Vertrag läuft bis zum 31. Dezember 2025. "
     "Kein Mieter darf ohne Zustimmung kündigen. 契約期間は三年です。料金は5,000円ではない。",
     "- Term: 3 years\n- **Fee:** USD 500\n\n| Item | Price |\n| --- | --- |\n| Bolt | $5 |\n"
@@ -68,7 +68,8 @@ def test_any_text_is_held_by_itself(before: str, after: str) -> None:
 
 PIECES = (
     "The fee is $5. ", "not ", "a, b; ", "Acme Inc. ", '"a b c" ', "[1] ", "12 ", "no, unless ",
-    "May 5, 2014 ", "| a | 5 |\n", "x_", "料金は5円。", "$a^2$ ", "\\(", "( ", "<b>", "      ", "1/2 + ",
+    "May 5, 2014 ", "| a | 5 |\n", "x_", "料金は5円。", "$a^2$ ", "\\(", "( ", "<b>",
+    "      ", "1/2 + ",
 )  # fmt: skip
 
 

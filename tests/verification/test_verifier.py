@@ -72,7 +72,7 @@ def test_what_the_evidence_says_in_other_words_is_supported(claim: str) -> None:
         ("The term is 4 years.", "contradicted", "duration-differs", "three (3) years"),
         ("Tenants own 80% of the yard.", "not_found", "percentage-not-found", ""),
         ("Tenants own 90 m of the quay.", "contradicted", "quantity-differs", "250 m"),
-        ("The lease is with Harbor Mills LLC.", "contradicted", "form-differs", "Harbor Mills, Inc"),
+        ("The lease is with Harbor Mills LLC.", "contradicted", "form-differs", "Harbor Mills"),
         ("The lease is signed by Carla Stone.", "not_found", "name-not-found", ""),
         ("The laws of Nevada govern it.", "contradicted", "name-differs", "Ohio"),
         ("Section 4.3(b) names the law.", "contradicted", "reference-differs", "Section 4.2(b)"),
@@ -80,7 +80,7 @@ def test_what_the_evidence_says_in_other_words_is_supported(claim: str) -> None:
         ("The key is HX-2045.", "contradicted", "identifier-differs", "HX-2044"),
         ("Deposits are refundable.", "contradicted", "negation-differs", "not refundable"),
         ("The tenant need not insure the building.", "contradicted", "negation-differs", "insure"),
-        ("Either party may assign it without consent.", "contradicted", "negation-differs", "assign"),
+        ("Any party may assign it without consent.", "contradicted", "negation-differs", "assign"),
         ('It says "the rent may be paid in kind" as well.', "not_found", "quotation-not-found", ""),
         ("Penguins swim under antarctic ice.", "not_found", "not-stated", ""),
     ],
@@ -103,8 +103,8 @@ def test_what_it_says_otherwise_or_not_at_all_is_found_with_its_quote(
 @pytest.mark.parametrize(
     ("claim", "evidence", "how"),
     [
-        ("In total, 300 were sold.", "120 were sold in May and 180 were sold in June.", "120 + 180"),
-        ("The gap was 2,345 units.", "It made 8,000 units and sold 5,655 units.", "8,000 unit - 5,655"),
+        ("In total, 300 were sold.", "120 were sold in May, 180 were sold in June.", "120 + 180"),
+        ("The gap was 2,345 units.", "It made 8,000 units, it sold 5,655 units.", "8,000 unit -"),
         ("Sales rose by 25%.", "Sales were $400 in May and $500 in June.", "500 USD of 400 USD"),
         ("About 1,500 people came.", "1,487 people came to the fair.", "1,487 is about 1,500"),
         ("It lasts 48 hours.", "The warranty lasts 2 days.", "2 day is 172,800 s"),
@@ -282,7 +282,8 @@ def test_a_table_is_judged_row_by_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "gap", ["12      months", "12<br>months", "12\nmonths", "twelve (12) months"]
+    "gap",
+    ["12      months", "12<br>months", "12\nmonths", "twelve (12) months", "12 further months"],
 )
 def test_layout_between_a_number_and_its_unit_changes_nothing(gap: str) -> None:
     evidence = f"The agreement renews for {gap} after 65 days."
