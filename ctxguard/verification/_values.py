@@ -159,9 +159,9 @@ def measured(fact: Fact) -> Iterator[Measured]:
         ambiguous = _AMBIGUOUS.fullmatch(value.partition(" ")[0])
         if ambiguous:
             written = ambiguous.group()
-            unit = value[len(written) :].strip()
-            yield Measured(Fraction(written.replace(ambiguous[1], "")), unit)
-            yield Measured(Fraction(written.replace(ambiguous[1], ".")), unit)
+            unit, factor = _factored(value[len(written) :].strip())
+            for mark in ("", "."):
+                yield Measured(Fraction(written.replace(ambiguous[1], mark)) * factor, unit)
         elif not match.group().endswith("/0"):
             yield Measured(Fraction(match.group()), unit)
 
@@ -180,6 +180,15 @@ def composed(facts: Sequence[Fact]) -> list[Fact]:
 
 _BESIDE = 12
 """Characters between a day and its year, where a line or markup came between."""
+
+
+def _factored(unit: str) -> tuple[str, Fraction]:
+    """A unit without the factor that an ambiguous number is written with: "× 1000 g"."""
+    found = _FACTOR.match(unit)
+    return (unit[found.end() :], Fraction(found[1])) if found else (unit, Fraction(1))
+
+
+_FACTOR = re.compile("\u00d7 (\\d+(?:/\\d+)?) ")
 
 # -- against each other ---------------------------------------------------------------------------
 
