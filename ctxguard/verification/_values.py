@@ -183,7 +183,7 @@ _BESIDE = 12
 
 
 def _factored(unit: str) -> tuple[str, Fraction]:
-    """A unit without the factor that an ambiguous number is written with: "× 1000 g"."""
+    """A unit without the factor that an ambiguous number is written with: "x 1000 g"."""
     found = _FACTOR.match(unit)
     return (unit[found.end() :], Fraction(found[1])) if found else (unit, Fraction(1))
 

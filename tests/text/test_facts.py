@@ -85,7 +85,7 @@ SAME: dict[tuple[FactKind, str], list[str]] = {
         "2014-05-08", "8 May 2014", "8th May, 2014", "May 8, 2014", "May 8th 2014", "8-May-2014",
         "8th day of May 2014", "8th day of May, 2014", "8. Mai 2014", "8 de mayo de 2014",
         "2014/05/08", "2014年5月8日", "08 MAY 2014", "MAY 8, 2014", "May 8,2014",
-        "8 th day of May 2014", "8th Day of May, 2014", "8TH DAY OF MAY 2014",
+        "8 th day of May 2014", "8th Day of May, 2014",
     ],
     ("date", "2014-12-25"): ["25.12.2014", "12/25/2014", "25/12/2014", "Dec. 25, 2014"],
     ("date", "2014-05-05"): ["05/05/2014", "5 May 2014"],
