@@ -121,6 +121,8 @@ def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> 
         for number in evidence.passages_with(term):
             scores[number] += weight
     best = nlargest(_TRIED, ((score, -number) for number, score in scores.items()))
+    least = _LEAST * best[0][0] if best else 0.0
+    best = [(score, place) for score, place in best if score >= least]
     pairs = set(pairwise(terms))
     around = set(context) - set(weights)
 
@@ -131,8 +133,4 @@ def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> 
         )
 
     ranked = sorted((-refined(score, -place), -place) for score, place in best)[:_KEPT]
-    numbers = [number for _, number in ranked]
-    least = _LEAST * scores[numbers[0]] if numbers else 0.0
-    return tuple(
-        Aligned(number, scores[number] / total) for number in numbers if scores[number] >= least
-    )
+    return tuple(Aligned(number, scores[number] / total) for _, number in ranked)
