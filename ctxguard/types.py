@@ -20,9 +20,13 @@ __all__ = [
     "Action",
     "Budget",
     "Chunk",
+    "Claim",
+    "ClaimKind",
     "Context",
     "Decision",
+    "Finding",
     "JsonValue",
+    "Label",
     "Message",
     "Piece",
     "Quote",
@@ -32,6 +36,8 @@ __all__ = [
     "Span",
     "Stage",
     "StageResult",
+    "Verdict",
+    "Verification",
 ]
 
 if TYPE_CHECKING:
@@ -62,6 +68,11 @@ Action: TypeAlias = Literal[
     "rewrite",
     "error",
 ]
+ClaimKind: TypeAlias = Literal[
+    "statement", "row", "question", "hedge", "refusal", "chat", "heading", "code", "math"
+]
+"""What a part of an answer is. Only statements, and rows of tables, claim something."""
+Label: TypeAlias = Literal["supported", "contradicted", "not_found", "not_judged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +268,103 @@ class Decision:
     """Word-for-word support: for a conflict, the facts that differ, subject's first."""
     details: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
     """More for machines: removed spans, differing facts, old and new position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A part of an answer that is judged, or not, as one: `answer[start:end] == text`."""
+
+    text: str
+    span: Span
+    """Characters of the answer."""
+    kind: ClaimKind = "statement"
+
+    @property
+    def is_checkable(self) -> bool:
+        """Whether it states something that evidence can support or contradict."""
+        return self.kind in ("statement", "row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing in a claim that the evidence does not simply say."""
+
+    code: str
+    """The reason for machines: 'date-differs', 'name-not-found', 'derived', 'evidence-conflict'."""
+    reason: str
+    """The reason for people, one sentence, complete without the other fields."""
+    span: Span
+    """Characters of the answer that it is about."""
+    text: str
+    """Those characters."""
+    label: Label
+    """What it makes of the claim; 'supported': it is only worth knowing, a sum that fits."""
+    certainty: float = 1.0
+    """That it is so, 0 to 1."""
+    evidence: tuple[Quote, ...] = ()
+    """What it stands against, or was derived from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the evidence says of a claim."""
+
+    claim: Claim
+    label: Label
+    score: float
+    """That the evidence supports the claim, 0 to 1; 1 where nothing is judged."""
+    code: str
+    """The reason for machines: 'stated', 'date-differs', 'not-stated', 'question', …"""
+    reason: str
+    """The reason for people, one sentence."""
+    findings: tuple[Finding, ...] = ()
+    evidence: tuple[Quote, ...] = ()
+    """The passages that it was judged by, best first."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the evidence contradicts the claim, or does not hold it."""
+        return self.label in ("contradicted", "not_found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What the evidence says of an answer, claim by claim."""
+
+    answer: str
+    claims: tuple[Verdict, ...] = ()
+    """In the order of the answer; what custom checks said comes after."""
+    question: str = ""
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """The claims that the evidence contradicts or does not hold."""
+        return tuple(verdict for verdict in self.claims if verdict.failed)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found in all claims, in their order."""
+        return tuple(finding for verdict in self.claims for finding in verdict.findings)
+
+    @property
+    def grounded(self) -> bool | None:
+        """Whether the evidence supports all that is claimed; None: it could not be told.
+
+        An answer that claims nothing (a refusal, a question) is grounded.
+        """
+        if self.failed:
+            return False
+        judged = any(verdict.label == "supported" for verdict in self.claims)
+        open_ = any(
+            verdict.label == "not_judged" and verdict.claim.is_checkable for verdict in self.claims
+        )
+        return None if open_ and not judged else True
+
+    @property
+    def score(self) -> float:
+        """That all of it is supported, 0 to 1: the lowest score of a claim that was judged."""
+        judged = [verdict.score for verdict in self.claims if verdict.label != "not_judged"]
+        return min(judged, default=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ctxguard.stages._spelling import is_figure
-from ctxguard.stages._words import Words
+from ctxguard.text.words import Words
 
 __all__ = ["cased"]
 

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from ctxguard.stages._words import Words, words_of
+from ctxguard.text.words import Words, words_of
 
 __all__ = ["without_markup"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ctxguard.stages._words import UNSPACED
+from ctxguard.text.words import UNSPACED
 from ctxguard.types import Chunk
 
 __all__ = ["find_rests", "find_rivals"]

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
-from ctxguard.stages._words import Words
 from ctxguard.text.facts import begins_figure, figures_at
+from ctxguard.text.words import Words
 from ctxguard.types import Span
 
 __all__ = ["is_figure", "is_respellable", "respelled"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ctxguard.stages._markup import without_markup
 from ctxguard.stages._shingles import Shingles, shingles_of
 from ctxguard.stages._spelling import respelled
-from ctxguard.stages._words import Words, split_joints, without_asides, words_of
 from ctxguard.text.analysis import Analysis, Analyzer
+from ctxguard.text.words import Words, split_joints, without_asides, words_of
 from ctxguard.types import Span
 
 __all__ = ["CUTTING", "PROBE", "Shared", "TextView"]

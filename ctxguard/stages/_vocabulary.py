@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.stages._terms import read_word
+from ctxguard.text.terms import read_word
 
 __all__ = ["Vocabulary", "current_vocabulary"]
 

@@ -68,6 +68,7 @@ class Thesaurus:
         self._relations = lru_cache(maxsize=50_000)(self._find_relation)
         self._lemmas = lru_cache(maxsize=50_000)(self._find_lemmas)
         self._above = lru_cache(maxsize=50_000)(self._find_above)
+        self._meanings = lru_cache(maxsize=50_000)(self._find_meanings)
 
     def __contains__(self, word: str) -> bool:
         """Whether the word is a lemma that it knows."""
@@ -85,6 +86,15 @@ class Thesaurus:
     def relate(self, said: str, wanted: str) -> Relatedness | None:
         """How `said` relates to `wanted`; None if nothing is known."""
         return self._relations(said, wanted)
+
+    def are_opposite(self, one: str, other: str) -> bool:
+        """Whether two words are antonyms, or kinds of antonyms, and have no sense in common.
+
+        As `relate` finds it, at a hundredth of the cost where many words meet many.
+        """
+        meant, opposed = self._meanings(one)
+        senses, _ = self._meanings(other)
+        return not opposed.isdisjoint(senses) and meant.isdisjoint(senses)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -158,6 +168,12 @@ class Thesaurus:
         return senses | {
             up for sense in senses if self._parts[sense] == "a" for up in self._parents[sense]
         }
+
+    def _find_meanings(self, word: str) -> tuple[frozenset[int], frozenset[int]]:
+        """The senses of a word, and those that stand against them."""
+        senses = self._with_heads(self._read_as(word))
+        opposed = {other for sense in senses for other in self._opposites[sense]}
+        return frozenset(senses), frozenset(opposed)
 
     def _are_siblings(self, above: Mapping[int, int], theirs: Sequence[str]) -> bool:
         near = {sense for sense, steps in above.items() if 0 < steps <= 2}

@@ -17,10 +17,10 @@ from ctxguard.stages._index import index_of, name_of, title_of
 from ctxguard.stages._matching import MATCH, features_of, postings_of, query_of
 from ctxguard.stages._rank_model import Layer, RankModel, fit_layer, shipped_model
 from ctxguard.stages._relevance import Scores, score_pieces
-from ctxguard.stages._terms import term_of
 from ctxguard.stages._vocabulary import Vocabulary
 from ctxguard.text.analysis import Analyzer
 from ctxguard.text.encoders import static_encoder
+from ctxguard.text.terms import term_of
 from ctxguard.text.tokens import tokenizer_for
 from ctxguard.types import Chunk, Context
 

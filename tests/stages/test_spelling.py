@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from ctxguard.stages._asides import asides_of
 from ctxguard.stages._markup import without_markup
 from ctxguard.stages._spelling import is_figure, is_respellable, respelled
-from ctxguard.stages._words import without_asides, words_of
+from ctxguard.text._asides import asides_of
+from ctxguard.text.words import without_asides, words_of
 
 
 def keys(text: str) -> list[str]:

@@ -11,10 +11,13 @@ in words is kept word for word.
 from __future__ import annotations
 
 from ctxguard.text.facts.model import Fact, FactDifference, FactKind, differing_facts
+from ctxguard.text.facts.names import LEGAL_FORMS
+from ctxguard.text.facts.phrases import is_negative_word
 from ctxguard.text.facts.scan import extract_facts
 from ctxguard.text.facts.spots import begins_figure, figures_at
 
 __all__ = [
+    "LEGAL_FORMS",
     "Fact",
     "FactDifference",
     "FactKind",
@@ -22,4 +25,5 @@ __all__ = [
     "differing_facts",
     "extract_facts",
     "figures_at",
+    "is_negative_word",
 ]

@@ -40,11 +40,12 @@ _ISO = re.compile(
 _CJK = re.compile(r"(\d{4})年(?:(\d{1,2})月(?:(\d{1,2})日)?)?")
 _NUMERIC = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?!\d|[-/.]\d)")
 _DAY_MONTH = re.compile(
-    r"(\d{1,2})(?:st|nd|rd|th|er|º|ª)?\.?[\s-]+(?:day\s+of\s+|of\s+|de\s+)?([^\W\d_]{3,10})\.?"
+    r"(\d{1,2})(?:\s?(?:st|nd|rd|th)|er|º|ª)?\.?[\s-]+(?:(?:[Dd]ay|DAY)\s+(?:of|OF)[\s,-]+|of\s+|de\s+)?"
+    r"([^\W\d_]{3,10})\.?"
     r"(?:(?:[\s,-]+|\s+of\s+|\s+de\s+)(\d{4})(?!\d|[.,]\d))?(?!\w)"
 )
 _MONTH_DAY = re.compile(
-    r"([^\W\d_]{3,10})\.?[\s-]+(\d{1,2})(?:st|nd|rd|th)?(?!\w|[.,:]\d|\s?%)"
+    r"([^\W\d_]{3,10})\.?[\s-]+(\d{1,2})(?:st|nd|rd|th)?(?!\w|[.:]\d|,(?!\d{4}(?!\d))\d|\s?%)"
     r"(?:[\s,-]+(\d{4})(?!\d|[.,]\d))?"
 )
 _MONTH_YEAR = re.compile(r"([^\W\d_]{3,10})\.?(?:[\s,-]+|\s+of\s+|\s+de\s+)(\d{4})(?!\d|[.,]\d)")
@@ -112,7 +113,7 @@ def _day_and_month(first: str, second: str, year: str, written: str) -> str | No
 _YEAR = re.compile(
     r"(?P<decade>(?:1[5-9]|20|21)\d0)['’]?s(?!\w)"
     r"|(?P<first>(?:1[5-9]|20|21)\d\d)\s?(?P<mark>[-–—/])\s?(?P<last>(?:1[5-9]|20|21)\d\d|\d\d)"
-    r"(?!\w|[-–—/]?\d|[.,]\d)"
+    r"(?!\w|[-–—/]?\d|[.,]\d|\s[^\W\d_]{3,9}\s\d{4})"  # not "1627-31 December 1700"
     r"|(?P<only>(?:1[89]|20|21)\d\d)"
     r"(?!\w|[-–—/]?\d|[.,]\d)"
 )

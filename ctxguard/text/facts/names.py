@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from ctxguard.text.facts.dates import MONTHS, read_month
 from ctxguard.text.facts.vocabulary import COMMON, MODALS, NEGATIONS, REFERENCE_HEADS
 from ctxguard.text.sentences import Span
 
-__all__ = ["Name", "NameReader"]
+__all__ = ["LEGAL_FORMS", "Name", "NameReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,12 @@ _NEXT = re.compile(
     r"(?P<word>[^\W\d_]\w*(?:['’][^\W\d_]+)*)"
 )
 _INITIALS = re.compile(r"(?:[^\W\d_]\.){2,}(?:[^\W\d_](?!\w))?")
-_LEGAL_FORMS = {
+LEGAL_FORMS = {
     "inc": "Inc", "incorporated": "Inc", "ltd": "Ltd", "limited": "Ltd", "llc": "LLC", "llp": "LLP",
     "corp": "Corp", "corporation": "Corp", "co": "Co", "company": "Co", "plc": "PLC",
     "gmbh": "GmbH", "ag": "AG", "kg": "KG", "sa": "SA", "nv": "NV", "bv": "BV", "lp": "LP",
 }  # fmt: skip
+"""A legal form in lower case without full stops → its name."""
 _SUFFIX = re.compile(
     rf",?{_GAP}(?P<form>Inc(?:orporated)?|L\.?L\.?[CP]|Ltd|Limited|Corp(?:oration)?|Co|PLC|plc|GmbH|"
     r"AG|KG|S\.?A\.?|N\.?V\.?|B\.?V\.?|L\.?P\.?)\b\.?",
@@ -127,6 +129,8 @@ class NameReader:
             match = _NEXT.match(text, after)
             if match is None or not _continues(match["word"]):
                 return
+            if match["word"].lower() in MONTHS and read_month(text, match.start("word")):
+                return  # "in Exhibit A. September 30, 1997"
             link = match["hyphen"] or match["and"] or match["of"] or ""
             word = _Word(match["word"], match.start("word"), match.end(), link)
             yield word
@@ -204,7 +208,7 @@ def _name(words: list[_Word]) -> Name:
         if index and word.link:
             parts.append(word.link)
         bare = _bare(word.text)
-        form = _LEGAL_FORMS.get(bare.lower()) if index else None
+        form = LEGAL_FORMS.get(bare.lower()) if index else None
         is_shouted = len(bare) > 3 and bare.isupper()
         parts.append(form or (bare.capitalize() if is_shouted else bare))
     end = words[-1].end

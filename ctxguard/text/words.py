@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ctxguard.stages._asides import asides_of
-from ctxguard.stages._symbols import DASHES, INVISIBLE, NEVER_FIRST, SYMBOL, material_symbol
+from ctxguard.text._asides import asides_of
+from ctxguard.text._symbols import DASHES, INVISIBLE, NEVER_FIRST, SYMBOL, material_symbol
 from ctxguard.text.lexicon import UNSPACED
-from ctxguard.types import Span
+from ctxguard.text.sentences import Span
 
 __all__ = ["UNSPACED", "Words", "split_joints", "without_asides", "words_of"]
 

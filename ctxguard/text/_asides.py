@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from ctxguard.text.facts import figures_at
-from ctxguard.types import Span
+from ctxguard.text.sentences import Span
 
 __all__ = ["asides_of"]
 

@@ -1,0 +1,23 @@
+"""Verification: what the evidence says of an answer, claim by claim, without a model."""
+
+from __future__ import annotations
+
+from ctxguard.verification.citations import Citation, CitationMap, find_citations
+from ctxguard.verification.claims import split_claims
+from ctxguard.verification.evidence import Evidence, Passage
+from ctxguard.verification.scorer import Scorer, Support
+from ctxguard.verification.verifier import Answer, Check, Verifier
+
+__all__ = [
+    "Answer",
+    "Check",
+    "Citation",
+    "CitationMap",
+    "Evidence",
+    "Passage",
+    "Scorer",
+    "Support",
+    "Verifier",
+    "find_citations",
+    "split_claims",
+]

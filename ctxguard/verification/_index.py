@@ -1,0 +1,139 @@
+"""Where the words of all evidence stand: arrays that are read for the whole of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxguard.text.lexicon import WordHashes, hash_words
+from ctxguard.text.sentences import split_sentences
+from ctxguard.text.terms import read_word
+from ctxguard.types import Span
+
+__all__ = ["Index"]
+
+Ints = NDArray[np.int64]
+_read = lru_cache(maxsize=1 << 15)(read_word)
+_MOST = 1_000
+"""Sentences with a term that are looked at: a term of more tells nothing of where a claim
+belongs."""
+_NOWHERE: tuple[int, ...] = ()
+
+
+class Index:
+    """The words and sentences of texts; what is asked for is read at first use."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Hold the texts."""
+        self.texts = texts
+
+    @cached_property
+    def words(self) -> list[WordHashes]:
+        """A hash and a span for each word of each text."""
+        return hash_words(self.texts)
+
+    @cached_property
+    def sentences(self) -> list[tuple[Span, ...]]:
+        """The sentences of each text."""
+        return [split_sentences(text) for text in self.texts]
+
+    @cached_property
+    def firsts(self) -> Ints:
+        """The number of the first sentence of each text, and that of all; shape `(texts + 1,)`."""
+        return np.cumsum([0, *(len(found) for found in self.sentences)], dtype=np.int64)
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """The words of all texts, one text after the other."""
+        return np.concatenate([np.zeros(0, np.uint64), *(found.hashes for found in self.words)])
+
+    @cached_property
+    def edges(self) -> Ints:
+        """Where the words of each text begin in `hashes`, and their number."""
+        return np.cumsum([0, *(len(found) for found in self.words)], dtype=np.int64)
+
+    @cached_property
+    def _distinct(self) -> tuple[NDArray[np.uint64], list[str], list[str], Ints]:
+        """Distinct words: hashes ascending, keys, terms; and which one each word is."""
+        known, first, which = np.unique(self.hashes, return_index=True, return_inverse=True)
+        texts = np.searchsorted(self.edges, first, side="right") - 1
+        keys: list[str] = []
+        terms: list[str] = []
+        for place, number in zip(first.tolist(), texts.tolist(), strict=True):
+            start, end = self._span(number, place - int(self.edges[number]))
+            key, term = _read(self.texts[number][start:end])
+            keys.append(key)
+            terms.append(term)
+        return known, keys, terms, which.reshape(-1)
+
+    def _span(self, number: int, place: int) -> Span:
+        """Characters of a word of a text."""
+        spans = self.words[number].spans
+        return int(spans[place, 0]), int(spans[place, 1])
+
+    @property
+    def keys(self) -> list[str]:
+        """The distinct words, case folded, in the order of their hashes."""
+        return self._distinct[1]
+
+    def marked(self, wanted: Sequence[bool]) -> NDArray[np.bool_]:
+        """For each word of `hashes`, what is said of it among the distinct ones."""
+        flags = np.asarray(wanted, dtype=np.bool_)
+        return flags[self._distinct[3]] if flags.size else np.zeros(0, np.bool_)
+
+    @cached_property
+    def _postings(self) -> tuple[dict[str, int], Ints, Ints]:
+        """Term → number; where the sentences of each begin; the sentences of all."""
+        _, _, terms, which = self._distinct
+        numbers = {term: number for number, term in enumerate(dict.fromkeys(terms))}
+        of_word = np.asarray([numbers[term] for term in terms], dtype=np.int64)[which]
+        total = max(1, int(self.firsts[-1]))
+        pairs = np.unique(of_word * total + self._sentence_of_word())
+        bounds = np.searchsorted(pairs, np.arange(len(numbers) + 1) * total)
+        return numbers, bounds, pairs % total
+
+    def _sentence_of_word(self) -> Ints:
+        found = [np.zeros(0, np.int64)]
+        for words, spans, first in zip(self.words, self.sentences, self.firsts, strict=False):
+            starts = np.asarray([start for start, _ in spans], dtype=np.int64)
+            place = np.searchsorted(starts, words.spans[:, 0], side="right") - 1
+            found.append(np.maximum(place, 0) + first)
+        return np.concatenate(found)
+
+    def sentences_with(self, term: str) -> Sequence[int]:
+        """The numbers of the sentences that have a term, ascending."""
+        numbers, bounds, sentences = self._postings
+        number = numbers.get(term)
+        if number is None or not term:
+            return _NOWHERE
+        end = min(bounds[number + 1], bounds[number] + _MOST)
+        found: list[int] = sentences[bounds[number] : end].tolist()
+        return found
+
+    def runs_of(self, text: str, most: int) -> list[tuple[int, Span]]:
+        """The first places where the words of a text stand one after the other.
+
+        Returns:
+            The position of each text, and characters of it.
+        """
+        wanted = hash_words([text])[0].hashes
+        size = wanted.size
+        if not size or size > self.hashes.size:
+            return []
+        places = np.flatnonzero(self.hashes[: self.hashes.size - size + 1] == wanted[0])
+        for offset in range(1, size):
+            if not places.size:
+                return []
+            places = places[self.hashes[places + offset] == wanted[offset]]
+        places = places[:most]
+        texts = np.searchsorted(self.edges, places, side="right") - 1
+        inside = places + size <= self.edges[texts + 1]
+        found: list[tuple[int, Span]] = []
+        for place, number in zip(places[inside].tolist(), texts[inside].tolist(), strict=True):
+            first = place - int(self.edges[number])
+            last = first + size - 1
+            found.append((number, (self._span(number, first)[0], self._span(number, last)[1])))
+        return found

@@ -1,0 +1,261 @@
+"""The evidence as passages: sentences of chunks, with the words and facts that claims meet.
+
+Where words stand is read for all chunks at once. What a passage says, its facts and what it denies,
+is read only when a claim is aligned to it, because that costs thirty times as much.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from itertools import pairwise
+
+from ctxguard.text.facts import Fact, FactKind, begins_figure, figures_at
+from ctxguard.text.terms import term_of
+from ctxguard.text.words import Words, words_of
+from ctxguard.types import Chunk, Quote, Span
+from ctxguard.verification._index import Index
+from ctxguard.verification._language import language_of
+from ctxguard.verification._plain import read_facts
+from ctxguard.verification._polarity import Polar, by_term, polarities
+from ctxguard.verification._values import BARE_KINDS, is_same, measured
+
+__all__ = ["Evidence", "Passage", "terms_of"]
+
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
+_READ = 8
+"""Chunks in which the language of the evidence shows, by their first words."""
+_FIRST = 400
+"""Characters of them."""
+_MOST = 32
+"""Places of a name that are looked at."""
+_MOST_COPIES = 1_000
+"""Places of the same words that are looked at for the one with the same signs."""
+_LONGEST = 4_000
+"""Characters of a passage that are read."""
+_AROUND = 3
+"""Characters beside a run of words in which a sign belongs to it."""
+_PARTS = re.compile(r"[^\W_]+")
+_SIGN = re.compile(r"[^\w\s.,;:()'\"-]")
+
+
+@lru_cache(maxsize=1 << 14)
+def _term(key: str) -> str:
+    return term_of(key[:-2] if key.endswith("'s") else key)
+
+
+def terms_of(words: Words) -> tuple[str, ...]:
+    """The term of each word, blank for function words and for signs; "Acme's" is "Acme"."""
+    return tuple([_term(key) if key[0].isalnum() else "" for key in words.keys])
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A sentence of a chunk."""
+
+    chunk: int
+    """Position of the chunk."""
+    span: Span
+    """Characters of the chunk's text."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a passage says."""
+
+    words: Words
+    """Spans are of the passage."""
+    start: int
+    """Where the passage begins in its chunk."""
+
+    @cached_property
+    def terms(self) -> tuple[str, ...]:
+        return terms_of(self.words)
+
+    @cached_property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        return frozenset(pairwise(self.terms))
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        return read_facts(self.words.text, self.start)
+
+    @cached_property
+    def polarity(self) -> Mapping[str, Sequence[Polar]]:
+        return by_term(polarities(self.words, (0, len(self.words))))
+
+
+class Evidence:
+    """Chunks that claims are held against; everything is read at first use."""
+
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
+        """Hold the chunks.
+
+        Args:
+            chunks: what the answer was, or should have been, made from; ids are unique.
+        """
+        self.chunks: tuple[Chunk, ...] = tuple(chunks)
+        self._readings: dict[int, _Reading] = {}
+        self._index = Index([_without_tags(chunk.text) for chunk in self.chunks])
+
+    @cached_property
+    def passages(self) -> tuple[Passage, ...]:
+        """The sentences of all chunks, in order."""
+        return tuple(
+            Passage(number, span)
+            for number, spans in enumerate(self._index.sentences)
+            for span in spans
+        )
+
+    # -- what a passage says ----------------------------------------------------------------------
+
+    def _read(self, number: int) -> _Reading:
+        reading = self._readings.get(number)
+        if reading is None:
+            passage = self.passages[number]
+            start, end = passage.span[0], min(passage.span[1], passage.span[0] + _LONGEST)
+            words = words_of(self._index.texts[passage.chunk][start:end])
+            reading = self._readings[number] = _Reading(words, start)
+        return reading
+
+    def keys_of(self, number: int) -> Sequence[str]:
+        """The words of a passage in order, case folded."""
+        return self._read(number).words.keys
+
+    def terms_of(self, number: int) -> Sequence[str]:
+        """The terms of a passage in order, blank for function words."""
+        return self._read(number).terms
+
+    def pairs_of(self, number: int) -> frozenset[tuple[str, str]]:
+        """The terms of a passage that follow each other."""
+        return self._read(number).pairs
+
+    def facts_of(self, number: int) -> tuple[Fact, ...]:
+        """The material facts of a passage; spans are of the chunk's text."""
+        return self._read(number).facts
+
+    def polarity_of(self, number: int) -> Mapping[str, Sequence[Polar]]:
+        """The words of a passage by their stem, each affirmed or denied."""
+        return self._read(number).polarity
+
+    # -- what all of it says ----------------------------------------------------------------------
+
+    def passages_with(self, term: str) -> Sequence[int]:
+        """The numbers of the passages that have a term, ascending."""
+        if term.isalnum() or not term:
+            return self._index.sentences_with(term)
+        words = filter(None, map(term_of, _PARTS.findall(term)))  # of "08.05.2014", "wasn't"
+        parts = list(map(self._index.sentences_with, words))
+        both = set(parts[0]).intersection(*parts[1:]) if parts else ()
+        return sorted(both)
+
+    def rarity(self, term: str) -> float:
+        """How much a term tells of where a claim belongs; the highest for one that nobody has."""
+        return math.log(1 + len(self.passages) / (len(self.passages_with(term)) + 0.5))
+
+    @cached_property
+    def figures(self) -> tuple[tuple[int, Fact], ...]:
+        """The figures of all chunks, each with the position of its chunk; codes are left out."""
+        index = self._index
+        marked = index.marked([bool(key) and begins_figure(key) for key in index.keys])
+        found: list[tuple[int, Fact]] = []
+        for number, text in enumerate(index.texts):
+            mine = marked[index.edges[number] : index.edges[number + 1]]
+            spans: list[Span] = [(s, e) for s, e in index.words[number].spans[mine].tolist()]
+            spans += [sign.span() for sign in _SIGN.finditer(text) if begins_figure(sign.group())]
+            found += [
+                (number, Fact(one.kind, one.value, text[one.start : one.end], (one.start, one.end)))
+                for one in figures_at(text, sorted(spans))
+            ]
+        return tuple(found)
+
+    @cached_property
+    def language(self) -> str:
+        """The language of the first chunks, blank if it cannot be told."""
+        texts = self._index.texts[:_READ]
+        return language_of(key for text in texts for key in words_of(text[:_FIRST]).keys)
+
+    @cached_property
+    def initials(self) -> tuple[str, ...]:
+        """The first letters of each chunk's words, case folded."""
+        return tuple(
+            "".join(text[start] for start in words.spans[:, 0].tolist()).casefold()
+            for text, words in zip(self._index.texts, self._index.words, strict=True)
+        )
+
+    def runs_of(self, text: str, *, most: int = _MOST) -> list[tuple[int, Span]]:
+        """Where the words of a text stand one after the other: the chunk's position, characters.
+
+        Letters and digits only: signs between and around them may be others.
+
+        Args:
+            text: the words.
+            most: places that are wanted.
+        """
+        return self._index.runs_of(text, most)
+
+    def has_value(self, claimed: Fact) -> bool:
+        """Whether a figure of any chunk says the claimed one."""
+        dates, numbers = self._values
+        if (claimed.kind, claimed.value) in dates:
+            return True
+        near = [fact for one in measured(claimed) for fact in numbers.get(one.number, ())]
+        return any(
+            is_same(claimed, fact) and (fact.kind != "number" or claimed.kind in BARE_KINDS)
+            for fact in (near or dates.values())
+        )
+
+    @cached_property
+    def _values(
+        self,
+    ) -> tuple[dict[tuple[FactKind, str], Fact], dict[Fraction, list[Fact]]]:
+        """Distinct dates and times, and the measured figures by their number."""
+        distinct: dict[tuple[FactKind, str], Fact] = {
+            (fact.kind, fact.value): fact for _, fact in self.figures
+        }
+        numbers: dict[Fraction, list[Fact]] = {}
+        for fact in distinct.values():
+            for one in measured(fact):
+                numbers.setdefault(one.number, []).append(fact)
+        dates = {
+            key: fact
+            for key, fact in distinct.items()
+            if fact.kind == "year" or not any(measured(fact))
+        }
+        return dates, numbers
+
+    def find(self, text: str) -> Quote | None:
+        """Where the evidence says a text word for word, its signs included, or None."""
+        wanted = words_of(text).keys
+        for chunk, (start, end) in self.runs_of(text, most=_MOST_COPIES):
+            around = self._index.texts[chunk][max(0, start - _AROUND) : end + _AROUND]
+            if f" {' '.join(wanted)} " in f" {' '.join(words_of(around).keys)} " or (
+                wanted == words_of(self._index.texts[chunk][start:end]).keys
+            ):
+                return self.quote(chunk, (start, end))
+        return None
+
+    def holds(self, text: str) -> bool:
+        """Whether a chunk has a text letter by letter."""
+        return any(text in chunk.text for chunk in self.chunks)
+
+    def quote(self, chunk: int, span: Span) -> Quote:
+        """These characters of a chunk, word for word."""
+        source = self.chunks[chunk]
+        return Quote(chunk_id=source.id, span=span, text=source.text[slice(*span)])
+
+    def quote_passage(self, number: int) -> Quote:
+        """A passage, word for word."""
+        passage = self.passages[number]
+        return self.quote(passage.chunk, passage.span)
+
+
+def _without_tags(text: str) -> str:
+    """The text with spaces in place of its tags: "12<br>months"."""
+    if "<" not in text:
+        return text
+    return _TAG.sub(lambda tag: " " * len(tag.group()), text)

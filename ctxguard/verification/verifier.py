@@ -1,0 +1,190 @@
+"""The verifier: an answer's claims, each held against the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from ctxguard.errors import InputError
+from ctxguard.intake import coerce_chunks, identify_chunks
+from ctxguard.text.facts import Fact, extract_facts
+from ctxguard.types import Chunk, Claim, Span, Verdict, Verification
+from ctxguard.verification._align import Case, case_of
+from ctxguard.verification._conflicts import check_conflicts
+from ctxguard.verification._findings import findings_of
+from ctxguard.verification._language import language_of
+from ctxguard.verification._plain import plain_text
+from ctxguard.verification._sourcing import Sources, check_citations
+from ctxguard.verification._verdicts import not_judged, verdict_of
+from ctxguard.verification.citations import Citation, CitationMap, find_citations
+from ctxguard.verification.claims import split_claims
+from ctxguard.verification.evidence import Evidence
+from ctxguard.verification.scorer import Scorer, Support
+
+__all__ = ["Answer", "Check", "Verifier"]
+
+_FOREIGN = 0.6
+"""Share of a claim's words that no evidence in another language has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a check is given: an answer and its claims."""
+
+    text: str
+    question: str = ""
+    claims: tuple[Claim, ...] = ()
+    """All parts of the answer, those that claim nothing included."""
+
+
+Check: TypeAlias = Callable[[Answer, Evidence], Iterable[Verdict]]
+"""A check of a caller's own; what it returns is added to the verdicts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifier:
+    """Holds answers against evidence, with no model unless it is given a scorer.
+
+    Deterministic: the same answer and evidence give the same verdicts. What stands in the evidence
+    is data; it is compared and never followed.
+    """
+
+    threshold: float = 0.5
+    """A claim with a lower score is not supported."""
+    scorer: Scorer | None = None
+    """Judges what facts do not decide; None: by the words alone."""
+    checks: Sequence[Check] = ()
+    """Checks of one's own, in addition."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What citations mean: the mark as it is written → the id of a chunk. A number counts the
+    chunks from 1, ids and sources mean themselves."""
+
+    def __post_init__(self) -> None:
+        """Check the threshold."""
+        if not 0 <= self.threshold <= 1:
+            raise InputError(
+                f"Verifier.threshold: expected a number from 0 to 1, got {self.threshold!r}"
+            )
+
+    def __call__(
+        self,
+        answer: str,
+        evidence: Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+    ) -> Verification:
+        """What the evidence says of an answer, claim by claim.
+
+        Args:
+            answer: the answer, in plain text or Markdown.
+            evidence: what it was made from, in the order in which the model saw it.
+            question: what was asked.
+
+        Raises:
+            InputError: for an answer that is no string, or evidence that is no chunks.
+        """
+        if not isinstance(answer, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(f"answer: expected a str, got {type(answer).__name__}")
+        chunks, _ = identify_chunks(coerce_chunks(evidence), {})
+        run = _Run(self, answer, Evidence(chunks), question or "")
+        return Verification(answer=answer, claims=tuple(run.verdicts()), question=question or "")
+
+
+class _Run:
+    """One answer beside its evidence."""
+
+    def __init__(self, verifier: Verifier, text: str, evidence: Evidence, question: str) -> None:
+        self._verifier = verifier
+        self._evidence = evidence
+        self._answer = Answer(text=text, question=question, claims=split_claims(text))
+        self._known = CitationMap(evidence.chunks, verifier.labels)
+        self._sources = Sources(evidence)
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """The verdicts of all claims, then those of the caller's checks."""
+        cited = {
+            claim.span: self._citations(claim)
+            for claim in self._answer.claims
+            if claim.is_checkable
+        }
+        cases = self._cases(cited)
+        supports = self._supports(list(cases.values()))
+        for claim in self._answer.claims:
+            case = cases.get(claim.span)
+            if case is None:
+                yield not_judged(claim)
+            else:
+                yield self._judge(case, supports.get(claim.span), cited[claim.span])
+        for check in self._verifier.checks:
+            yield from self._custom(check)
+
+    def _citations(self, claim: Claim) -> list[Citation]:
+        """What a claim cites; a mark that the evidence has in the same place is its own."""
+        return [
+            citation
+            for citation in find_citations(claim.text, self._known)
+            if citation.chunks or not self._evidence.holds(citation.text)
+        ]
+
+    def _cases(self, cited: Mapping[Span, Sequence[Citation]]) -> dict[Span, Case]:
+        """The claims that can be judged, aligned to the evidence."""
+        cases: dict[Span, Case] = {}
+        context: tuple[str, ...] = ()
+        for claim in self._answer.claims:
+            if claim.is_checkable:
+                text = plain_text(claim.text, [citation.span for citation in cited[claim.span]])
+                case = case_of(claim, self._evidence, text=text, context=context)
+                context = case.terms
+                if any(map(str.isalnum, text)):
+                    cases[claim.span] = case
+        return cases
+
+    def _supports(self, cases: Sequence[Case]) -> dict[Span, Support]:
+        """What the scorer says, asked once for all claims."""
+        scorer = self._verifier.scorer
+        if scorer is None or not cases:
+            return {}
+        quotes = map(self._evidence.quote_passage, range(len(self._evidence.passages)))
+        found = scorer.score([case.text for case in cases], [quote.text for quote in quotes])
+        return {case.claim.span: one for case, one in zip(cases, found, strict=True)}
+
+    def _judge(self, case: Case, support: Support | None, cited: Sequence[Citation]) -> Verdict:
+        claim = case.claim
+        if not self._evidence.passages:
+            reason = "there is no evidence that could support it"
+            return Verdict(
+                claim=claim, label="not_found", score=0.0, code="no-evidence", reason=reason
+            )
+        stated = case.stated()
+        if stated is None and (language := self._other_language(case)):
+            reason = f"it is in another language than the evidence ({language})"
+            return not_judged(claim, code="other-language", reason=reason)
+        findings = [] if stated else list(findings_of(case))
+        findings += check_conflicts(case, self._answer_facts)
+        findings += check_citations(case, cited, findings, self._sources)
+        return verdict_of(
+            case, findings, threshold=self._verifier.threshold, stated=stated, support=support
+        )
+
+    def _other_language(self, case: Case) -> str:
+        """The evidence's language where the claim is in another one; blank if it is not."""
+        if case.best > _FOREIGN:
+            return ""
+        ours, theirs = language_of(case.words.keys), self._evidence.language
+        return theirs if ours and theirs and ours != theirs else ""
+
+    @cached_property
+    def _answer_facts(self) -> tuple[Fact, ...]:
+        return extract_facts(self._answer.text)
+
+    def _custom(self, check: Check) -> Iterator[Verdict]:
+        """What a caller's check says; one that fails says so and hides nothing else."""
+        try:
+            yield from list(check(self._answer, self._evidence))
+        except Exception as error:
+            name = getattr(check, "__name__", type(check).__name__)
+            text = self._answer.text
+            claim = Claim(text=text, span=(0, len(text)))
+            reason = f"the check {name!r} failed: {type(error).__name__}: {error}"
+            yield not_judged(claim, code="check-failed", reason=reason, score=0.0)
