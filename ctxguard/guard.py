@@ -27,7 +27,8 @@ from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer, shared_analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
-from ctxguard.types import Budget, Chunk, Decision, Message
+from ctxguard.types import Budget, Chunk, Decision, Message, Verification
+from ctxguard.verification import Verifier
 from ctxguard.window import Fitted
 from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
@@ -76,7 +77,10 @@ class Prepared:
 
 
 class Guard:
-    """Applies a policy: to retrieved chunks (`prepare`) and to a model's messages (`fit`)."""
+    """Applies a policy to retrieved chunks (`prepare`) and a model's messages (`fit`).
+
+    And holds what the model answered against them (`verify`).
+    """
 
     def __init__(self, policy: Policy | None = None, *, card: ModelCard | None = None) -> None:
         """Set up, without loading anything.
@@ -260,6 +264,38 @@ class Guard:
         if run is not None:
             run.add(record)
         return fitted
+
+    # -- the answer -----------------------------------------------------------------------------
+
+    def verify(
+        self,
+        answer: str,
+        evidence: Iterable[str | Mapping[str, Any] | Chunk] | None = None,
+        *,
+        question: str | None = None,
+    ) -> Verification:
+        """What the evidence says of an answer, claim by claim; no model is asked.
+
+        Args:
+            answer: what the model said, in plain text or Markdown.
+            evidence: what it was made from: strings, mappings with the fields of Chunk, or Chunks.
+                None: what `prepare` handed on in the run of this context.
+            question: what was asked; None: what the run was started with.
+
+        Raises:
+            InputError: naming the field; there is neither evidence nor a run.
+        """
+        run = current_run()
+        if evidence is None:
+            if run is None:
+                raise InputError(
+                    "evidence: hand it in, or call verify inside of `with guard.run(question):`, "
+                    "where prepare was called"
+                )
+            evidence = run.evidence
+        if question is None and run is not None:
+            question = run.question
+        return Verifier()(answer, evidence, question=question)
 
     # -- counting -------------------------------------------------------------------------------
 

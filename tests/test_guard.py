@@ -374,3 +374,34 @@ def test_pieces_of_chunks_are_kept_within_the_budget() -> None:
     assert "The notice period is 30 days." in prepared.text
     assert Guard()._analyzer(Guard().card).count(prepared.text) <= 40
     assert prepared.ledger.of("trim")
+
+
+# -- verify ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_held_against_what_the_run_handed_on() -> None:
+    guard_ = Guard(Policy())
+    with guard_.run("What is the notice period?"):
+        guard_.prepare("What is the notice period?", ["The notice period is thirty days."])
+        checked = guard_.verify("The notice period is sixty days.")
+    assert checked.grounded is False
+    assert checked.question == "What is the notice period?"
+    assert [finding.code for finding in checked.findings] == ["duration-differs"]
+    assert checked.findings[0].evidence[0].text == "thirty days"
+
+
+def test_evidence_that_is_handed_in_is_what_counts() -> None:
+    guard_ = Guard(Policy())
+    with guard_.run("q"):
+        guard_.prepare("q", ["The notice period is thirty days."])
+        inside = guard_.verify("The fee is $5.", [{"id": "a", "text": "The fee is $5."}])
+    outside = guard_.verify("The fee is $5.", ["The fee is $5."], question="What is the fee?")
+    assert inside.grounded is True
+    assert inside.claims[0].evidence[0].chunk_id == "a"
+    assert outside.grounded is True
+    assert outside.question == "What is the fee?"
+
+
+def test_without_evidence_there_is_nothing_to_hold_an_answer_against() -> None:
+    with pytest.raises(InputError, match=r"evidence: hand it in, or call verify inside"):
+        Guard(Policy()).verify("The fee is $5.")
