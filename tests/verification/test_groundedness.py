@@ -1,0 +1,153 @@
+"""Learned groundedness: edits lower a claim's probability, and the edited word is named."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctxguard.text.encoders import static_encoder
+from ctxguard.text.thesaurus import default_thesaurus
+from ctxguard.verification import Verifier, groundedness_scorer
+from ctxguard.verification._network import load_weights
+from ctxguard.verification._reading import Reading
+from ctxguard.verification._relations import KINDS
+from ctxguard.verification._wordsigns import SIGNS, read_signs
+
+STORY = (
+    "The harbour company opened a new ferry line to the northern islands on Monday.",
+    "Residents welcomed the service because the old bridge has been closed for repairs.",
+    "The mayor said the ferry would reduce traffic in the city centre.",
+    "Critics fear that rising fuel prices could make tickets expensive.",
+    "Sales of day tickets increased strongly during the first week.",
+)
+EDITS = (
+    ("The ferry would reduce traffic in the city.", "The ferry would increase traffic in the city.", "increase"),
+    ("Ticket sales increased strongly.", "Ticket sales decreased strongly.", "decreased"),
+    ("Residents welcomed the ferry service.", "Residents did not welcome the ferry service.", "not"),
+    ("The old bridge has been closed.", "The old airport has been closed.", "airport"),
+    ("Critics fear expensive tickets.", "Critics fear cheap tickets.", "cheap"),
+    (
+        "The company opened a ferry line to the islands.",
+        "The company opened a ferry line to the islands, but refused to hire local sailors.",
+        "refused",
+    ),
+)
+
+
+def p_of(claim: str, *passages: str) -> float:
+    """P(supported) of one claim."""
+    (found,) = groundedness_scorer().score([claim], passages or STORY)
+    return found.probability
+
+
+@pytest.mark.parametrize(("right", "wrong", "word"), EDITS)
+def test_an_edit_lowers_the_probability(right: str, wrong: str, word: str) -> None:
+    assert p_of(wrong) < p_of(right) - 0.05
+
+
+@pytest.mark.parametrize(("right", "wrong", "word"), EDITS)
+def test_the_edited_word_is_doubted_most(right: str, wrong: str, word: str) -> None:
+    doubts = groundedness_scorer().doubts(wrong, STORY)
+    ranked = sorted(doubts, key=lambda doubt: -doubt.probability)
+    assert word in [wrong[slice(*doubt.span)].lower() for doubt in ranked[:2]]
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [("lowered", "raised"), ("begin", "end"), ("purchase", "sale"), ("cheap", "expensive")],
+)
+def test_a_synonym_is_no_opposite(said: str, instead: str) -> None:
+    encoder, relations = static_encoder(), load_weights()[1]
+    same, other = encoder.encode_words([said]), encoder.encode_words([instead])
+    kinds = relations.between(same, other)[0, 0]
+    assert kinds[KINDS.index("opposite")] > kinds[KINDS.index("synonym")]
+
+
+def test_the_best_passage_is_named() -> None:
+    (found,) = groundedness_scorer().score(["Fuel prices could rise."], STORY)
+    assert found.passage == 3
+    assert found.span == (0, len(STORY[3]))
+
+
+def test_shares_of_relations_add_up_and_are_symmetric_in_shape() -> None:
+    vectors = static_encoder().encode_words(["rise", "fall", "harbour"])
+    shares = load_weights()[1].between(vectors, vectors[:2])
+    assert shares.shape == (3, 2, len(KINDS))
+    assert np.allclose(shares.sum(axis=2), 1, atol=1e-5)
+
+
+def test_many_claims_score_as_each_alone() -> None:
+    claims = [claim for edit in EDITS for claim in edit[:2]]
+    together = groundedness_scorer().score(claims, STORY)
+    assert [one.probability for one in together] == [p_of(claim) for claim in claims]
+
+
+@pytest.mark.parametrize("passages", [(), ("",), ("...",), ("\U0001f600",)])
+def test_without_evidence_there_is_no_best_passage(passages: tuple[str, ...]) -> None:
+    (found,) = groundedness_scorer().score(["The ferry sank."], passages)
+    assert (found.passage, found.span) == (-1, (0, 0))
+    assert found.probability < p_of("The ferry line opened on Monday.")
+
+
+def test_nothing_speaks_against_what_says_nothing() -> None:
+    assert p_of("It is.") > 0.5
+    assert groundedness_scorer().doubts("", STORY) == []
+    assert groundedness_scorer().score([], STORY) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80), st.lists(st.text(max_size=80), max_size=4))
+def test_any_text_gets_a_probability(claim: str, passages: list[str]) -> None:
+    (found,) = groundedness_scorer().score([claim], passages)
+    assert 0 <= found.probability <= 1
+    assert -1 <= found.passage < len(passages)
+    for doubt in groundedness_scorer().doubts(claim, passages):
+        start, end = doubt.span
+        assert 0 <= start < end <= len(claim)
+        assert 0 <= doubt.probability <= 1
+
+
+def test_signs_are_numbers_for_every_word() -> None:
+    signs = read_signs("Q3 sales rose 4.5%, not 5%.", Reading(STORY), load_weights()[1])
+    assert signs.rows.shape == (len(signs.words), len(SIGNS))
+    assert np.isfinite(signs.rows).all()
+
+
+def test_figures_and_quarters_are_met_in_other_forms() -> None:
+    reading = Reading(["Revenue of the third quarter was 29.9 million from two regions."])
+    found = [reading.has_term(term) for term in Reading(["Q3 29.9m 2"]).terms[0]]
+    assert found == [True, True, True]
+
+
+def test_a_verifier_takes_it_and_still_believes_copies() -> None:
+    verifier = Verifier(scorer=groundedness_scorer())
+    found = verifier(" ".join(STORY), [" ".join(STORY)])
+    assert found.grounded
+    assert found.score == 1.0
+    wrong = verifier("The mayor said the ferry would not reduce traffic.", [" ".join(STORY)])
+    assert wrong.grounded is False
+
+
+def test_weights_are_small_arrays_without_pickle() -> None:
+    stored = resources.files("ctxguard.verification") / "groundedness.npz"
+    with resources.as_file(stored) as path:
+        assert path.stat().st_size < 1_000_000
+        with np.load(path, allow_pickle=False) as table:
+            arrays = dict(table)
+    with pytest.raises(KeyError, match="out"):
+        load_weights({name: array for name, array in arrays.items() if name != "out"})
+    with pytest.raises(ValueError, match="signs"):
+        load_weights(arrays | {"mean": arrays["mean"][:-1]})
+
+
+def test_meanings_say_what_relate_says() -> None:
+    thesaurus = default_thesaurus()
+    rise, fall, guitar = map(thesaurus.meanings, ("rise", "fall", "guitar"))
+    assert rise.opposites & fall.own
+    assert thesaurus.meanings("instrument").own & guitar.broader
+    assert guitar.parents <= guitar.broader
+    assert not thesaurus.meanings("xyzzy").own
