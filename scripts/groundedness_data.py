@@ -114,8 +114,7 @@ def read_variants(folder: Path, relations: Relations) -> Iterator[Example]:
             if text not in readings:
                 readings[text] = Reading([text[slice(*span)] for span in split_sentences(text)])
             signs = [
-                read_signs(row["answer"][slice(*span)], readings[text], relations)
-                for span in spans
+                read_signs(row["answer"][slice(*span)], readings[text], relations) for span in spans
             ]
             yield _example(
                 signs,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from random import Random
 
-import numpy as np
 import torch  # pyright: ignore[reportMissingImports] -- only to build
 from torch.nn import functional as nn  # pyright: ignore[reportMissingImports] -- only to build
 
@@ -90,7 +89,13 @@ def _pairs(rng: Random) -> tuple[list[str], list[tuple[Pair, int]]]:
             under[sense].append(number)
     found: dict[str, set[Pair]] = {
         "synonym": {p for group in having.values() for p in combinations(group, 2)}
-        | {(n, o) for s, group in under.items() for n in group[:40] for o in having[s][:5] if n != o},
+        | {
+            (n, o)
+            for s, group in under.items()
+            for n in group[:40]
+            for o in having[s][:5]
+            if n != o
+        },
         "opposite": {
             (min(n, o), max(n, o))
             for n, means in enumerate(meanings)
@@ -102,7 +107,9 @@ def _pairs(rng: Random) -> tuple[list[str], list[tuple[Pair, int]]]:
     }
     found["synonym"] -= found["opposite"]
     found["sibling"] -= found["opposite"] | found["synonym"]
-    chosen = [(pair, KINDS.index(kind)) for kind in MOST for pair in _some(found[kind], MOST[kind], rng)]
+    chosen = [
+        (pair, KINDS.index(kind)) for kind in MOST for pair in _some(found[kind], MOST[kind], rng)
+    ]
     unrelated = [
         ((rng.randrange(len(words)), rng.randrange(len(words))), KINDS.index("none"))
         for _ in range(MOST["sibling"])

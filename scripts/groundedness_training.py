@@ -101,7 +101,9 @@ class _Model(torch.nn.Module):
         return (most + SOFTNESS * torch.log(total + 1e-9)) * self.answer[0].abs() + self.answer[1]
 
 
-def fit_network(batch: Batch, learn: np.ndarray, seed: int, settings: Settings) -> dict[str, np.ndarray]:
+def fit_network(
+    batch: Batch, learn: np.ndarray, seed: int, settings: Settings
+) -> dict[str, np.ndarray]:
     """The arrays of a network, fitted on some examples.
 
     Args:
@@ -112,7 +114,7 @@ def fit_network(batch: Batch, learn: np.ndarray, seed: int, settings: Settings) 
     """
     torch.manual_seed(seed)
     rng, order = np.random.default_rng(seed), learn.copy()
-    spots = np.concatenate([np.arange(batch.ends[i], batch.ends[i + 1]) for i in learn])
+    spots = _words_of(batch, learn)
     mean, spread = batch.rows[spots].mean(0), batch.rows[spots].std(0) + 1e-4
     model = _Model(mean, spread, settings)
     optimiser = torch.optim.AdamW(model.parameters(), settings.rate, weight_decay=settings.decay)
@@ -129,9 +131,15 @@ def fit_network(batch: Batch, learn: np.ndarray, seed: int, settings: Settings) 
     return _arrays(model)
 
 
+def _words_of(batch: Batch, chosen: np.ndarray) -> np.ndarray:
+    """The numbers of the words of some examples."""
+    ends: list[int] = batch.ends.tolist()
+    return np.concatenate([np.arange(ends[i], ends[i + 1]) for i in chosen.tolist()])
+
+
 def _loss(model: _Model, batch: Batch, chosen: np.ndarray, settings: Settings) -> torch.Tensor:
     sizes = batch.ends[chosen + 1] - batch.ends[chosen]
-    at = torch.tensor(np.concatenate([np.arange(batch.ends[i], batch.ends[i + 1]) for i in chosen]))
+    at = torch.tensor(_words_of(batch, chosen))
     owner = torch.tensor(np.repeat(np.arange(len(chosen)), sizes))
     words = model(batch, at)
     telling = batch.telling[at]

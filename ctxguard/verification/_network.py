@@ -41,7 +41,7 @@ class Network:
     out: Floats
     """Shape `(h,)`."""
     pooling: Floats
-    """Of a word's odds: their intercept, then what the pooled odds are multiplied by, and theirs."""
+    """Intercept of a word's odds; slope and intercept of a claim's, calibration included."""
 
     def word_odds(self, signs: Signs) -> Floats:
         """Log odds that each word has no support."""

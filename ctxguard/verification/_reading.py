@@ -18,7 +18,7 @@ from ctxguard.text.terms import FUNCTION_WORDS, term_of
 from ctxguard.text.thesaurus import default_thesaurus
 from ctxguard.text.words import words_of
 
-__all__ = ["Floats", "Reading", "Senses", "Window", "is_negator", "read_term"]
+__all__ = ["Floats", "Reading", "Senses", "Window", "is_negator", "name_of", "read_term"]
 
 Floats = NDArray[np.float32]
 _LONGEST = 4_000
@@ -28,11 +28,23 @@ _PASSAGES = 3
 _GAP = 3
 """Blank places between passages, so that words of two of them are never near each other."""
 _NEGATORS = frozenset(
-    "no not never none neither nor without cannot nobody nothing hardly fail fails failed failing "
-    "lack lacks lacked unable refuse refuses refused deny denies denied avoid avoids avoided".split()
+    (
+        *("none", "neither", "nor", "without", "nobody", "nothing", "hardly", "fail", "fails"),
+        *("failed", "failing", "lack", "lacks", "lacked", "unable", "refuse", "refuses", "refused"),
+        *("deny", "denies", "denied", "avoid", "avoids", "avoided"),
+    )
 )
+_NOT = frozenset(
+    (
+        *("no", "not", "never", "cannot", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt"),
+        *("werent", "cant", "couldnt", "wont", "wouldnt"),
+    )
+)
+"""Forms of "not", those without an apostrophe as people chat."""
 _FIGURE = re.compile(r"(\d+(?:[.,]\d+)*)(?:st|nd|rd|th|[a-z]{1,2})?")
-_COUNTED = "two three four five six seven eight nine ten eleven twelve".split()
+_COUNTED = (
+    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
 _FORMS = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.fromkeys(
     ("q1", "q2", "q3", "q4"), term_of("quarter")
 )
@@ -41,7 +53,16 @@ _FORMS = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.f
 
 def is_negator(key: str) -> bool:
     """Whether a word denies what stands after it."""
-    return key in _NEGATORS or key.endswith("n't")
+    return key in _NEGATORS or _is_not(key)
+
+
+def name_of(key: str, term: str) -> str:
+    """What places of a word are looked up by: its term, or itself; all forms of "not" are one."""
+    return "not" if _is_not(key) else term or key
+
+
+def _is_not(key: str) -> bool:
+    return key in _NOT or key.endswith("n't")
 
 
 @lru_cache(maxsize=1 << 15)
@@ -145,7 +166,7 @@ class Window:
         found: defaultdict[str, list[int]] = defaultdict(list)
         for place, (key, term) in enumerate(zip(self.keys, self.terms, strict=True)):
             if key:
-                found[term or key].append(place)
+                found[name_of(key, term)].append(place)
         return dict(found)
 
     @cached_property
@@ -169,8 +190,9 @@ class Window:
         """What its words mean."""
         meanings = default_thesaurus().meanings
         found = [meanings(key) for key in self.columns if _has_meaning(key)]
+        nothing: frozenset[int] = frozenset()
         return Senses(
-            own=frozenset().union(*(one.own for one in found)),
-            parents=frozenset().union(*(one.parents for one in found)),
-            broader=frozenset().union(*(one.broader for one in found)),
+            own=nothing.union(*(one.own for one in found)),
+            parents=nothing.union(*(one.parents for one in found)),
+            broader=nothing.union(*(one.broader for one in found)),
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ctxguard.text.encoders import static_encoder
 from ctxguard.text.thesaurus import default_thesaurus
 from ctxguard.text.words import Words, words_of
-from ctxguard.verification._reading import Floats, Reading, Window, is_negator, read_term
+from ctxguard.verification._reading import Floats, Reading, Window, is_negator, name_of, read_term
 from ctxguard.verification._relations import Relations
 
 __all__ = ["SIGNS", "Signs", "read_signs", "telling_words"]
@@ -37,7 +37,9 @@ SIGNS = (
 )
 """Names of the columns of `Signs.rows`."""
 _AT = {name: column for column, name in enumerate(SIGNS)}
-_CONTRAST = frozenset("but only although despite instead rather however except".split())
+_CONTRAST = frozenset(
+    ("but", "only", "although", "despite", "instead", "rather", "however", "except")
+)
 _NEAR = 12
 """Words within which two words of a claim stand together in a passage."""
 _GAP = 10
@@ -111,8 +113,8 @@ class _Claim:
         self.cosines: Floats = self.vectors @ self.window.vectors.T
         self.rows: Floats = np.zeros((len(self.keys), len(SIGNS)), dtype=np.float32)
         self.content = [place for place, term in enumerate(self.terms) if term]
-        places = self.window.places
-        self.inside = [(t or k) in places for k, t in zip(self.keys, self.terms, strict=True)]
+        self.names = [name_of(key, term) for key, term in zip(self.keys, self.terms, strict=True)]
+        self.inside = [name in self.window.places for name in self.names]
 
     def _set(self, name: str, values: Sequence[float] | Floats) -> None:
         self.rows[:, _AT[name]] = values
@@ -224,7 +226,7 @@ class _Claim:
         """Where a word of the claim stands in the window."""
         if place is None:
             return ()
-        return self.window.places.get(self.terms[place] or self.keys[place], ())[:_OFTEN]
+        return self.window.places.get(self.names[place], ())[:_OFTEN]
 
     def read_order(self) -> None:
         """Whether each word stands in the window where it stands in the claim."""
