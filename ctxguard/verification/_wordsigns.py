@@ -112,6 +112,7 @@ class _Claim:
         self.vectors: Floats = static_encoder().encode_words(self.keys)
         self.cosines: Floats = self.vectors @ self.window.vectors.T
         self.rows: Floats = np.zeros((len(self.keys), len(SIGNS)), dtype=np.float32)
+        self._beside: dict[int, NDArray[np.intp]] = {}
         self.content = [place for place, term in enumerate(self.terms) if term]
         self.names = [name_of(key, term) for key, term in zip(self.keys, self.terms, strict=True)]
         self.inside = [name in self.window.places for name in self.names]
@@ -185,8 +186,9 @@ class _Claim:
             other = terms != self.terms[place]
             if other.any():
                 self._relate(self.rows[place], found[other])
-            near = self._counterparts(place)
-            if near.size and (chosen := np.isin(window.meaningful, near) & other).any():
+            beside = np.zeros(len(window.columns), dtype=np.bool_)
+            beside[self._counterparts(place)] = True
+            if (chosen := beside[window.meaningful] & other).any():
                 most = found[chosen].max(axis=0)
                 row = self.rows[place]
                 row[_AT["near_like"]], row[_AT["near_against"]] = most[0], most[1]
@@ -201,8 +203,14 @@ class _Claim:
         row[_AT["net_like"]] = (like - against - beside / 2).max()
         row[_AT["net_against"]] = (against - like).max()
 
-    def _counterparts(self, place: int) -> np.ndarray:
+    def _counterparts(self, place: int) -> NDArray[np.intp]:
         """The columns of the words that stand beside the neighbours of a word in the window."""
+        columns = self._beside.get(place)
+        if columns is None:
+            columns = self._beside[place] = self._find_counterparts(place)
+        return columns
+
+    def _find_counterparts(self, place: int) -> NDArray[np.intp]:
         found: set[int] = set()
         keys, columns = self.window.keys, self.window.columns
         for neighbour, step in zip(self._neighbours(place), (1, -1), strict=True):
