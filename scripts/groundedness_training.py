@@ -22,12 +22,12 @@ torch.set_num_threads(1)
 class Settings:
     """How the network is fitted."""
 
-    hidden: int = 16
+    hidden: int = 32
     rank: int = 4
-    epochs: int = 6
+    epochs: int = 8
     rate: float = 3e-3
     decay: float = 1e-2
-    dropout: float = 0.2
+    dropout: float = 0.3
     edited: float = 8.0
     """Weight of a word that an editor changed, beside one that was there."""
     words: float = 2.0
