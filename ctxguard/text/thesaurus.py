@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["Part", "Relatedness", "Thesaurus", "default_thesaurus"]
+__all__ = ["Meanings", "Part", "Relatedness", "Thesaurus", "default_thesaurus"]
 
 _TABLE = "wordnet.npz"
 Part: TypeAlias = Literal["n", "v", "a", "r"]
@@ -23,6 +23,8 @@ Part: TypeAlias = Literal["n", "v", "a", "r"]
 
 _STEPS = 9
 """Steps up from a word to a more general one; from "horse" to "animal" it is eight."""
+_NEAR = 2
+"""Steps within which two words are kinds of the same."""
 _TOP = 3
 """Synsets that are at most so deep say too little ("object", "act"): everything is one of them."""
 _ENDINGS = (
@@ -50,6 +52,19 @@ class Relatedness:
     """From the narrower to the broader one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meanings:
+    """The senses of a word, as numbers that mean the same for all words of a thesaurus."""
+
+    own: frozenset[int]
+    opposites: frozenset[int]
+    """What stands against them, or against the heads of adjectives."""
+    parents: frozenset[int]
+    """What is one or two steps more general."""
+    broader: frozenset[int]
+    """What is one to four steps more general."""
+
+
 class Thesaurus:
     """Words, senses and what is above them; read-only, so thread-safe."""
 
@@ -69,10 +84,15 @@ class Thesaurus:
         self._lemmas = lru_cache(maxsize=50_000)(self._find_lemmas)
         self._above = lru_cache(maxsize=50_000)(self._find_above)
         self._meanings = lru_cache(maxsize=50_000)(self._find_meanings)
+        self._read_meanings = lru_cache(maxsize=50_000)(self._as_meanings)
 
     def __contains__(self, word: str) -> bool:
         """Whether the word is a lemma that it knows."""
         return word in self._index
+
+    def words(self) -> Iterator[str]:
+        """The lemmas that it knows."""
+        return iter(self._index)
 
     def lemmas(self, word: str) -> tuple[str, ...]:
         """What a lower-case word may be a form of, itself first; itself if nothing is known."""
@@ -95,6 +115,10 @@ class Thesaurus:
         meant, opposed = self._meanings(one)
         senses, _ = self._meanings(other)
         return not opposed.isdisjoint(senses) and meant.isdisjoint(senses)
+
+    def meanings(self, word: str) -> Meanings:
+        """The senses of a word, to compare one word with many at the cost of a set; maybe none."""
+        return self._read_meanings(word)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -174,6 +198,20 @@ class Thesaurus:
         senses = self._with_heads(self._read_as(word))
         opposed = {other for sense in senses for other in self._opposites[sense]}
         return frozenset(senses), frozenset(opposed)
+
+    def _as_meanings(self, word: str) -> Meanings:
+        own: set[int] = set()
+        steps: dict[int, int] = {}
+        for lemma in self._read_as(word):
+            own.update(self._senses_of(lemma))
+            for sense, step in self._above(lemma).items():
+                steps[sense] = min(step, steps.get(sense, step))
+        return Meanings(
+            own=frozenset(own),
+            opposites=self._meanings(word)[1],
+            parents=frozenset(sense for sense, step in steps.items() if 0 < step <= _NEAR),
+            broader=frozenset(sense for sense, step in steps.items() if 0 < step <= 2 * _NEAR),
+        )
 
     def _are_siblings(self, above: Mapping[int, int], theirs: Sequence[str]) -> bool:
         near = {sense for sense, steps in above.items() if 0 < steps <= 2}

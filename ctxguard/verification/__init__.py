@@ -5,6 +5,11 @@ from __future__ import annotations
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence, Passage
+from ctxguard.verification.groundedness import (
+    GroundednessScorer,
+    WordDoubt,
+    groundedness_scorer,
+)
 from ctxguard.verification.scorer import Scorer, Support
 from ctxguard.verification.verifier import Answer, Check, Verifier
 
@@ -14,10 +19,13 @@ __all__ = [
     "Citation",
     "CitationMap",
     "Evidence",
+    "GroundednessScorer",
     "Passage",
     "Scorer",
     "Support",
     "Verifier",
+    "WordDoubt",
     "find_citations",
+    "groundedness_scorer",
     "split_claims",
 ]
