@@ -10,6 +10,9 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CONSTRAINTS := --constraint constraints.txt
 INSTALL = $(PIP) install -qq $(CONSTRAINTS) --only-binary :all:
+# As many processes as cores, each with the next tests that are left. One test is better run by itself:
+# `.venv/bin/python -m pytest tests/test_guard.py`.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 SOURCES := ctxguard integrations scripts tests benchmarks conftest.py
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md docs mkdocs.yml
 
@@ -47,11 +50,11 @@ demo: $(INSTALLED) ## the same question with and without the guard, to a small m
 	@$(BIN)/ctxguard demo
 
 test: $(INSTALLED) ## every test, the notebooks included, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term --nbmake \
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --nbmake \
 	  tests integrations/langchain/tests integrations/llamaindex/tests notebooks
 
 test-fast: $(INSTALLED) ## the tests that take milliseconds
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 # The adapters' fast tests with the oldest and with the newest frameworks that their bounds allow,
 # each in a venv of its own.
@@ -67,7 +70,7 @@ test-compat: $(COMPAT) ## the adapters' tests with the lowest and the highest fr
 
 $(COMPAT): test-%: .venv-%/.installed
 	@echo "the adapters with the $* framework versions"
-	@.venv-$*/bin/python -m pytest -q -m 'not slow' $(WARNINGS_$*) \
+	@.venv-$*/bin/python -m pytest -q $(PARALLEL) -m 'not slow' $(WARNINGS_$*) \
 	  integrations/langchain/tests integrations/llamaindex/tests
 
 .venv-%/.installed: constraints-lowest.txt $(PROJECTS)

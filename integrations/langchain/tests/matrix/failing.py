@@ -9,12 +9,13 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
+from langgraph.config import get_config
 from pydantic import Field
 from typing_extensions import override
 
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
 
-__all__ = ["Broken", "BrokenModel", "Flaky", "FlakyModel", "retried"]
+__all__ = ["Broken", "BrokenModel", "Flaky", "FlakyModel", "fails_first", "retried"]
 
 
 class Broken(FixedRetriever):
@@ -79,3 +80,10 @@ def fail_once(failed: list[int], run_manager: Any) -> None:
 
 def retried(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
     return runnable.with_retry(wait_exponential_jitter=False)
+
+
+def fails_first(failed: set[object]) -> bool:
+    """Whether to fail now: once in each task of a graph, so that its next try succeeds."""
+    place = get_config().get("configurable", {}).get("checkpoint_ns")
+    failed.symmetric_difference_update({place})
+    return place in failed

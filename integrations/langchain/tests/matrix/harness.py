@@ -26,6 +26,7 @@ __all__ = [
     "DOCUMENTS",
     "MODES",
     "QUESTION",
+    "STREAM_EVENTS",
     "TEXTS",
     "V3_UNSUPPORTED",
     "Mode",
@@ -64,6 +65,8 @@ class Mode:
     """From a runnable, its inputs and their configs to all that comes out, as plain data."""
     items: int = 1
     """How many calls it makes at once."""
+    needs: tuple[str, str] | None = None
+    """The module and the attribute in it that LangChain has since it can be called so."""
 
 
 async def _invoke(runnable: Any, given: list[Any], configs: list[Config], shape: Shape) -> Any:
@@ -112,6 +115,7 @@ async def _aprotocol(runnable: Any, given: list[Any], configs: list[Config], sha
     return shape.ordered([blurred(event) async for event in stream])
 
 
+STREAM_EVENTS = ("langchain_core.language_models", "BaseChatModel.stream_events")
 MODES = (
     Mode("invoke", _invoke),
     Mode("ainvoke", _ainvoke),
@@ -120,8 +124,8 @@ MODES = (
     Mode("batch", _batch, items=2),
     Mode("abatch", _abatch, items=2),
     Mode("events", _events),
-    Mode("stream_events v3", _protocol),
-    Mode("astream_events v3", _aprotocol),
+    Mode("stream_events v3", _protocol, needs=STREAM_EVENTS),
+    Mode("astream_events v3", _aprotocol, needs=STREAM_EVENTS),
 )
 _QUICK = ("invoke", "astream")
 """The modes that are tried while something is being written; CI tries all."""
@@ -173,6 +177,8 @@ class Shape:
     """Whether a batch of it is one call, with one ledger."""
     unordered: bool = False
     """Whether its own parts come out of a stream in any order."""
+    needs: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """Per mode, the module and the attribute in it that LangChain has since the mode works."""
     xfail: Mapping[str, str] = field(default_factory=dict[str, str])
     """Per mode, or `mode: same` or `mode: once`, the upstream reference of what cannot work."""
 
@@ -201,9 +207,12 @@ def cells(
             if check == "once" and mode.name in shape.raises:
                 continue
             reason = shape.xfail.get(mode.name) or shape.xfail.get(f"{mode.name}: {check}")
-            marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+            marks: list[Any] = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
             if mode.name not in quick:
                 marks.append(pytest.mark.slow)
+            needs = mode.needs or shape.needs.get(mode.name)
+            if needs:
+                marks.append(pytest.mark.needs(*needs))
             found.append(pytest.param(shape, mode, id=f"{name}-{mode.name}", marks=marks))
     return found
 
@@ -308,7 +317,8 @@ def _check_ledger(ledger: Ledger) -> None:
 def _check_models(recorder: Recorder, models: int, *, once: bool) -> None:
     """As many models were really asked, and none of them read a text twice."""
     starts = ("on_chat_model_start", "on_llm_start")
-    asked = [str(_read(entry.what)) for entry in recorder.entries if entry.kind in starts]
+    # The prompt alone: the description of the model beside it may tell what it saw before.
+    asked = [str(_read(entry.what[0][1])) for entry in recorder.entries if entry.kind in starts]
     assert len(asked) == models
     if once:
         assert max((prompt.count(text) for prompt in asked for text in TEXTS), default=0) <= 1

@@ -13,13 +13,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import BaseTool, StructuredTool, create_retriever_tool, tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.config import get_config
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command
 from pydantic import BaseModel, PrivateAttr
 
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
+from integrations.langchain.tests.matrix.failing import fails_first
 from integrations.langchain.tests.matrix.graph_modes import SYNC
 from integrations.langchain.tests.matrix.harness import QUESTION, Config, Shape
 from integrations.langchain.tests.matrix.shapes_graphs import (
@@ -49,7 +49,6 @@ __all__ = [
     "FailingModel",
     "agent",
     "asking_twice",
-    "fails_first",
     "large",
     "thread",
 ]
@@ -73,13 +72,6 @@ def thread() -> Config:
 
 
 # -- models that are not so simple --------------------------------------------------------------
-
-
-def fails_first(failed: set[object]) -> bool:
-    """Whether to fail now: once in each task of a graph, so that its next try succeeds."""
-    place = get_config().get("configurable", {}).get("checkpoint_ns")
-    failed.symmetric_difference_update({place})
-    return place in failed
 
 
 class FailingModel(ScriptedChatModel):

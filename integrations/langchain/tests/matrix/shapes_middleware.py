@@ -32,13 +32,13 @@ from langgraph.types import Command
 from pydantic import PrivateAttr
 
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
+from integrations.langchain.tests.matrix.failing import fails_first
 from integrations.langchain.tests.matrix.graph_modes import ASYNC
 from integrations.langchain.tests.matrix.harness import QUESTION, Shape
 from integrations.langchain.tests.matrix.shapes_agents import (
     FailingModel,
     agent,
     asking_twice,
-    fails_first,
     thread,
 )
 from integrations.langchain.tests.matrix.shapes_graphs import (
@@ -73,7 +73,7 @@ class FailingTool(BaseTool):
         return join(documents)
 
 
-class Passing(AgentMiddleware[Any, Any, Any]):
+class Passing(AgentMiddleware):
     """Wraps everything and changes nothing."""
 
     def wrap_model_call(self, request: Any, handler: Any) -> Any:

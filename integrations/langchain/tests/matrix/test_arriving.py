@@ -11,7 +11,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 
 from ctxguard import guard, handle
-from integrations.langchain.tests.matrix.harness import QUESTION
+from integrations.langchain.tests.matrix.harness import QUESTION, STREAM_EVENTS
 from integrations.langchain.tests.matrix.shapes_graphs import (
     ASK,
     answered,
@@ -64,8 +64,7 @@ def arriving(name: str) -> tuple[Any, dict[str, Any], Any]:
 
 
 async def calls(graph: Any, given: dict[str, Any]) -> list[Any]:
-    """What comes out of it, in every way."""
-    protocol = await graph.astream_events(ASK, **given, version="v3")
+    """What comes out of it, in every way but those of the protocol."""
     return [
         graph.invoke(ASK, **given),
         await graph.ainvoke(ASK, **given),
@@ -74,25 +73,38 @@ async def calls(graph: Any, given: dict[str, Any]) -> list[Any]:
         *graph.batch([ASK], **given),
         *await graph.abatch([ASK], **given),
         *[e["name"] async for e in graph.astream_events(ASK, **given, version="v2")],
-        graph.stream_events(ASK, **given, version="v3").output,
-        await protocol.output(),
     ]
 
 
+async def protocol_calls(graph: Any, given: dict[str, Any]) -> list[Any]:
+    """What comes out of the protocol's streams."""
+    stream = await graph.astream_events(ASK, **given, version="v3")
+    return [
+        graph.stream_events(ASK, **given, version="v3").output,
+        await stream.output(),
+    ]
+
+
+WAYS = [
+    pytest.param(calls, 7, id="calls"),
+    pytest.param(protocol_calls, 2, id="stream_events v3", marks=pytest.mark.needs(*STREAM_EVENTS)),
+]
+
+
 @pytest.mark.parametrize("name", ["context", "config"])
-async def test_what_arrives_is_guarded_once(name: str) -> None:
+@pytest.mark.parametrize(("calls", "count"), WAYS)
+async def test_what_arrives_is_guarded_once(name: str, calls: Any, count: int) -> None:
     graph, given, asked = arriving(name)
     guarded = guard(graph)
     made = await calls(guarded, given)
     ledgers = handle(guarded).ledgers
-    assert [[step.kind for step in ledger.steps] for ledger in ledgers] == [
-        ["retrieval", "model"]
-    ] * 9
+    steps = [[step.kind for step in ledger.steps] for ledger in ledgers]
+    assert steps == [["retrieval", "model"]] * count
     assert {len(ledger.of("drop")) for ledger in ledgers} == {2}
     assert all(any(s.kind == "evidence" for s in ledger.segments) for ledger in ledgers)
     assert {item.kind for item in handle(guarded).coverage.reached} == {"retriever", "model"}
     assert handle(guarded).coverage.complete
-    assert len(asked.seen) == 9
+    assert len(asked.seen) == count
     plain, other, _ = arriving(name)
     assert texts(made) == texts(await calls(plain, other))
 
