@@ -36,6 +36,7 @@ from integrations.langchain.tests.matrix.shapes_models import MODELS
 from integrations.langchain.tests.matrix.shapes_nested import NESTED
 from integrations.langchain.tests.matrix.shapes_objects import OBJECTS
 from integrations.langchain.tests.matrix.shapes_tools import TOOLS
+from integrations.langchain.tests.matrix.shapes_unreached import UNREACHED
 from integrations.llamaindex.tests.matrix import (
     agents,
     beyond,
@@ -191,7 +192,7 @@ def _langchain() -> Iterator[Group]:
     inside = "As for functions: the retriever or the model is in an object of your own."
     graphs = (
         "What the nodes are, and how they lead on. `messages` is a stream of that mode, "
-        "`everything` one of values, updates, messages, custom and tasks; both with `subgraphs=True`."
+        "`everything` one of values, updates, messages, custom and tasks; both with subgraphs."
     )
     yield _chains("Chains", "Composed with `|` and the methods of runnables.", chains, modes)
     yield _chains("Retrievers", "Alone.", alone, modes)
@@ -317,7 +318,7 @@ def _cells() -> tuple[int, int, list[str]]:
 
 def _totals(groups: Sequence[Group]) -> str:
     cells, ours, failing = _cells()
-    shapes = sum(len(group.rows) for group in groups) + len(beyond.SHAPES)
+    shapes = sum(len(group.rows) for group in groups) + len(UNREACHED) + len(beyond.SHAPES)
     text = (
         f"{shapes} shapes, {cells:,} cells (a shape, a way, a check); {ours:,} of these are agents "
         "with `CtxGuardMiddleware`, before other middleware and after it.\n"
