@@ -64,14 +64,18 @@ def _settings(llm: ScriptedLLM) -> Iterator[None]:
     Settings._llm, Settings._embed_model = None, None
 
 
-@pytest.fixture
-def nodes(corpus: Corpus) -> list[TextNode]:
+def passages(corpus: Corpus) -> list[TextNode]:
     """A passage, its copy in another file, another version of it, and something else."""
     texts = (corpus.notice, corpus.notice, corpus.other_notice, corpus.payment)
     return [
         TextNode(id_=name, text=text, metadata={"file_name": f"{name}.md"})
         for name, text in zip("abcd", texts, strict=True)
     ]
+
+
+@pytest.fixture
+def nodes(corpus: Corpus) -> list[TextNode]:
+    return passages(corpus)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ themselves, and `blocks` to every class while a block is open. What a copy does 
 all of it can be reported, because it is not there yet when guard() looks:
 
 - what is put into an attribute, a global or a container afterwards (lists and dicts are copied),
-  and modules that a function imports for the first time when it runs;
+  and what a function imports for the first time when it runs;
 - documents that a function fetches or makes itself, without a retriever or a vector store;
 - what other packages make when they run, and what arrives in a state (what arrives in a config or a
   graph's context is guarded when it comes);

@@ -43,6 +43,9 @@ _CORE = frozenset(
         "langgraph_sdk",
     }
 )
+_LOADS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_ATTR")
+"""Steps beside which a NULL is a step of its own: before it in 3.11, after it since 3.13."""
+_MOST_DOTS = 8
 _NEVER = _CORE | sys.stdlib_module_names | {"ctxguard", "ctxguard_langchain", "pydantic"}
 
 
@@ -53,7 +56,7 @@ class References:
     read: frozenset[str]
     """Globals that it reads."""
     called: frozenset[str]
-    """Globals that it calls by name."""
+    """What it calls: names of globals and attributes, and of what it imports."""
     written: frozenset[str]
     """Globals that it assigns or deletes."""
     attributes: frozenset[str]
@@ -73,9 +76,11 @@ def references(code: types.CodeType) -> References:
     attributes: set[str] = set()
     constants: set[object] = set()
     imported: set[tuple[str, int, bool]] = set()
+    aliases: dict[str, str] = {}
     for part in _codes(code):
         constants.update(_constants(part.co_consts))
         steps = list(dis.get_instructions(part))
+        called.update(_called(steps, aliases))
         for position, step in enumerate(steps):
             if "ATTR" in step.opname or step.opname in ("LOAD_METHOD", "IMPORT_FROM"):
                 attributes.add(step.argval)
@@ -84,9 +89,6 @@ def references(code: types.CodeType) -> References:
                 imported.add((step.argval, level.argval, taken.argval is not None))
             elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 read.add(step.argval)
-                # The lowest bit asks for the NULL that a call needs below its callee (3.11 and on).
-                if step.opname == "LOAD_GLOBAL" and step.arg is not None and step.arg & 1:
-                    called.add(step.argval)
             elif step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 written.add(step.argval)
     return References(
@@ -97,6 +99,30 @@ def references(code: types.CodeType) -> References:
         constants=frozenset(constants),
         imported=frozenset(imported),
     )
+
+
+def _called(steps: list[dis.Instruction], aliases: dict[str, str]) -> Iterator[str]:
+    """What is called, and the attributes that lead to it: a call needs a NULL beside its callee.
+
+    Args:
+        steps: of one code.
+        aliases: local names of what is imported; those that are found are added.
+    """
+    for position, step in enumerate(steps):
+        beside = {other.opname for other in steps[max(position - 1, 0) : position + 2]}
+        name = str(step.argval)
+        if step.opname == "IMPORT_FROM":
+            aliases[str(steps[position + 1].argval)] = name
+        elif "NULL" in step.argrepr or step.opname == "LOAD_METHOD":
+            yield name
+        elif step.opname.startswith(_LOADS) and "PUSH_NULL" in beside:
+            yield aliases.get(name, name)
+        else:
+            continue
+        for after in steps[position + 1 : position + 1 + _MOST_DOTS]:
+            if after.opname != "LOAD_ATTR":
+                break
+            yield str(after.argval)
 
 
 def _constants(constants: Iterable[object]) -> Iterator[object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any, NamedTuple, cast
@@ -114,22 +114,27 @@ def function_edges(obj: types.FunctionType) -> tuple[References | None, list[Edg
         Edge(Place.GLOBAL, name, f" → {name}", value)
         for name in sorted(names.read)
         if (value := _read(module, name)) is not None
-        and _interesting(value)
-        and _used(names, value)
+        and (_interesting(value) or _makes(value, names))
+        and _used(names, name, value)
     ]
     for imported in imports(names, str(module.get("__package__") or "")):
-        if is_user_module(imported.__name__):
+        if is_user_module(imported.__name__) or _makes(imported, names):
             label = f" → import {imported.__name__}"
             edges.append(Edge(Place.IMPORT, imported.__name__, label, imported))
     return names, edges
 
 
-def _used(names: References, value: Dynamic) -> bool:
+def _makes(module: Dynamic, names: References) -> bool:
+    """Whether a function makes a retriever or a model with a class or function of this module."""
+    return kind_of(module) is Kind.MODULE and any(module_edges(module, names))
+
+
+def _used(names: References, name: str, value: Dynamic) -> bool:
     """Whether a function does more with a class of models than to compare with it."""
     if kind_of(value) is not Kind.MAKER:
         return True
     constructors = any(name.startswith("from_") for name in names.attributes)
-    return constructors or bool(names.called & {value.__name__, getattr(value, "__qualname__", "")})
+    return constructors or bool(names.called & {name, value.__name__})
 
 
 def _read(module: dict[str, Any], name: str) -> Dynamic:
@@ -152,11 +157,15 @@ def _interesting(value: Dynamic) -> bool:
     return kind is not Kind.NOTHING
 
 
-def module_edges(module: types.ModuleType, names: frozenset[str]) -> Iterator[Edge]:
-    """The attributes of a module that a function may ask for."""
-    for name in sorted(names & vars(module).keys()):
+def module_edges(
+    module: types.ModuleType, names: References, known: Set[str] = frozenset()
+) -> Iterator[Edge]:
+    """The attributes of a module that a function may ask for; of a framework's, what it calls."""
+    own = is_user_module(module.__name__)
+    for name in sorted((names.attributes - known) & vars(module).keys()):
         value = vars(module)[name]
-        if _interesting(value):
+        wanted = _interesting(value) if own else kind_of(value) is Kind.MAKER
+        if wanted and _used(names, name, value):
             yield Edge(Place.ATTRIBUTE, name, f".{name}", value)
 
 

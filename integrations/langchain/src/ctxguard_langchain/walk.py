@@ -171,7 +171,7 @@ class Survey:
     def _ask_module(self, module: Node, names: References) -> None:
         """Follow the attributes of a module that a function asks for, submodules included."""
         asked = self._asked.setdefault(id(module.obj), set())
-        for edge in module_edges(module.obj, names.attributes - asked):
+        for edge in list(module_edges(module.obj, names, asked)):
             asked.add(edge.name)
             self._connect(module, edge)
             if kind_of(edge.value) is Kind.MODULE:

@@ -22,7 +22,8 @@ from langchain_core.runnables import (
 )
 from langsmith import traceable
 
-from integrations.langchain.tests.matrix.harness import Shape
+from ctxguard_langchain import testing
+from integrations.langchain.tests.matrix.harness import DOCUMENTS, Shape
 from integrations.langchain.tests.matrix.parts import (
     ONLY_ASYNC,
     ONLY_SYNC_STREAM,
@@ -257,6 +258,29 @@ def in_a_pool(question: str) -> str:
         return joined(pool.submit(GLOBAL.invoke, question).result())
 
 
+def from_imported_class(question: str) -> str:
+    from ctxguard_langchain.testing import FixedRetriever
+
+    return joined(FixedRetriever(documents=DOCUMENTS).invoke(question))
+
+
+def from_renamed_class(question: str) -> str:
+    from ctxguard_langchain.testing import FixedRetriever as Clauses
+
+    return joined(Clauses(documents=DOCUMENTS).invoke(question))
+
+
+def from_class_of_a_module(question: str) -> str:
+    return joined(testing.FixedRetriever(documents=DOCUMENTS).invoke(question))
+
+
+def comparing(question: str) -> str:
+    from ctxguard_langchain.testing import FixedRetriever
+
+    assert isinstance(GLOBAL, FixedRetriever)
+    return joined(GLOBAL.invoke(question))
+
+
 def in_a_thread(question: str) -> str:
     found: list[Document] = []
     thread = threading.Thread(target=lambda: found.extend(GLOBAL.invoke(question)))
@@ -290,6 +314,10 @@ FUNCTIONS: dict[str, Shape] = {
     "global vector store, by search": Shape(make=step(from_search)),
     "import": Shape(make=step(from_import)),
     "import of a module": Shape(make=step(from_imported_module)),
+    "import of a class": Shape(make=step(from_imported_class)),
+    "import of a class by another name": Shape(make=step(from_renamed_class)),
+    "import of a class to compare with": Shape(make=step(comparing)),
+    "class of a module": Shape(make=step(from_class_of_a_module)),
     "traced function": Shape(make=step(traced)),
     "retried function": Shape(make=step(patient)),
     "batch of one": Shape(make=step(in_a_batch)),

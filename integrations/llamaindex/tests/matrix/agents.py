@@ -68,7 +68,7 @@ def async_closure(world: World) -> Any:
     return search
 
 
-def with_context(world: World) -> Any:
+def with_a_context(world: World) -> Any:
     retriever = world.retriever()
 
     async def search(ctx: Context, query: str) -> str:
@@ -80,11 +80,11 @@ def with_context(world: World) -> Any:
     return search
 
 
-def bound(world: World) -> Any:
+def bound_method(world: World) -> Any:
     return Searcher(world.retriever()).search
 
 
-def partial_tool(world: World) -> Any:
+def partial_function(world: World) -> Any:
     fn = partial(searched_with, world.retriever())
     return FunctionTool.from_defaults(fn, name="search", description="Find clauses.")
 
@@ -100,12 +100,17 @@ def retriever_tool(world: World) -> Any:
 TOOLS = (
     closure,
     async_closure,
-    with_context,
-    bound,
-    partial_tool,
+    with_a_context,
+    bound_method,
+    partial_function,
     engine_tool,
     retriever_tool,
 )
+
+
+def named(tool: Any) -> str:
+    """A tool's name in a table."""
+    return tool.__name__.replace("_", " ")
 
 
 # -- agents ----------------------------------------------------------------------------------------
@@ -322,12 +327,12 @@ def shape(name: str, make: Any, **options: Any) -> Shape:
 
 SHAPES: tuple[Shape, ...] = (
     *(
-        shape(f"function agent, {tool.__name__}", function_agent(tool), script=searching)
+        shape(f"function agent, {named(tool)}", function_agent(tool), script=searching)
         for tool in TOOLS
     ),
     *(
         shape(
-            f"ReAct agent, {tool.__name__}",
+            f"ReAct agent, {named(tool)}",
             react_agent(tool),
             script=reasoning,
             slow=tool is not closure,
@@ -336,7 +341,7 @@ SHAPES: tuple[Shape, ...] = (
     ),
     *(
         shape(
-            f"agent workflow, {tool.__name__}",
+            f"agent workflow, {named(tool)}",
             agent_workflow(tool),
             script=searching,
             slow=tool is not closure,

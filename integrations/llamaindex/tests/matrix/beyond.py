@@ -144,9 +144,9 @@ def recalling(world: World) -> Any:
     return SimpleChatEngine.from_defaults(llm=world.llm, memory=memory)
 
 
-def workflow(kind: Any, *unreached: str) -> Shape:
+def workflow(name: str, kind: Any, *unreached: str) -> Shape:
     return Shape(
-        name=f"workflow, {kind.__name__}",
+        name=f"workflow, {name}",
         make=kind if kind is closed_over else lambda world: kind(world.llm),
         ways=WORKFLOW[::2],
         script=obliging,
@@ -156,15 +156,15 @@ def workflow(kind: Any, *unreached: str) -> Shape:
 
 
 SHAPES: tuple[Shape, ...] = (
-    workflow(OfTheModule, "go:OF_THE_MODULE"),
-    workflow(ByName, "go:BY_NAME['contracts']"),
-    workflow(closed_over, "go:retriever"),
-    workflow(OfTheClass, "retriever"),
-    workflow(Resourceful, "go:retriever"),
-    workflow(Making, "go", "go"),
-    workflow(OfSettings, "go"),
+    workflow("global retriever", OfTheModule, "go:OF_THE_MODULE"),
+    workflow("global dict", ByName, "go:BY_NAME['contracts']"),
+    workflow("step that closes over it", closed_over, "go:retriever"),
+    workflow("attribute of its class", OfTheClass, "retriever"),
+    workflow("resource factory", Resourceful, "go:retriever"),
+    workflow("made while it runs", Making, "go", "go"),
+    workflow("model of Settings", OfSettings, "go"),
     Shape(
-        name="workflow, FromItsIndex",
+        name="workflow, retriever of its index",
         make=lambda world: FromItsIndex(world.llm, world.index),
         ways=WORKFLOW[::2],
         script=obliging,
