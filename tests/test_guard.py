@@ -174,6 +174,7 @@ def test_hostile_text_is_carried_and_every_piece_explained(policy: Policy) -> No
     assert type(prepared.ledger).from_json(prepared.ledger.to_json()) == prepared.ledger
 
 
+@pytest.mark.slow
 def test_ten_megabytes_in_one_chunk() -> None:
     text = "The supplier shall deliver the goods. " * 270_000
     prepared = Guard().prepare("q", [text, "a short one"], budget=100_000)

@@ -38,6 +38,7 @@ def run(texts: Sequence[str], *, source: str | None = None) -> float:
     return time.process_time() - started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
 def test_an_odd_text_and_near_copies_of_it(text: str) -> None:
     half = text[: len(text) // 2]
