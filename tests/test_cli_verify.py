@@ -13,6 +13,9 @@ from ctxguard.cli import main
 from ctxguard.verification import Labelled, Verifier
 
 FEE = "The fee is $500 per month."
+LEASE = (
+    "The lease is for the whole of the year, and it is with the tenant that the landlord made it."
+)
 
 
 @pytest.fixture
@@ -21,6 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     docs = tmp_path / "docs"
     (docs / "deep").mkdir(parents=True)
     (docs / "a.md").write_text(f"{FEE} Cats sleep all day.\r\n", encoding="utf-8")
+    (docs / "lease.md").write_text(LEASE, encoding="utf-8")
     (docs / "deep" / "b.txt").write_text("Acme Corp. signed on 8 May 2014.", encoding="utf-8-sig")
     (docs / ".hidden").write_text("The fee is $600 per month.", encoding="utf-8")
     (docs / "photo.jpg").write_bytes(b"\xff\xd8\x00")
@@ -62,7 +66,7 @@ def test_what_could_not_be_judged_is_not_known_to_be_grounded(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = answer(folder, "Срок аренды составляет три года.")
-    assert main(["verify", said, "--evidence", "docs/a.md"]) == 1
+    assert main(["verify", said, "--evidence", "docs/lease.md"]) == 1
     assert capsys.readouterr().out.startswith("could not be judged")
 
 
