@@ -87,10 +87,10 @@ install-compat:
 
 .PHONY: test-models
 
-test-models: .venv-models/.installed ## the tests that need torch, with tiny models made on the spot
+test-models: .venv-models/.ready ## the tests that need torch, with tiny models made on the spot
 	@.venv-models/bin/python -m pytest -q -m models tests
 
-.venv-models/.installed: constraints.txt $(PROJECTS)
+.venv-models/.ready: constraints.txt $(PROJECTS)
 	@echo "installing torch into .venv-models"
 	@test -x .venv-models/bin/python || $(PYTHON) -m venv .venv-models
 	@$(MAKE) --no-print-directory VENV=.venv-models install-models

@@ -32,7 +32,13 @@ _NAMED = frozenset(["$defs", "definitions", "dependentSchemas", "properties"])
 """Keywords that hold schemas by names of the caller's own."""
 _DATA = frozenset(["const", "default", "enum", "examples"])
 """Keywords that hold values, which only look like schemas."""
-_REFUSED = frozenset(["patternProperties"])
+_REFUSED = {
+    "patternProperties": "properties, or propertyNames with a pattern",
+    "unevaluatedItems": "items",
+    "unevaluatedProperties": "additionalProperties",
+}
+"""Keywords that an answer could stall jsonschema with (expressions that are not run by RE2, time
+that grows with the square), and what to use."""
 
 Table = Mapping[str, Any]
 
@@ -73,7 +79,8 @@ class JsonSchema:
     """A check that an answer is JSON, alone or in one code fence, and fits a schema.
 
     The dialect is the one that `$schema` names, else 2020-12. `$ref` stays inside the schema:
-    nothing is fetched. `pattern` is run by RE2; `patternProperties` is refused.
+    nothing is fetched. `pattern` is run by RE2; `patternProperties`, `unevaluatedItems` and
+    `unevaluatedProperties` are refused.
     """
 
     schema: Table
@@ -196,8 +203,8 @@ def _refuse(schema: object, where: str, *, named: bool = False) -> None:
     for key, one in cast("Mapping[str, object]", schema).items():
         if not named and key in _REFUSED:
             raise InputError(
-                f"JsonSchema.{where}.{key}: not supported, its expressions would be run by an "
-                "engine that an answer can stall; use properties, or propertyNames with a pattern"
+                f"JsonSchema.{where}.{key}: not supported, an answer could stall it; use "
+                f"{_REFUSED[key]}"
             )
         if not named and key == "pattern" and isinstance(one, str):
             _compiled(one)

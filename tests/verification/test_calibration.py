@@ -78,6 +78,7 @@ def test_the_threshold_is_not_more_careful_than_it_has_to_be() -> None:
     assert sum(made.curve(score) < made.threshold for score in later) / len(later) > 0.03
     assert made.found is not None
     assert made.found > 0.3
+    assert "at most 5.0% of right answers (confidence 95%)" in str(made)
 
 
 def test_how_many_answers_a_target_takes() -> None:

@@ -174,6 +174,8 @@ def test_long_lists_of_mixed_items_take_no_longer_than_others() -> None:
 def test_schemas_that_cannot_be_used() -> None:
     with pytest.raises(InputError, match=r"JsonSchema\.schema: \$\.type"):
         JsonSchema(schema={"type": "number of birds"})
+    with pytest.raises(InputError, match=r"schema\.unevaluatedItems: .* use items"):
+        JsonSchema(schema={"unevaluatedItems": False})
     with pytest.raises(InputError, match=r"schema\.allOf\[0\]\.patternProperties: not supported"):
         JsonSchema(schema={"allOf": [{"patternProperties": {"a": {}}}]})
 
