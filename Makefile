@@ -88,6 +88,24 @@ install-compat:
 	  --editable integrations/llamaindex
 	@$(PIP) check
 
+.PHONY: test-models
+
+test-models: .venv-models/.ready ## the tests that need torch, with tiny models made on the spot
+	@.venv-models/bin/python -m pytest -q -m models tests
+
+.venv-models/.ready: constraints.txt $(PROJECTS)
+	@echo "installing torch into .venv-models"
+	@test -x .venv-models/bin/python || $(PYTHON) -m venv .venv-models
+	@$(MAKE) --no-print-directory VENV=.venv-models install-models
+	@touch $@
+
+.PHONY: install-models
+
+install-models:
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --group build
+	@$(INSTALL) --group test-adapters --no-build-isolation --editable '.[nli]'
+
 CHECKS := check-format check-lint check-types check-floors check-spelling check-notebooks check-docs
 .PHONY: $(CHECKS)
 

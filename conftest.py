@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import operator
 import os
 from collections.abc import Iterator
@@ -42,8 +43,9 @@ def _event_loop() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need what is not there: CTXGUARD_DATA, a newer framework."""
-    without = [item for item in items if _lacks_data(item) or _lacks_attribute(item)]
+    """Leave out the tests that need what is not there: CTXGUARD_DATA, torch, a newer framework."""
+    lacks = (_lacks_data, _lacks_models, _lacks_attribute)
+    without = [item for item in items if any(one(item) for one in lacks)]
     if without:
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
@@ -51,6 +53,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _lacks_data(item: pytest.Item) -> bool:
     return bool(item.get_closest_marker("data")) and not os.environ.get("CTXGUARD_DATA")
+
+
+def _lacks_models(item: pytest.Item) -> bool:
+    return bool(item.get_closest_marker("models")) and importlib.util.find_spec("torch") is None
 
 
 def _lacks_attribute(item: pytest.Item) -> bool:

@@ -1,19 +1,23 @@
-"""The command line: `ctxguard demo`, `ctxguard --version`."""
+"""The command line: `ctxguard demo`, `ctxguard verify`, `ctxguard --version`."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import ctxguard
 from ctxguard.errors import CtxguardError, InputError, MissingDependencyError
+from ctxguard.types import Chunk
 
 __all__ = ["main"]
 
 USAGE_ERROR = 2
+NOT_GROUNDED = 1
 INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended."""
 
@@ -25,16 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None: those of this process.
 
     Returns:
-        The exit code: 0, 1 when the command failed, 2 for a usage error or a missing package,
-        130 after Ctrl-C.
+        The exit code: 0, 1 when the command failed or an answer is not known to be grounded, 2 for
+        a usage error or a missing package, 130 after Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return 0
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {"demo": _demo, "verify": _verify}
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal gets question marks
     try:
-        _demo(options)
+        return commands[options.command](options)
     except (InputError, MissingDependencyError) as error:
         print(f"ctxguard {options.command}: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -44,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +67,18 @@ def _parser() -> argparse.ArgumentParser:
         "ordinary chain and once by the same chain guarded, and compare: copies, tokens, time. "
         "Takes a few minutes; --llm none takes seconds.",
     )
+    _add_demo(demo)
+    verify = commands.add_parser(
+        "verify",
+        help="hold an answer against its evidence, claim by claim",
+        description="Hold an answer against its evidence, claim by claim, with no model. Exit "
+        "code 0: it is grounded; 1: it is not, or it could not be judged; 2: bad input.",
+    )
+    _add_verify(verify)
+    return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
     add = demo.add_argument
     add(
         "--framework",
@@ -91,10 +110,37 @@ def _parser() -> argparse.ArgumentParser:
     add("--top-k", type=int, default=8, metavar="K", help="chunks per question (default: 8)")
     add("--path", type=Path, metavar="DIR", help="read the distributions in this folder instead")
     add("--json", action="store_true", help="one JSON document on standard output, nothing else")
-    return parser
 
 
-def _demo(options: argparse.Namespace) -> None:
+def _add_verify(verify: argparse.ArgumentParser) -> None:
+    add = verify.add_argument
+    add("answer", metavar="ANSWER", type=Path, help="a text file; - reads standard input")
+    add(
+        "--evidence",
+        type=Path,
+        metavar="PATH",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="text files, or folders with some; may be repeated",
+    )
+    add("--question", default="", metavar="TEXT", help="what was asked")
+    add(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="a file of Calibration.save: scores become probabilities, with its threshold",
+    )
+    add(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="score under which a claim is not supported (default: the calibration's, else 0.5)",
+    )
+    add("--json", action="store_true", help="one JSON document on standard output, nothing else")
+
+
+def _demo(options: argparse.Namespace) -> int:
     from ctxguard.demo.chains import require
 
     require(options.framework)  # what follows imports it
@@ -102,9 +148,6 @@ def _demo(options: argparse.Namespace) -> None:
 
     from ctxguard.demo.main import Options, demo
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII terminal gets question marks
     console = Console(stderr=options.json, highlight=False)
     demo(
         Options(
@@ -119,3 +162,74 @@ def _demo(options: argparse.Namespace) -> None:
         ),
         console,
     )
+    return 0
+
+
+def _text(path: Path) -> str:
+    """The text of a file, or of standard input for "-".
+
+    Raises:
+        InputError: there is none, or it is not text.
+    """
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8") from error
+    if "\0" in text:
+        raise InputError(f"{path}: not a text file in UTF-8")
+    return text.replace("\r\n", "\n")
+
+
+def _evidence(paths: Sequence[Path]) -> tuple[list[Chunk], list[Path]]:
+    """The text of files and of what is in folders, and the files in folders that are not text.
+
+    Names that begin with a dot are left alone; so is a second mention of a file.
+    """
+    files: dict[Path, bool] = {}
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for one in inside:
+            is_hidden = any(part.startswith(".") for part in one.relative_to(path).parts)
+            if one == path or (one.is_file() and not is_hidden):
+                files.setdefault(one, one != path)
+    chunks: list[Chunk] = []
+    skipped: list[Path] = []
+    for one, is_inside in files.items():
+        try:
+            chunks.append(Chunk(id=str(one), text=_text(one), source=str(one)))
+        except InputError:
+            if not is_inside:
+                raise
+            skipped.append(one)
+    if not chunks:
+        raise InputError("--evidence: there is no text file")
+    return chunks, skipped
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ctxguard.verification import Calibration, Verifier
+    from ctxguard.view import verification_parts
+
+    path: Path | None = options.calibration
+    verifier = Verifier(
+        threshold=options.threshold, calibration=None if path is None else Calibration.load(path)
+    )
+    answer = _text(options.answer)
+    evidence, skipped = _evidence(options.evidence)
+    for one in skipped:
+        print(f"ctxguard verify: {one} is not text, it is left out", file=sys.stderr)
+    verification = verifier(answer, evidence, options.question)
+    if options.json:
+        data = {"grounded": verification.grounded, "score": verification.score}
+        data |= {"threshold": verifier.cut, "skipped": [str(one) for one in skipped]}
+        print(json.dumps(data | asdict(verification), indent=2))
+    else:
+        console = Console(highlight=False, markup=False, emoji=False)
+        for part in verification_parts(verification, threshold=verifier.cut):
+            console.print(part)
+    return 0 if verification.grounded else NOT_GROUNDED

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from ctxguard.stages._calibration import reliability_of
+from ctxguard.logistic import fit_layer
+from ctxguard.reliability import reliability_of
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import Floats, Index, Ints, index_of
 from ctxguard.stages._linking import link_features
@@ -43,7 +44,6 @@ from ctxguard.stages._rank_model import (
     LINKED_WORDS,
     Layers,
     RankModel,
-    fit_layer,
 )
 from ctxguard.stages._relevance import chunk_features, cover_of
 from ctxguard.text.encoders import static_encoder

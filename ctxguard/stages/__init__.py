@@ -1,6 +1,6 @@
 """Stages: pure functions from a Context to a StageResult, each configured by its own fields."""
 
-from ctxguard.stages._calibration import Reliability
+from ctxguard.reliability import Reliability
 from ctxguard.stages._rank_model import RankModel
 from ctxguard.stages.compress import Compress
 from ctxguard.stages.dedupe import Deduplicate

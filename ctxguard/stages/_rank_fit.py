@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ctxguard.logistic import Layer, fit_layer
 from ctxguard.stages._index import Floats
-from ctxguard.stages._rank_model import CHUNK, Layer, Layers, RankModel, fit_layer
+from ctxguard.stages._rank_model import CHUNK, Layers, RankModel
 from ctxguard.stages._relevance import Scores, chunk_features
 
 __all__ = ["Judged", "refitted"]

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from ctxguard.errors import PolicyError
-from ctxguard.stages._calibration import Reliability, reliability_of
+from ctxguard.reliability import Reliability, reliability_of
 from ctxguard.stages._cross_encoder import cross_encode
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._evidence import may_exceed_limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctxguard.verification.calibration import Calibration, Labelled
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence, Passage
@@ -15,11 +16,13 @@ from ctxguard.verification.verifier import Answer, Check, Verifier
 
 __all__ = [
     "Answer",
+    "Calibration",
     "Check",
     "Citation",
     "CitationMap",
     "Evidence",
     "GroundednessScorer",
+    "Labelled",
     "Passage",
     "Scorer",
     "Support",

@@ -127,6 +127,8 @@ def _code(fact: Fact) -> str:
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+|/\d+)?")
+_LONGEST = 1_000
+"""Characters of a number; longer ones are compared as they are written. Python reads 4,300."""
 _AMBIGUOUS = re.compile(r"\d{1,3}([.,])\d{3}")
 
 
@@ -151,7 +153,7 @@ def measured(fact: Fact) -> Iterator[Measured]:
         yield Measured(Fraction(fact.value), "")
     if fact.kind == "quantifier" and fact.value in _REGULAR:
         yield _REGULAR[fact.value]
-    if fact.kind not in _MEASURED:
+    if fact.kind not in _MEASURED or len(fact.value) > _LONGEST:
         return
     value = fact.value.removeprefix("?")
     if match := _NUMBER.search(value):

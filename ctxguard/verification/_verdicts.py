@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ctxguard.types import Claim, ClaimKind, Finding, Label, Quote, Verdict
 from ctxguard.verification._align import Case
 from ctxguard.verification._findings import holds_against
+from ctxguard.verification.calibration import Curve
 from ctxguard.verification.scorer import Support, lexical_support
 
 __all__ = ["not_judged", "verdict_of"]
@@ -40,6 +41,7 @@ def verdict_of(
     findings: Sequence[Finding],
     *,
     threshold: float,
+    curve: Curve | None = None,
     stated: Quote | None = None,
     support: Support | None = None,
 ) -> Verdict:
@@ -49,6 +51,7 @@ def verdict_of(
         case: the claim.
         findings: what was found.
         threshold: a claim with a lower score is not supported.
+        curve: makes scores probabilities.
         stated: where the evidence says it word for word.
         support: what a scorer says; None: judge by the words alone.
     """
@@ -56,6 +59,7 @@ def verdict_of(
     against = [one for one in findings if holds_against(one)]
     worst = max(against, key=lambda one: one.certainty, default=None)
     score = p * math.prod(1 - one.certainty for one in against)
+    score = score if curve is None else curve(score)
     label: Label = "supported"
     code, reason = "supported", "the evidence supports it"
     if score < threshold and worst is not None and 1 - worst.certainty <= p:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -18,12 +18,17 @@ from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import plain_text
 from ctxguard.verification._sourcing import Sources, check_citations
 from ctxguard.verification._verdicts import not_judged, verdict_of
+from ctxguard.verification.calibration import Calibration, Labelled, calibrate_scores
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
 from ctxguard.verification.scorer import Scorer, Support
 
 __all__ = ["Answer", "Check", "Verifier"]
+
+_THRESHOLD = 0.5
+_SCORES = "1"
+"""Raised when a release scores otherwise: calibrations made before say nothing of it."""
 
 _FOREIGN = 0.6
 """Share of a claim's words that no evidence in another language has."""
@@ -51,8 +56,8 @@ class Verifier:
     is data; it is compared and never followed.
     """
 
-    threshold: float = 0.5
-    """A claim with a lower score is not supported."""
+    threshold: float | None = None
+    """A claim with a lower score is not supported; None: that of the calibration, else 0.5."""
     scorer: Scorer | None = None
     """Judges what facts do not decide; None: by the words alone."""
     checks: Sequence[Check] = ()
@@ -60,13 +65,62 @@ class Verifier:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     """What citations mean: the mark as it is written → the id of a chunk. A number counts the
     chunks from 1, ids and sources mean themselves."""
+    calibration: Calibration | None = None
+    """Makes scores probabilities, as `calibrate` or `Calibration.load` give it; None: as they are.
+    """
 
     def __post_init__(self) -> None:
-        """Check the threshold."""
-        if not 0 <= self.threshold <= 1:
+        """Check the threshold, and that the calibration is of such a verifier."""
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(
                 f"Verifier.threshold: expected a number from 0 to 1, got {self.threshold!r}"
             )
+        if self.calibration is not None:
+            self.calibration.check(self.settings)
+
+    @property
+    def cut(self) -> float:
+        """The score under which a claim is not supported."""
+        known = None if self.calibration is None else self.calibration.threshold
+        first = known if self.threshold is None else self.threshold
+        return _THRESHOLD if first is None else first
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What tells the scores of this verifier from those of others, for people to read."""
+        checks = ", ".join(_name_of(check) for check in self.checks)
+        scorer = "" if self.scorer is None else _name_of(self.scorer)
+        return {"checks": checks, "scorer": scorer, "scores": _SCORES}
+
+    def calibrate(
+        self,
+        labelled: Iterable[Labelled],
+        *,
+        target: float | None = 0.05,
+        confidence: float = 0.95,
+    ) -> Calibration:
+        """Fit P(grounded) to scores and pick the threshold that keeps a false-alarm rate.
+
+        The unit is the answer: its score is that of its weakest claim. `replace(verifier,
+        calibration=…)` is the verifier that applies it. What a user is to see flagged claim by
+        claim is best labelled in answers of one sentence.
+
+        Args:
+            labelled: answers with their evidence, drawn as later ones will be.
+            target: share of right answers that may be flagged; None: fit probabilities only.
+            confidence: how sure the target is to be kept.
+
+        Raises:
+            InputError: there are too few right answers for the target (the message says how many
+                it takes), none of a kind, or scores do not tell them apart.
+        """
+        plain = replace(self, calibration=None)
+        scores = [
+            (plain(one.answer, one.evidence, one.question).score, one.grounded) for one in labelled
+        ]
+        return calibrate_scores(
+            scores, settings=self.settings, target=target, confidence=confidence
+        )
 
     def __call__(
         self,
@@ -164,7 +218,12 @@ class _Run:
         findings += check_conflicts(case, self._answer_facts)
         findings += check_citations(case, cited, findings, self._sources)
         return verdict_of(
-            case, findings, threshold=self._verifier.threshold, stated=stated, support=support
+            case,
+            findings,
+            threshold=self._verifier.cut,
+            curve=self._verifier.calibration and self._verifier.calibration.curve,
+            stated=stated,
+            support=support,
         )
 
     def _other_language(self, case: Case) -> str:
@@ -183,8 +242,17 @@ class _Run:
         try:
             yield from list(check(self._answer, self._evidence))
         except Exception as error:
-            name = getattr(check, "__name__", type(check).__name__)
+            name = _name_of(check)
             text = self._answer.text
             claim = Claim(text=text, span=(0, len(text)))
             reason = f"the check {name!r} failed: {type(error).__name__}: {error}"
             yield not_judged(claim, code="check-failed", reason=reason, score=0.0)
+
+
+def _name_of(part: object) -> str:
+    """What a scorer or a check calls itself, else the name of its function or class."""
+    for name in ("name", "__name__"):
+        known = getattr(part, name, None)
+        if isinstance(known, str):
+            return known
+    return type(part).__name__

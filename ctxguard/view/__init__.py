@@ -2,5 +2,6 @@
 
 from ctxguard.view.html import to_html
 from ctxguard.view.text import one_line, renderables, to_text
+from ctxguard.view.verification import verification_parts
 
-__all__ = ["one_line", "renderables", "to_html", "to_text"]
+__all__ = ["one_line", "renderables", "to_html", "to_text", "verification_parts"]

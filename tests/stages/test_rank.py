@@ -13,8 +13,8 @@ from hypothesis import given, strategies as st
 from pydantic import TypeAdapter
 
 from ctxguard.errors import InputError, MissingDependencyError, PolicyError
+from ctxguard.reliability import reliability_of
 from ctxguard.stages import Rank
-from ctxguard.stages._calibration import reliability_of
 from ctxguard.stages._cross_encoder import cross_encode
 from ctxguard.stages._rank_fit import refitted
 from ctxguard.stages._rank_model import shipped_model

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ctxguard.errors import InputError, PolicyError
+from ctxguard.logistic import Layer, fit_layer
 from ctxguard.stages import _index, _linking, _relevance
 from ctxguard.stages._divide import spans_of
 from ctxguard.stages._index import index_of, name_of, title_of
 from ctxguard.stages._matching import MATCH, features_of, postings_of, query_of
-from ctxguard.stages._rank_model import Layer, RankModel, fit_layer, shipped_model
+from ctxguard.stages._rank_model import RankModel, shipped_model
 from ctxguard.stages._relevance import Scores, score_pieces
 from ctxguard.stages._vocabulary import Vocabulary
 from ctxguard.text.analysis import Analyzer

@@ -325,3 +325,9 @@ def test_an_answer_is_a_string_and_evidence_is_chunks() -> None:
 def test_chunks_with_one_id_stay_apart() -> None:
     evidence = [Chunk(id="a", text="The fee is $5."), Chunk(id="a", text="The term is 3 years.")]
     assert Verifier()("The term is three years [a#2].", evidence).grounded
+
+
+def test_a_number_longer_than_python_reads_is_compared_as_it_is_written() -> None:
+    digits = "9" * 5_000
+    assert Verifier()(f"The fee is {digits}.", [f"The fee is {digits}."]).grounded
+    assert Verifier()(f"The fee is {digits}.", ["The fee is 500."]).grounded is False
