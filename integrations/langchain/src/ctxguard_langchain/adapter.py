@@ -33,7 +33,8 @@ from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
 from ctxguard_langchain.blocks import patch
-from ctxguard_langchain.classes import give, handle_of, is_derived, is_guarded, is_root, view_of
+from ctxguard_langchain.carrying import give, handle_of, is_derived, is_guarded, is_root
+from ctxguard_langchain.classes import view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.process import retake, take

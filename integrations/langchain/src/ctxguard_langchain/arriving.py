@@ -75,7 +75,8 @@ def _report(handle: Handle, value: Dynamic) -> None:
         return
     from ctxguard_langchain.walk import Survey
 
-    leaves = Survey(SimpleNamespace(input=value)).leaves
+    survey = Survey(SimpleNamespace(input=value))
+    leaves = [leaf for leaf in survey.leaves if leaf.kind is not Kind.MAKER]  # a class is a value
     found = [Unreached(leaf.path.removeprefix("."), leaf.type, _IN_INPUT) for leaf in leaves]
     new = [item for item in found if item not in handle.coverage.unreached]
     if new:

@@ -21,7 +21,7 @@ from ctxguard.block import ambient
 from ctxguard.handle import Coverage, Reached
 from ctxguard.patching import Patches, patch_classes
 from ctxguard_langchain.caches import patch_graph_caches, salt_of, salted
-from ctxguard_langchain.classes import is_dynamic, is_guarded
+from ctxguard_langchain.carrying import is_dynamic, is_guarded
 from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.hooks import choke_points
 

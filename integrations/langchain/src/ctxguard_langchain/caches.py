@@ -20,7 +20,7 @@ from ctxguard.block import ambient
 from ctxguard.handle import Handle
 from ctxguard.patching import Patches
 from ctxguard.process import Carrying, ProcessHandle
-from ctxguard_langchain.classes import due
+from ctxguard_langchain.carrying import due
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
 __all__ = [

@@ -15,7 +15,7 @@ from ctxguard.guard import Guard
 from ctxguard.handle import Handle
 from ctxguard.process import Carrying, ProcessHandle, goes_past
 from ctxguard_langchain.caches import take_graph_cache
-from ctxguard_langchain.classes import (
+from ctxguard_langchain.carrying import (
     KEY,
     is_dynamic,
     is_guarded,

@@ -20,7 +20,8 @@ from ctxguard.handle import Handle
 from ctxguard.run import current_run
 from ctxguard_langchain.arriving import with_guarded
 from ctxguard_langchain.caches import salt_of
-from ctxguard_langchain.classes import Derived, adopt, handle_of, part
+from ctxguard_langchain.carrying import LEAF, handle_of
+from ctxguard_langchain.classes import Derived, adopt, part
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.stepping import (
@@ -236,7 +237,7 @@ def _entries(base: type[Any]) -> dict[str, Any]:
         space[name] = _each(getattr(base, name), getattr(Runnable, name))
     if sequence:
         space["steps"] = _whole(base)
-    if not getattr(base, "__ctxguard_leaf__", False):
+    if not getattr(base, LEAF, False):
         space |= {
             name: _derivation(getattr(base, name)) for name in _DERIVATIONS if _derives(base, name)
         }
@@ -291,5 +292,5 @@ _LEAF_ROOTS = Derived(_entries, root=True, leaf=True)
 
 def scoped(kind: type[Any]) -> type[Any]:
     """The class of what guard() returns, for a plain class or that of a hooked leaf."""
-    leaf = bool(getattr(kind, "__ctxguard_leaf__", False))
+    leaf = bool(getattr(kind, LEAF, False))
     return (_LEAF_ROOTS if leaf else _ROOTS)(kind)
