@@ -26,7 +26,7 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import ChatModelUnitTests, ToolsUnitTests
 
 from ctxguard import Guard, Handle, Policy, guard
-from ctxguard_langchain.classes import give
+from ctxguard_langchain.carrying import give
 from ctxguard_langchain.hooks import hooked
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel

@@ -22,7 +22,7 @@ from langgraph.types import CachePolicy
 from pydantic import Field
 from typing_extensions import TypedDict, override
 
-from ctxguard import Budget, Policy, guard
+from ctxguard import Budget, Policy, guard, guarded, handle
 from ctxguard_langchain.testing import FixedRetriever, ScriptedChatModel
 
 pytestmark = [
@@ -304,3 +304,109 @@ def test_a_functional_graphs_tasks_are_kept_apart(two_copies: FixedRetriever) ->
     for _ in range(2):
         assert (plain.invoke("q"), guarded.invoke("q")) == (2, 1)
     assert len(asked) == 2
+
+
+def around(inner: Any, cache: GraphCache[Any]) -> Any:
+    """A plain graph with a cache, whose only node is another graph."""
+    graph = StateGraph(State)
+    graph.add_node("inner", inner, cache_policy=CachePolicy())
+    graph.add_edge(START, "inner")
+    return graph.compile(cache=cache)
+
+
+@pytest.mark.parametrize("scope", ["copy", "process"])
+def test_a_plain_graph_keeps_what_a_guarded_node_wrote_apart(
+    scope: Any, two_copies: FixedRetriever
+) -> None:
+    asked: list[str] = []
+    cache: GraphCache[Any] = GraphCache()
+    parts = [compiled(two_copies.model_copy(), asked, GraphCache()) for _ in range(3)]
+    policies = [Policy(), Policy.off()]
+    made = [
+        guard(part, policy, scope=scope) for part, policy in zip(parts[1:], policies, strict=True)
+    ]
+    graphs = [around(part, cache) for part in (parts[0], *made)]
+    question: Any = {"question": "q"}
+    for _ in range(2):  # the second time from the cache
+        assert [graph.invoke(question)["found"] for graph in graphs] == ["2", "1", "2"]
+        assert len(asked) == 3
+
+
+async def test_a_graph_guarded_in_place_has_keys_of_its_own_until_it_is_unguarded(
+    two_copies: FixedRetriever,
+) -> None:
+    asked: list[str] = []
+    cache: GraphCache[Any] = GraphCache()
+    graph = compiled(two_copies, asked, cache)
+    question: Any = {"question": "q"}
+    assert graph.invoke(question)["found"] == "2"
+    guard(graph, scope="process")
+    for _ in range(2):
+        assert graph.invoke(question)["found"] == "1"
+        assert (await graph.ainvoke(question))["found"] == "1"
+    assert len(asked) == 2
+    assert guard(graph, Policy.off(), scope="process").cache is not cache
+    assert graph.invoke(question)["found"] == "2"
+    assert len(asked) == 3
+    assert handle(graph).unguard().cache is cache
+    assert graph.invoke(question)["found"] == "2"
+    assert len(asked) == 3
+
+
+def test_a_graph_inside_of_one_guarded_in_place_has_them_too(two_copies: FixedRetriever) -> None:
+    asked: list[str] = []
+    cache: GraphCache[Any] = GraphCache()
+    inner = compiled(two_copies, asked, cache)
+    outer = around(inner, GraphCache())
+    question: Any = {"question": "q"}
+    assert inner.invoke(question)["found"] == "2"
+    guard(outer, scope="process")
+    assert (outer.invoke(question)["found"], inner.invoke(question)["found"]) == ("1", "1")
+    assert len(asked) == 2
+    handle(outer).unguard()
+    assert inner.cache is cache
+    assert inner.invoke(question)["found"] == "2"
+
+
+def test_calls_that_begin_after_unguard_use_the_plain_keys_at_once(
+    two_copies: FixedRetriever,
+) -> None:
+    asked: list[str] = []
+    graph = compiled(two_copies, asked, GraphCache())
+    question: Any = {"question": "q"}
+    guard(graph, scope="process")
+    in_flight = graph.stream(question, stream_mode="values")
+    next(in_flight)
+    handle(graph).unguard()
+    assert graph.invoke(question)["found"] == "2"
+    assert list(in_flight)[-1]["found"] == "1"
+    assert graph.invoke(question)["found"] == "2"
+    assert len(asked) == 2
+
+
+async def test_a_block_keeps_what_nodes_wrote_inside_of_it_apart(
+    two_copies: FixedRetriever,
+) -> None:
+    asked: list[str] = []
+    graph = compiled(two_copies, asked, GraphCache())
+    question: Any = {"question": "q"}
+    for calls in (2, 2):
+        assert graph.invoke(question)["found"] == "2"
+        with guarded(Policy()):
+            assert graph.invoke(question)["found"] == "1"
+            assert (await graph.ainvoke(question))["found"] == "1"
+        assert len(asked) == calls
+    with guarded(Policy()):
+        assert guard(graph, Policy.off()).invoke(question)["found"] == "2"
+    assert len(asked) == 3
+
+
+def test_what_a_guarded_graph_does_not_have_is_missed_as_before(
+    two_copies: FixedRetriever,
+) -> None:
+    plain = compiled(two_copies, [], GraphCache())
+    with pytest.raises(AttributeError) as expected:
+        _ = plain.nothing
+    with pytest.raises(AttributeError) as missed:
+        _ = guard(plain).nothing
+    assert str(missed.value) == str(expected.value)

@@ -443,7 +443,9 @@ def checking(model: Any) -> bool:
 def test_a_class_that_is_only_compared_with_is_not_claimed() -> None:
     with pytest.warns(CoverageWarning, match="found nothing"):
         guarded = guard(RunnableLambda(checking))
-    assert guarded.invoke(MODEL)
+    with pytest.warns(CoverageWarning, match="arrives in the input"):  # the model, not its class
+        assert guarded.invoke(MODEL)
+    assert not guarded.invoke(type(MODEL))
 
 
 class Tool(BaseTool):

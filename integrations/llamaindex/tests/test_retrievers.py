@@ -18,6 +18,7 @@ from llama_index.core.retrievers import (
     TransformRetriever,
 )
 from llama_index.core.schema import (
+    Document,
     ImageNode,
     IndexNode,
     MediaResource,
@@ -356,3 +357,38 @@ def test_off_returns_the_list_that_was_found(found: Any, corpus: Any) -> None:
     guarded = guard(Same(found), Policy.off())
     assert guarded.retrieve(corpus.question) is found
     assert guarded.ctxguard.last.tokens_in == guarded.ctxguard.last.tokens_kept > 0
+
+
+class Shouting(TextNode):
+    """Writes itself in its own way."""
+
+    def get_content(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> str:
+        return super().get_content(metadata_mode).upper()
+
+
+class Headless(TextNode):
+    def get_metadata_str(self, mode: MetadataMode = MetadataMode.ALL) -> str:
+        return "of its own"
+
+
+@pytest.mark.parametrize("kind", [TextNode, Shouting, Headless, Document])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"metadata": {"page": 3, "kind": MetadataMode.LLM, "nothing": None, "of": ["a", "b"]}},
+        {"metadata": {"page": 3, "file_name": "a.pdf"}, "excluded_llm_metadata_keys": ["page"]},
+        {"metadata": {"page": 3}, "excluded_llm_metadata_keys": ["page"]},
+        {"metadata": {"a": " 1", "b": "2 "}, "metadata_separator": " | "},
+        {"metadata": {"page": 3}, "metadata_template": "<{key}={value}>"},
+        {"metadata": {"page": 3}, "text_template": "{content} ({metadata_str})"},
+    ],
+)
+def test_a_ledger_has_nodes_as_they_write_themselves(kind: Any, fields: dict[str, Any]) -> None:
+    node = kind(text="  notice: thirty days\n", **fields)
+    guarded = guard(Fixed(scored(node)), Policy.off())
+    guarded.retrieve("q")
+    (chunk,) = guarded.ctxguard.last.chunks
+    assert chunk.text == node.get_content(MetadataMode.NONE).strip()
+    assert (chunk.rendered or chunk.text) == node.get_content(MetadataMode.LLM).strip()
+    assert dict(chunk.metadata) == node.metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import types
 import warnings
@@ -388,6 +389,120 @@ def test_what_is_made_while_it_runs() -> None:
     assert unreached(Holder(makes_a_retriever), match="made while") == [("held", "as_retriever")]
     assert unreached(Holder(makes_a_model), match="made while") == [("held", "ScriptedLLM")]
     assert guard(Holder([names_a_model, Nothing()])).ctxguard.coverage.complete
+
+
+# What functions import when they run; the modules are made for the test.
+
+
+def imports_a_class(query: str) -> Any:
+    from ctxguard_llamaindex.testing import ScriptedLLM as Model
+
+    return Model().complete(query)
+
+
+def imports_a_class_for_code_inside(query: str) -> Any:
+    from ctxguard_llamaindex.testing import ScriptedLLM as Model
+
+    return any(Model().complete(part) for part in query)
+
+
+def imports_a_class_to_name_it(query: Any) -> bool:
+    from ctxguard_llamaindex.testing import ScriptedLLM as Model
+
+    return isinstance(query, Model)
+
+
+def imports_a_module(query: str) -> Any:
+    import ctxguard_llamaindex.testing as models
+
+    return models.ScriptedLLM().complete(query)
+
+
+def imports_a_module_to_name_it(query: Any) -> bool:
+    import ctxguard_llamaindex.testing as models
+
+    return isinstance(query, models.ScriptedLLM)
+
+
+def imports_settings(query: str) -> Any:
+    from llama_index.core import Settings as Chosen
+
+    return Chosen.llm.complete(query)
+
+
+def imports_what_is_not_loaded(query: str) -> Any:
+    from llama_index.llms.nobody_has_this import Model  # pyright: ignore[reportMissingImports] -- not there
+
+    return Model().complete(query)
+
+
+def imports_what_is_not_loaded_and_no_model(query: str) -> Any:
+    from some_package_that_nobody_has import Model  # pyright: ignore[reportMissingImports] -- not there
+
+    return Model().complete(query)
+
+
+def imports_a_users_object(query: str) -> Any:
+    from parts_of_an_application import retriever  # pyright: ignore[reportMissingImports] -- a fixture
+
+    return retriever.retrieve(query)
+
+
+def imports_a_users_function(query: str) -> Any:
+    from parts_of_an_application import find  # pyright: ignore[reportMissingImports] -- a fixture
+
+    return find(query)
+
+
+def imports_a_users_module(query: str) -> Any:
+    import parts_of_an_application  # pyright: ignore[reportMissingImports] -- a fixture
+
+    return parts_of_an_application.retriever.retrieve(query)
+
+
+@pytest.fixture
+def application(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = types.ModuleType("parts_of_an_application")
+    code = "def find(query):\n    return retriever.retrieve(query)\n"
+    exec(code, vars(module))  # noqa: S102 -- a module as a user would write it
+    module.retriever = Nothing()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.mark.usefixtures("application")
+@pytest.mark.parametrize(
+    ("function", "missing"),
+    [
+        (imports_a_class, ("held", "Model")),
+        (imports_a_class_for_code_inside, ("held", "Model")),
+        (imports_a_module, ("held:models", "ScriptedLLM")),
+        (imports_settings, ("held", "Settings.llm")),
+        (imports_what_is_not_loaded, ("held", "Model")),
+        (imports_a_users_object, ("held:retriever", "Nothing")),
+        (imports_a_users_function, ("held:find:retriever", "Nothing")),
+        (imports_a_users_module, ("held:parts_of_an_application:retriever", "Nothing")),
+    ],
+)
+def test_imports_in_functions(function: Any, missing: tuple[str, str]) -> None:
+    assert unreached(Holder(function), match="not guarded") == [missing]
+
+
+def test_imports_that_make_nothing() -> None:
+    functions = [
+        imports_a_class_to_name_it,
+        imports_a_module_to_name_it,
+        imports_what_is_not_loaded_and_no_model,
+    ]
+    assert guard(Holder([*functions, Nothing()])).ctxguard.coverage.complete
+
+
+@pytest.mark.usefixtures("application")
+def test_what_a_function_imports_is_guarded_in_place() -> None:
+    module = sys.modules["parts_of_an_application"]
+    held = guard(Holder(imports_a_users_object), scope="process")
+    assert is_guarded(module.retriever)
+    held.ctxguard.unguard()
+    assert not is_guarded(module.retriever)
 
 
 def test_globals_of_a_tool(llm: ScriptedLLM) -> None:

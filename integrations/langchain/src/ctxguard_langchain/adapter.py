@@ -8,8 +8,11 @@ all of it can be reported, because it is not there yet when guard() looks:
 - what is put into an attribute, a global or a container afterwards (lists and dicts are copied),
   and what a function imports for the first time when it runs;
 - documents that a function fetches or makes itself, without a retriever or a vector store;
-- what other packages make when they run, and what arrives in a state (what arrives in a config or a
-  graph's context is guarded when it comes);
+- what other packages make when they run, and what arrives in the input (what arrives in a config or
+  a graph's context is guarded when it comes, and of the rest, the call warns);
+- what the cache of a plain graph keeps of a node whose function calls something guarded: LangGraph
+  tells such nodes apart by the function's name alone (a guarded Runnable that is the node itself
+  has a name of its own);
 - retrieval and models behind a server (`RemoteGraph`) or in another process.
 
 A batch of a guarded chain runs item by item, each with a run of its own; a completion model inside
@@ -30,7 +33,8 @@ from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
 from ctxguard_langchain.blocks import patch
-from ctxguard_langchain.classes import give, handle_of, is_derived, is_guarded, is_root, view_of
+from ctxguard_langchain.carrying import give, handle_of, is_derived, is_guarded, is_root
+from ctxguard_langchain.classes import view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.process import retake, take

@@ -20,8 +20,8 @@ from ctxguard.adapters import Patched
 from ctxguard.block import ambient
 from ctxguard.handle import Coverage, Reached
 from ctxguard.patching import Patches, patch_classes
-from ctxguard_langchain.caches import salt_of, salted
-from ctxguard_langchain.classes import is_dynamic, is_guarded
+from ctxguard_langchain.caches import patch_graph_caches, salt_of, salted
+from ctxguard_langchain.carrying import is_dynamic, is_guarded
 from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.hooks import choke_points
 
@@ -37,6 +37,7 @@ def patch() -> Patched:
         for root in _ROOTS:
             patch_classes(patches, root, _methods)
         _patch_caches(patches)
+        patch_graph_caches(patches)
     reached = (
         Reached("langchain", "BaseRetriever", "retriever"),
         Reached("langchain", "VectorStore", "retriever"),

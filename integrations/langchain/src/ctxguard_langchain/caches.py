@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import functools
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.globals import get_llm_cache
 
+from ctxguard.block import ambient
 from ctxguard.handle import Handle
-from ctxguard_langchain.classes import due
+from ctxguard.patching import Patches
+from ctxguard.process import Carrying, ProcessHandle
+from ctxguard_langchain.carrying import due
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
-__all__ = ["CacheField", "salt_of", "salted", "separate_graph_cache"]
+__all__ = [
+    "CacheField",
+    "patch_graph_caches",
+    "salt_of",
+    "salted",
+    "separate_graph_cache",
+    "take_graph_cache",
+]
 
 Namespace: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[Namespace, str]
@@ -104,24 +115,95 @@ class CacheField:
 
 def separate_graph_cache(graph: Dynamic, handle: Handle) -> None:
     """Let a guarded copy of a compiled graph use its cache under keys of its own."""
-    pregel: Any = getattr(sys.modules.get("langgraph.pregel"), "Pregel", None)
-    if pregel is None or not issubclass(class_of(graph), pregel):
+    if _is_graph(graph):
+        _separate(state_of(graph), handle)
+
+
+def take_graph_cache(graph: Dynamic, handle: ProcessHandle) -> None:
+    """Let a compiled graph itself do so, until its guard in place is taken off."""
+    if _is_graph(graph) and state_of(graph).get("cache") is not None:
+        handle.take(_Slot(graph), _Slot, _CARRYING)
+
+
+def patch_graph_caches(patches: Patches) -> None:
+    """Keep what nodes wrote inside and outside of a block apart, if LangGraph is loaded."""
+    pregel = _pregel()
+    if pregel is None:
         return
-    cache = state_of(graph).get("cache")
-    if cache is not None:
-        state_of(graph)["cache"] = _salted_graph_cache()(cache, _salt(handle))
+    choose: Any = pregel._defaults  # noqa: SLF001 -- where a graph chooses the cache of a call
+
+    @functools.wraps(choose)
+    def _defaults(self: Dynamic, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        chosen: tuple[Any, ...] = choose(self, *args, **kwargs)
+        handle = ambient()
+        return chosen if handle is None else tuple(_in_block(one, handle) for one in chosen)
+
+    patches.put(pregel, "_defaults", _defaults)
 
 
-def _salted(salt: str, key: Key) -> Key:
-    return (salt, *key[0]), key[1]
+def _pregel() -> type[Any] | None:
+    return getattr(sys.modules.get("langgraph.pregel"), "Pregel", None)
 
 
-def _plain(found: Mapping[Key, Any]) -> dict[Key, Any]:
-    return {(space[1:], key): value for (space, key), value in found.items()}
+def _is_graph(obj: Dynamic) -> bool:
+    pregel = _pregel()
+    return pregel is not None and issubclass(class_of(obj), pregel)
 
 
-def _spaces(salt: str, namespaces: Sequence[Namespace] | None) -> list[Namespace] | None:
-    return None if namespaces is None else [(salt, *space) for space in namespaces]
+def _separate(state: dict[str, Any], handle: Handle | None) -> None:
+    """Salt the cache of a graph with this handle's policy; None: as it was compiled with."""
+    cache = state.get("cache")
+    if cache is None:
+        return
+    kind = _salted_graph_cache()
+    # A guarded graph that is guarded with another policy brings a salted one.
+    inner = cache.inner if isinstance(cache, kind) else cache
+    state["cache"] = inner if handle is None else kind(inner, handle)
+
+
+def _in_block(chosen: object, handle: Handle) -> object:
+    """A cache under keys of a block's own; one of a guarded graph, and anything else, as it is."""
+    from langgraph.cache.base import BaseCache as GraphCache
+
+    if not isinstance(chosen, GraphCache) or isinstance(chosen, _salted_graph_cache()):
+        return cast("object", chosen)
+    return _salted_graph_cache()(chosen, handle)
+
+
+class _Slot:
+    """Where a graph that is guarded in place has its cache; it does not keep the graph alive."""
+
+    __slots__ = ("_graph",)
+
+    def __init__(self, graph: Dynamic) -> None:
+        self._graph = weakref.ref(graph)
+
+    def owner(self) -> Handle | None:
+        """The handle whose policy the cache is salted with."""
+        graph = self._graph()
+        cache: Any = None if graph is None else state_of(graph).get("cache")
+        return cache.handle if isinstance(cache, _salted_graph_cache()) else None
+
+    def keep(self, handle: Handle | None) -> None:
+        """Salt it with this handle's policy; None: with none."""
+        graph = self._graph()
+        if graph is not None:
+            _separate(state_of(graph), handle)
+
+
+_CARRYING = Carrying(owner=_Slot.owner, keep=_Slot.keep, plain=lambda kind: kind)
+
+
+def _plain(prefix: Namespace, found: Mapping[Key, Any]) -> dict[Key, Any]:
+    return {(space[len(prefix) :], key): value for (space, key), value in found.items()}
+
+
+def _salted(prefix: Namespace, key: Key) -> Key:
+    return (*prefix, *key[0]), key[1]
+
+
+def _spaces(prefix: Namespace, spaces: Sequence[Namespace] | None) -> list[Namespace] | None:
+    return None if spaces is None else [(*prefix, *space) for space in spaces]
 
 
 @functools.cache
@@ -130,31 +212,41 @@ def _salted_graph_cache() -> type[Any]:
     from langgraph.cache.base import BaseCache as GraphCache
 
     class SaltedGraphCache(GraphCache[Any]):
-        """Another cache, whose namespaces begin with the policy's fingerprint."""
+        """Another cache, whose namespaces begin with the policy's fingerprint.
 
-        def __init__(self, cache: GraphCache[Any], salt: str) -> None:
-            super().__init__(serde=cache.serde)
-            # A guarded graph that is guarded with another policy brings one of these.
-            inner = cache._cache if isinstance(cache, SaltedGraphCache) else cache  # noqa: SLF001 -- of this class
-            self._cache: GraphCache[Any] = inner
-            self._salt = salt
+        They do not in calls that begin after a guard in place was taken off, while others that it
+        guards are still in flight.
+        """
+
+        def __init__(self, inner: GraphCache[Any], handle: Handle) -> None:
+            super().__init__(serde=inner.serde)
+            self.inner = inner
+            self.handle = handle
+
+        @property
+        def _prefix(self) -> Namespace:
+            return (_salt(self.handle),) if self.handle.live() else ()
 
         def get(self, keys: Sequence[Key]) -> dict[Key, Any]:
-            return _plain(self._cache.get([_salted(self._salt, key) for key in keys]))
+            prefix = self._prefix
+            return _plain(prefix, self.inner.get([_salted(prefix, key) for key in keys]))
 
         async def aget(self, keys: Sequence[Key]) -> dict[Key, Any]:
-            return _plain(await self._cache.aget([_salted(self._salt, key) for key in keys]))
+            prefix = self._prefix
+            return _plain(prefix, await self.inner.aget([_salted(prefix, key) for key in keys]))
 
         def set(self, pairs: Mapping[Key, tuple[Any, int | None]]) -> None:
-            self._cache.set({_salted(self._salt, key): pair for key, pair in pairs.items()})
+            prefix = self._prefix
+            self.inner.set({_salted(prefix, key): pair for key, pair in pairs.items()})
 
         async def aset(self, pairs: Mapping[Key, tuple[Any, int | None]]) -> None:
-            await self._cache.aset({_salted(self._salt, key): pair for key, pair in pairs.items()})
+            prefix = self._prefix
+            await self.inner.aset({_salted(prefix, key): pair for key, pair in pairs.items()})
 
         def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-            self._cache.clear(_spaces(self._salt, namespaces))
+            self.inner.clear(_spaces(self._prefix, namespaces))
 
         async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-            await self._cache.aclear(_spaces(self._salt, namespaces))
+            await self.inner.aclear(_spaces(self._prefix, namespaces))
 
     return SaltedGraphCache

@@ -14,31 +14,33 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
-from ctxguard.block import ambient
 from ctxguard.handle import Handle
 from ctxguard.process import ProcessHandle
-from ctxguard.run import current_run
+from ctxguard_langchain.carrying import (
+    BASE,
+    DERIVED,
+    KEY,
+    LEAF,
+    REWRITTEN,
+    ROOT,
+    VIEW,
+    give,
+    handle_of,
+    is_leaf,
+    is_root,
+    own_handle,
+    plain_class,
+)
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 
 __all__ = [
-    "KEY",
     "Derived",
     "Override",
     "adopt",
-    "due",
-    "give",
-    "handle_of",
-    "is_derived",
-    "is_dynamic",
-    "is_guarded",
-    "is_leaf",
-    "is_root",
     "is_view",
     "overridden",
-    "own_handle",
     "part",
     "plain",
-    "plain_class",
     "raw_copy",
     "rewritten",
     "slots_of",
@@ -47,14 +49,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-KEY = "__ctxguard__"
-"""What a guarded instance keeps its Handle under (see `give`); a view has a slot of this name."""
-_BASE = "__ctxguard_base__"
-_ROOT = "__ctxguard_root__"
-_LEAF = "__ctxguard_leaf__"
-_VIEW = "__ctxguard_view__"
-_DERIVED = "__ctxguard_derived__"
-_REWRITTEN = "__ctxguard_rewritten__"
 
 
 class Derived:
@@ -83,7 +77,7 @@ class Derived:
         self._metaclass = metaclass
         self._view = view
         self._namespace = namespace
-        self._marks = {_ROOT: root, _LEAF: leaf, _DERIVED: derived}
+        self._marks = {ROOT: root, LEAF: leaf, DERIVED: derived}
         # Weak, because notebooks and tests redefine classes; a class that nobody uses can go.
         self._made: WeakValueDictionary[type[Any], type[Any]] = WeakValueDictionary()
 
@@ -128,7 +122,7 @@ def _manners(base: type[Any]) -> dict[str, Any]:
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
         "__reduce_ex__": _reduce_ex,
-        _BASE: plain_class(base),
+        BASE: plain_class(base),
         "ctxguard": property(_handle_property),
     }
     if base.__eq__ is not object.__eq__:
@@ -141,104 +135,6 @@ def _manners(base: type[Any]) -> dict[str, Any]:
         # The original owns what its finaliser closes, and the handle keeps the original alive.
         space["__del__"] = _keep_open
     return space
-
-
-# -- telling and finding ------------------------------------------------------------------------
-
-
-def plain_class(kind: type[Any]) -> type[Any]:
-    """The class that a dynamic subclass stands for; any other class itself."""
-    base = getattr(kind, _BASE, kind)
-    return base if isinstance(base, type) else kind
-
-
-def is_dynamic(kind: type[Any]) -> bool:
-    """Whether this class was made by `subclass`."""
-    return _BASE in vars(kind)
-
-
-def is_guarded(obj: object) -> bool:
-    """Whether this very object carries a Handle, and one that still guards it."""
-    own = own_handle(obj) if hasattr(class_of(obj), _BASE) else None
-    return own is not None and own.live()
-
-
-def is_root(obj: object) -> bool:
-    """Whether this is what a guard() returned, or was derived from it."""
-    return is_guarded(obj) and bool(getattr(class_of(obj), _ROOT, False))
-
-
-def is_derived(obj: object) -> bool:
-    """Whether a method of what guard() returned made this; it may hold what no guard() saw."""
-    return is_guarded(obj) and bool(getattr(class_of(obj), _DERIVED, False))
-
-
-def is_leaf(obj: object) -> bool:
-    """Whether this object retrieves or asks a model itself, and is hooked."""
-    return is_guarded(obj) and bool(getattr(class_of(obj), _LEAF, False))
-
-
-def handle_of(obj: object) -> Handle | None:
-    """The Handle of a guarded object.
-
-    An instance that a guarded class made of itself during a call (a configurable field does that)
-    has none of its own and belongs to the guard whose call this is. One whose guard in place was
-    taken off belongs to none.
-    """
-    own = own_handle(obj)
-    if own is not None:
-        return own if own.live() else None
-    run = current_run()
-    return run.owner if run is not None and isinstance(run.owner, Handle) else None
-
-
-def due(obj: object) -> Handle | None:
-    """The handle whose policy an object follows: its guard's, else that of the block around it."""
-    own = handle_of(obj) if hasattr(class_of(obj), _BASE) else None
-    return own or ambient()
-
-
-def own_handle(obj: Dynamic) -> Handle | None:
-    """The Handle that an object itself carries."""
-    found: object = None
-    if KEY in getattr(class_of(obj), "__slots__", ()):  # a view shares the state of another object
-        return cast("Handle | None", getattr(obj, KEY, None))
-    if issubclass(class_of(obj), BaseModel):
-        found = _private(obj).get(KEY)
-    elif hasattr(obj, "__dict__"):
-        found = state_of(obj).get(KEY)
-    return found if isinstance(found, Handle) else None
-
-
-def give(obj: Dynamic, handle: Handle | None) -> None:
-    """Let an object keep a handle; None takes it away.
-
-    A pydantic model keeps it among its private attributes: what else is in its `__dict__` is taken
-    for a field that should not be there when it is serialised inside of another model.
-    """
-    if not issubclass(class_of(obj), BaseModel):
-        state_of(obj).pop(KEY, None)
-        if handle is not None:
-            state_of(obj)[KEY] = handle
-        return
-    private = {name: value for name, value in _private(obj).items() if name != KEY}
-    if handle is not None:
-        private[KEY] = handle
-    declared = bool(class_of(obj).__private_attributes__)
-    object.__setattr__(obj, "__pydantic_private__", private if private or declared else None)
-
-
-def _private(model: Dynamic) -> dict[str, Any]:
-    return cast("dict[str, Any]", getattr(model, "__pydantic_private__", None) or {})
-
-
-def _handle_property(self: object) -> Handle:
-    found = handle_of(self)
-    if found is None:
-        raise AttributeError(
-            f"{class_of(self).__name__}.ctxguard: made by its class, not by guard()"
-        )
-    return found
 
 
 # -- copying ------------------------------------------------------------------------------------
@@ -309,7 +205,7 @@ class Override:
 
 def rewritten(kind: type[Any], methods: Mapping[str, Any]) -> type[Any]:
     """A subclass for one object, some of whose methods were made anew."""
-    return subclass(kind, {**methods, _REWRITTEN: True})
+    return subclass(kind, {**methods, REWRITTEN: True})
 
 
 def overridden(kind: type[Any]) -> type[Any]:
@@ -329,12 +225,12 @@ def overridden(kind: type[Any]) -> type[Any]:
         state_of(new).update(copy.deepcopy(state_of(new), memo))
         return new
 
-    return subclass(kind, {"__copy__": settled, "__deepcopy__": deepcopy, _VIEW: True})
+    return subclass(kind, {"__copy__": settled, "__deepcopy__": deepcopy, VIEW: True})
 
 
 def is_view(obj: object) -> bool:
     """Whether this shares the state of an original, and its attributes are overridden."""
-    return bool(getattr(class_of(obj), _VIEW, False))
+    return bool(getattr(class_of(obj), VIEW, False))
 
 
 def slots_of(kind: type[Any]) -> Iterator[str]:
@@ -372,12 +268,21 @@ def part(obj: T) -> T:
 # -- manners ------------------------------------------------------------------------------------
 
 
+def _handle_property(self: object) -> Handle:
+    found = handle_of(self)
+    if found is None:
+        raise AttributeError(
+            f"{class_of(self).__name__}.ctxguard: made by its class, not by guard()"
+        )
+    return found
+
+
 def _equals(self: Dynamic, other: object) -> bool:
     """Equal when the plain objects are: the guard is not part of the value."""
     base: Any = plain_class(class_of(self))
     if not isinstance(other, base):
         return NotImplemented
-    return base.__eq__(plain(self), plain(other) if hasattr(class_of(other), _BASE) else other)
+    return base.__eq__(plain(self), plain(other) if hasattr(class_of(other), BASE) else other)
 
 
 def _copy(self: Dynamic) -> Dynamic:
@@ -411,8 +316,8 @@ def _reduce_ex(self: Dynamic, _protocol: Dynamic) -> tuple[Any, ...]:
     if isinstance(handle, ProcessHandle):  # the original is the object itself
         return restore, (plain(self), handle, is_root(self))
     kind = class_of(self)
-    anew = not is_leaf(self) or getattr(kind, _REWRITTEN, False)
-    if is_root(self) and anew and not getattr(kind, _DERIVED, False):
+    anew = not is_leaf(self) or getattr(kind, REWRITTEN, False)
+    if is_root(self) and anew and not getattr(kind, DERIVED, False):
         return reguard, (handle.original, handle)
     return restore, (plain(self), handle, is_root(self))
 

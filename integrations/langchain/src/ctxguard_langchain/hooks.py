@@ -29,7 +29,8 @@ from ctxguard_langchain.apply import (
     prepare_scored,
 )
 from ctxguard_langchain.caches import CacheField, salt_of
-from ctxguard_langchain.classes import Derived, due
+from ctxguard_langchain.carrying import due
+from ctxguard_langchain.classes import Derived
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import is_user_module

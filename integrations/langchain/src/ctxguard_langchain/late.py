@@ -14,7 +14,8 @@ from typing import Any, cast
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives
 
 from ctxguard.handle import Handle
-from ctxguard_langchain.classes import Derived, adopt, handle_of, is_dynamic, plain_class
+from ctxguard_langchain.carrying import handle_of, is_dynamic, plain_class
+from ctxguard_langchain.classes import Derived, adopt
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked
 

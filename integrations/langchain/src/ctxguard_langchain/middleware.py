@@ -20,7 +20,7 @@ from ctxguard.handle import Handle
 from ctxguard.policy import Policy
 from ctxguard.run import Run, activate, current_run
 from ctxguard_langchain.adapter import cover_part
-from ctxguard_langchain.classes import is_guarded
+from ctxguard_langchain.carrying import is_guarded
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.stepping import ends_well
 

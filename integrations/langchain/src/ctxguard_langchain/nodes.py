@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableParallel, RunnableSequence
 
-from ctxguard_langchain.classes import KEY, is_dynamic, slots_of
+from ctxguard_langchain.carrying import KEY, is_dynamic
+from ctxguard_langchain.classes import slots_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, extends
 from ctxguard_langchain.functions import References, imports, is_user_module, references
 from ctxguard_langchain.kinds import UNDERLYING, Kind, holds_something, is_validated, kind_of

@@ -14,7 +14,8 @@ from ctxguard.errors import UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Handle
 from ctxguard.process import Carrying, ProcessHandle, goes_past
-from ctxguard_langchain.classes import (
+from ctxguard_langchain.caches import take_graph_cache
+from ctxguard_langchain.carrying import (
     KEY,
     is_dynamic,
     is_guarded,
@@ -56,6 +57,8 @@ def take(obj: Dynamic, guard: Guard) -> Handle:
     if own_handle(obj) is not handle and not _attempt(root, handle, root=True):
         handle.unguard()
         raise UnsupportedObjectError(f'guard(scope="process"): {root.type}: {root.refusal}')
+    for node in survey.dirty:
+        take_graph_cache(node.obj, handle)
     for node in survey.reach:
         _report_bound(node, handle, survey)
     handle.coverage = survey.coverage()

@@ -15,16 +15,8 @@ from typing import Any, cast
 
 from ctxguard.handle import Handle
 from ctxguard_langchain.caches import separate_graph_cache
-from ctxguard_langchain.classes import (
-    Override,
-    give,
-    is_view,
-    overridden,
-    plain_class,
-    raw_copy,
-    rewritten,
-    view_of,
-)
+from ctxguard_langchain.carrying import give, plain_class
+from ctxguard_langchain.classes import Override, is_view, overridden, raw_copy, rewritten, view_of
 from ctxguard_langchain.dynamic import Dynamic, class_of, extends, state_of
 from ctxguard_langchain.functions import Globals, ModuleView, remake
 from ctxguard_langchain.hooks import hooked

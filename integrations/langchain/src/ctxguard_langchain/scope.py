@@ -19,12 +19,9 @@ from langchain_core.tools import BaseTool
 from ctxguard.handle import Handle
 from ctxguard.run import current_run
 from ctxguard_langchain.arriving import with_guarded
-from ctxguard_langchain.classes import (
-    Derived,
-    adopt,
-    handle_of,
-    part,
-)
+from ctxguard_langchain.caches import salt_of
+from ctxguard_langchain.carrying import LEAF, handle_of
+from ctxguard_langchain.classes import Derived, adopt, part
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.stepping import (
@@ -233,13 +230,14 @@ def _entries(base: type[Any]) -> dict[str, Any]:
     space: dict[str, Any] = {
         name: wrap(getattr(base, name)) for name, wrap in entries.items() if hasattr(base, name)
     }
+    space["__getattr__"] = _named(base)
     if completion:
         return space  # its batch is one call of the model, and so one run
     for name in _BATCHES:
         space[name] = _each(getattr(base, name), getattr(Runnable, name))
     if sequence:
         space["steps"] = _whole(base)
-    if not getattr(base, "__ctxguard_leaf__", False):
+    if not getattr(base, LEAF, False):
         space |= {
             name: _derivation(getattr(base, name)) for name in _DERIVATIONS if _derives(base, name)
         }
@@ -263,6 +261,23 @@ def _whole(base: type[Any]) -> property:
     return property(whole)
 
 
+def _named(base: type[Any]) -> Method:
+    """`__getattr__`, with the name that LangGraph tells what a node runs apart by in its cache.
+
+    It asks for `__qualname__`, which a Runnable does not have; then all count as one. A plain graph
+    whose node is guarded would be served what another one with the plain node wrote.
+    """
+    # Python asks here what it did not find otherwise: again, it is the same error.
+    find: Method = getattr(base, "__getattr__", base.__getattribute__)
+
+    def __getattr__(self: Dynamic, name: str) -> Dynamic:  # noqa: N807 -- the method itself
+        if name == "__qualname__" and (salt := salt_of(self)):
+            return class_of(self).__qualname__ + salt
+        return find(self, name)
+
+    return __getattr__
+
+
 def _derives(base: type[Any], name: str) -> bool:
     """Whether this method makes a Runnable; a pydantic model's `copy` does not."""
     if name != "copy":
@@ -277,5 +292,5 @@ _LEAF_ROOTS = Derived(_entries, root=True, leaf=True)
 
 def scoped(kind: type[Any]) -> type[Any]:
     """The class of what guard() returns, for a plain class or that of a hooked leaf."""
-    leaf = bool(getattr(kind, "__ctxguard_leaf__", False))
+    leaf = bool(getattr(kind, LEAF, False))
     return (_LEAF_ROOTS if leaf else _ROOTS)(kind)

@@ -21,7 +21,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
 from ctxguard.process import ProcessHandle
-from ctxguard_langchain.classes import handle_of, is_guarded, is_leaf, plain_class
+from ctxguard_langchain.carrying import handle_of, is_guarded, is_leaf, plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import References
 from ctxguard_langchain.hooks import SEARCHES, bypasses

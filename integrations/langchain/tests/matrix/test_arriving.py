@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict
 
-from ctxguard import guard, handle
+from ctxguard import CoverageWarning, guard, handle
 from integrations.langchain.tests.matrix.harness import QUESTION, STREAM_EVENTS
 from integrations.langchain.tests.matrix.shapes_graphs import (
     ASK,
@@ -156,3 +159,71 @@ def test_a_config_by_position_is_guarded() -> None:
     guarded.invoke(ASK, given["config"])
     guarded.batch([ASK], [given["config"]])
     assert [len(ledger.steps) for ledger in handle(guarded).ledgers] == [2, 2]
+
+
+class Given(TypedDict):
+    """A state that brings what is used."""
+
+    found: Any
+    asked: Any
+    text: str
+
+
+class GivenModel(BaseModel):
+    """The same as a model of pydantic."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    found: Any
+    asked: Any
+    text: str = ""
+
+
+def of_a_state(kind: Any) -> Any:
+    def node(state: Any) -> dict[str, Any]:
+        given = state if isinstance(state, dict) else vars(state)
+        documents = given["found"].invoke(QUESTION)
+        return {"text": given["asked"].invoke(str(documents)).text}
+
+    graph = StateGraph(kind)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph.compile()
+
+
+@dataclass
+class GivenData:
+    """The same as a dataclass."""
+
+    found: Any
+    asked: Any
+    text: str = ""
+
+
+@pytest.mark.parametrize("kind", [Given, GivenModel, GivenData])
+async def test_what_arrives_in_a_state_is_reported_once_and_stays_as_it_is(kind: Any) -> None:
+    guarded = guard(of_a_state(kind))
+    asked, found = model(), retriever()
+    state = kind(found=found, asked=asked, text="")
+    with pytest.warns(CoverageWarning, match="arrives in the input") as caught:
+        assert guarded.invoke(state)["text"] == "done"
+    assert [warning.filename for warning in caught] == [__file__]
+    reported = handle(guarded).coverage.unreached
+    assert [item.type for item in reported] == ["FixedRetriever", "ScriptedChatModel"]
+    assert [item.path.startswith("input") for item in reported] == [True, True]
+    assert not any(hasattr(part, "ctxguard") for part in (found, asked))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CoverageWarning)
+        guarded.invoke(state)
+        await guarded.ainvoke(state)
+        _ = [*guarded.stream(state), *[part async for part in guarded.astream(state)]]
+    assert handle(guarded).coverage.unreached == reported
+    assert {len(ledger.steps) for ledger in handle(guarded).ledgers} == {0}
+
+
+def test_what_arrives_in_a_state_with_a_guard_is_guarded() -> None:
+    guarded = guard(of_a_state(Given))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CoverageWarning)
+        guarded.invoke({"found": guard(retriever()), "asked": guard(model()), "text": ""})
+    assert handle(guarded).coverage.unreached == ()

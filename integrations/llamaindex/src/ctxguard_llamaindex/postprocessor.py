@@ -74,7 +74,10 @@ class CtxGuardPostprocessor(BaseNodePostprocessor):
 
     def _prepared_in(self, run: Run, nodes: list[NodeWithScore]) -> bool:
         owner = run.owner
-        if not isinstance(owner, Handle) or owner.policy.fingerprint() != self.policy.fingerprint():
+        if (
+            not isinstance(owner, Handle)
+            or owner.guard.fingerprint != self._handle.guard.fingerprint
+        ):
             return False
         known = {chunk.text for chunk in run.evidence}
         return all(chunk.text in known for chunk in chunks_of(nodes)[0])

@@ -6,7 +6,6 @@ bound to at the time of the walk.
 
 from __future__ import annotations
 
-import dis
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ctxguard_llamaindex.kinds import (
     why_not,
     works,
 )
+from ctxguard_llamaindex.names import Name, codes_of, names_of
 
 __all__ = ["Held", "Surroundings"]
 
@@ -34,8 +34,8 @@ _SHOWN = 1000
 """Elements of a global container that are looked at."""
 _MAKES = "is made while it runs; make it before, and hand it in as an attribute or in a closure"
 _MAKERS = ("as_retriever", "as_query_engine", "as_chat_engine")
-_CALLED = "()"
-"""Stands among the attributes of a name that is called."""
+_MAKING_MODULES = ("llama_index.llms.", "llama_index.retrievers.")
+"""What is called from these makes models and retrievers, even before they are loaded."""
 # They run while an object is built, before guard() sees it.
 _BUILDERS = ("__init__", "__new__", "__post_init__", "__init_subclass__", "model_post_init")
 
@@ -122,21 +122,36 @@ class Surroundings:
     def _globals_of(
         self, function: types.FunctionType, path: str, *, holds_index: bool
     ) -> Iterator[Unreached]:
-        where = f"is a global of {function.__module__}; hand it in as an attribute or in a closure"
-        for name, attributes in _globals(function.__code__):
-            value = function.__globals__.get(name)
-            holds_index = holds_index or bool(why_not(value))
-            if _CALLED in attributes and is_guarded_type(value):
-                yield Unreached(path, name, _MAKES)
-            elif value is Settings and "llm" in attributes:
-                yield _settings(path)
-            elif isinstance(value, types.FunctionType):
-                yield from self._function(value, f"{path}:{name}", closed=True)
-            else:
-                yield from _held(value, f"{path}:{name}", where)
-        makers = {name for code in _codes(function.__code__) for name in code.co_names}
+        for used in names_of(function):
+            holds_index = holds_index or bool(why_not(used.value))
+            yield from self._name(used, function.__module__, path)
+        makers = {name for code in codes_of(function.__code__) for name in code.co_names}
         if not holds_index:
             yield from (Unreached(path, name, _MAKES) for name in _MAKERS if name in makers)
+
+    def _name(self, used: Name, module: str, path: str) -> Iterator[Unreached]:
+        """What a name stands for, or what is made by calling it."""
+        value, inside = used.value, f"{path}:{used.name}"
+        if used.called and (is_guarded_type(value) or _will_make(used)):
+            yield Unreached(path, used.name, _MAKES)
+        elif value is Settings and "llm" in used.attributes:
+            yield _settings(path)
+        elif isinstance(value, types.FunctionType):
+            yield from self._function(value, inside, closed=True)
+        elif isinstance(value, types.ModuleType):
+            for name in sorted(used.attributes & vars(value).keys()):
+                called = name in used.methods
+                part = Name(name, vars(value)[name], value.__name__, called=called)
+                yield from self._name(part, module, inside)
+        else:
+            where = f"is a global of {used.module or module}"
+            where += "; hand it in as an attribute or in a closure"
+            yield from _held(value, inside, where)
+
+
+def _will_make(used: Name) -> bool:
+    """Whether this is imported, when it is called, from a package of models or retrievers."""
+    return used.value is None and used.module.startswith(_MAKING_MODULES)
 
 
 def _settings(path: str) -> Unreached:
@@ -186,34 +201,6 @@ def _inside(value: object) -> Iterator[tuple[str, object]]:
             yield f".{name}", inner
 
 
-def _globals(code: types.CodeType) -> Iterator[tuple[str, set[str]]]:
-    """Names that code loads from its module, each with the attributes that are read off it.
-
-    Since 3.11 the lowest bit of the argument says that the name is loaded to be called.
-    """
-    found: dict[str, set[str]] = {}
-    for inner in _codes(code):
-        name = ""
-        for instruction in dis.get_instructions(inner):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                name = str(instruction.argval)
-                called = instruction.opname == "LOAD_GLOBAL" and (instruction.arg or 0) & 1
-                found.setdefault(name, set()).update([_CALLED] if called else [])
-            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and name:
-                found[name].add(str(instruction.argval))
-                name = ""
-            elif instruction.opname not in ("CACHE", "PUSH_NULL"):
-                name = ""
-    yield from found.items()
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
-
-
 def _looks_up_model(kind: type[Any]) -> bool:
     """Whether a method of a class, other than those that build it, reads `Settings.llm`."""
     for base in kind.__mro__:
@@ -222,8 +209,8 @@ def _looks_up_model(kind: type[Any]) -> bool:
             function = getattr(function, "__wrapped__", function)
             known = isinstance(function, types.FunctionType) and not _builds(name)
             if known and function.__globals__.get("Settings") is Settings:
-                found = dict(_globals(function.__code__)).get("Settings", set())
-                if "llm" in found:
+                found = [used for used in names_of(function) if used.value is Settings]
+                if any("llm" in used.attributes for used in found):
                     return True
     return False
 
