@@ -74,6 +74,10 @@ class Index:
         spans = self.words[number].spans
         return int(spans[place, 0]), int(spans[place, 1])
 
+    def spans(self, number: int, marked: NDArray[np.bool_]) -> list[Span]:
+        """Characters of the words of a text that are marked."""
+        return [(start, end) for start, end in self.words[number].spans[marked].tolist()]
+
     @property
     def keys(self) -> list[str]:
         """The distinct words, case folded, in the order of their hashes."""

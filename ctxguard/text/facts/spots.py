@@ -32,7 +32,9 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 def begins_figure(key: str) -> bool:
     """Whether a word, case folded, may begin a figure."""
     first = key[0]
-    return first.isdigit() or key in _READERS or first in _SIGNS or key[:3] in _CODES
+    if first.isdigit() or key in _READERS or first in _SIGNS:
+        return True
+    return key[:3] in _CODES and not key.isalpha()  # "usd5", but not "audit"
 
 
 def figures_at(text: str, words: Iterable[Span]) -> Iterator[Found]:
