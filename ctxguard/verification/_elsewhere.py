@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxguard.text.facts import Fact, FactKind, begins_figure, figures_at
+from ctxguard.text.facts import Fact, FactKind, begins_figure, begins_number, figures_at
 from ctxguard.types import Span
 from ctxguard.verification._index import Index
 from ctxguard.verification._values import BARE_KINDS, is_same, measured
@@ -58,14 +58,14 @@ def _figures(index: Index, claimed: Fact) -> Iterator[Fact]:
         near = np.zeros_like(ends)
         for back in range(min(_DATE_WORDS, ends.size)):
             near[: ends.size - back] |= ends[back:]
-        yield from _read(index, near & index.marked(_flags(index, lambda _: True)))
+        yield from _read(index, near & index.marked(_flags(index, begins_figure)))
     elif claimed.kind in _ALL:
-        yield from _read(index, index.marked(_flags(index, lambda _: True)))
+        yield from _read(index, index.marked(_flags(index, begins_figure)))
 
 
 def _flags(index: Index, wanted: Callable[[str], bool]) -> list[bool]:
-    """For each distinct word, whether it begins a figure and is wanted."""
-    return [bool(key) and begins_figure(key) and wanted(key) for key in index.keys]
+    """For each distinct word, whether it is wanted."""
+    return [bool(key) and wanted(key) for key in index.keys]
 
 
 def _is_number(claimed: Fact) -> Callable[[str], bool]:
@@ -79,10 +79,10 @@ def _is_number(claimed: Fact) -> Callable[[str], bool]:
     wanted |= {_significant(part) for part in _DIGITS.findall(claimed.text)}
 
     def is_wanted(key: str) -> bool:
-        digits = _DIGITS.match(key)
-        return digits is None or any(
-            number.startswith(_significant(digits.group())) for number in wanted
-        )
+        if not key[0].isdigit():
+            return begins_number(key)
+        digits = _significant(_DIGITS.findall(key)[0])
+        return any(number.startswith(digits) for number in wanted)
 
     return is_wanted
 
@@ -102,7 +102,7 @@ def _is_date(claimed: Fact) -> Callable[[str], bool]:
     def is_wanted(key: str) -> bool:
         digits = _DIGITS.match(key)
         if digits is None:
-            return not has_year
+            return not has_year and begins_figure(key)
         return int(digits.group()[:8]) in years | short or len(digits.group()) > 4
 
     return is_wanted

@@ -94,9 +94,17 @@ def _says_much(fact: Fact) -> bool:
 
 
 def _is_stated(value: Fact, known: Sequence[Fact]) -> bool:
-    """Whether a value is among others; a bare number only where nothing of its kind is."""
-    same = [fact for fact in known if is_same(value, fact)]
-    if not same or any(fact.kind == value.kind for fact in same) or value.kind in BARE_KINDS:
+    """Whether a value is among others; a bare number only where nothing of its kind is.
+
+    "One" is no number there: "one or more parties" is not said of one month.
+    """
+    is_bare = value.kind in BARE_KINDS
+    same = [
+        fact
+        for fact in known
+        if is_same(value, fact) and (is_bare or fact.kind != "number" or fact.text != "one")
+    ]
+    if not same or any(fact.kind == value.kind for fact in same) or is_bare:
         return bool(same)
     return not any(are_rivals(value, fact) for fact in known) or any(
         fact.kind != "number" for fact in same

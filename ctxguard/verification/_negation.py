@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -11,6 +12,7 @@ from ctxguard.types import Finding, Quote
 from ctxguard.verification._align import Case
 from ctxguard.verification._polarity import (
     Polar,
+    denies,
     is_bound,
     is_negator,
     polarities,
@@ -108,6 +110,9 @@ def check_negation(case: Case) -> Iterator[Finding]:
         yield edited
     if copied or not case.aligned:
         return
+    texts = (case.words.keys, *(case.evidence.keys_of(one.number) for one in case.aligned))
+    if not any(denies(key) for keys in texts for key in keys):
+        return
     ours = polarities(case.words, (0, len(case.words)))
     keys = case.words.keys
     denied = [word for word in ours if word.sign < 0]
@@ -120,8 +125,9 @@ def check_negation(case: Case) -> Iterator[Finding]:
         return
     worst = balance.worst or _Met(denied[0], 0.0, case.aligned[0].number)
     quotes = (case.evidence.quote_passage(worst.passage),)
-    denies = worst.word.sign < 0
-    yield _finding(case, worst.word.place, denies=denies, certainty=certainty, quotes=quotes)
+    yield _finding(
+        case, worst.word.place, denies=worst.word.sign < 0, certainty=certainty, quotes=quotes
+    )
 
 
 def _weight(case: Case, word: Polar) -> float:
@@ -164,22 +170,24 @@ def _finding(
 def _edited(case: Case) -> tuple[bool, Finding | None]:
     """Whether the claim is a passage with edits, and where one of them is a negation."""
     ours = case.words.keys[:_LONGEST]
+    counts = Counter(ours)
     for one in case.aligned:
         theirs = list(case.evidence.keys_of(one.number)[:_LONGEST])
-        if len(set(ours) & set(theirs)) < _COPIED / 2 * min(len(ours), len(theirs)):
-            continue  # alignment costs fifty times as much
+        least = max(_FEW, _COPIED * min(len(ours), len(theirs)))
+        if (counts & Counter(theirs)).total() < least:
+            continue  # alignment costs ten times as much
         matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
         blocks = matcher.get_matching_blocks()
         said = sum(block.size for block in blocks)
-        if said < max(_FEW, _COPIED * min(len(ours), len(theirs))):
+        if said < least:
             continue
         for tag, i1, i2, j1, j2 in matcher.get_opcodes():
             is_local = max(i2 - i1, j2 - j1) <= _EDIT and i2 < len(ours) and j2 < len(theirs)
             is_local = is_local and (i1 > 0 or tag == "replace")
-            denied, denies = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
-            if tag != "equal" and is_local and denied % 2 != denies % 2:
+            denied, denying = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
+            if tag != "equal" and is_local and denied % 2 != denying % 2:
                 quotes = (case.evidence.quote_passage(one.number),)
-                is_more = denies > denied
+                is_more = denying > denied
                 return True, _finding(case, i2, denies=is_more, certainty=_SURE, quotes=quotes)
         return True, None
     return False, None

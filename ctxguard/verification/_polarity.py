@@ -17,7 +17,7 @@ from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words
 from ctxguard.types import Span
 
-__all__ = ["Polar", "by_term", "is_bound", "is_negator", "polarities"]
+__all__ = ["Polar", "by_term", "denies", "is_bound", "is_negator", "polarities"]
 
 _STEM = 6
 """Letters of a term by which words of one family are known: compete, competitive."""
@@ -137,6 +137,16 @@ _SPECIAL = _ANEW | _RELATIVE | _EXCEPT | _SETS | _TURNS | _MODALS | {"non", "to"
 def _is_plain(key: str) -> bool:
     """Whether a word is none that begins, ends or turns anything: most are."""
     return key not in _SPECIAL and not key.endswith("n't")
+
+
+@lru_cache(maxsize=1 << 14)
+def denies(key: str) -> bool:
+    """Whether a word may deny anything: a text without one affirms all that it says."""
+    term, denied = _reading(key)
+    return denied or key in _DENIERS or key.endswith("n't") or term in _REFUSE or term in _VOIDS
+
+
+_DENIERS = _TURNS | _SETS | _EXCEPT | {"without", "non"}
 
 
 class _Reader:

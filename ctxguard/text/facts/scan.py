@@ -184,7 +184,9 @@ def _contraction(passage: Passage, word: str, start: int, end: int) -> _Reading:
     return ((found,) if found else ()), end
 
 
-_PERIODS = frozenset("second minute hour day week month quarter year decade fortnight".split())
+_PERIODS = frozenset(
+    ["second", "minute", "hour", "day", "week", "fortnight", "month", "quarter", "year", "decade"]
+)
 _ARTICLE = re.compile(r"(?<!\w)an?\s\Z", re.IGNORECASE)
 
 
