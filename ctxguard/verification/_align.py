@@ -120,7 +120,7 @@ def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> 
         return ()
     scores: defaultdict[int, float] = defaultdict(float)
     for term, weight in weights.items():
-        for number in evidence.passages_with(term):
+        for number in evidence.passages_like(term):
             scores[number] += weight
     best = nlargest(_TRIED, ((score, -number) for number, score in scores.items()))
     least = _LEAST * best[0][0] if best else 0.0

@@ -19,6 +19,8 @@ __all__ = ["Index"]
 Ints = NDArray[np.int64]
 _read = lru_cache(maxsize=1 << 15)(read_word)
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:-[ \t]*\r?\n[ \t]*[a-z]+)*")
+_STEM = 6
+"""Letters by which words of one family are known."""
 _MOST = 1_000
 """Sentences with a term that are looked at: a term of more tells nothing of where a claim
 belongs."""
@@ -108,6 +110,19 @@ class Index:
             place = np.searchsorted(starts, words.spans[:, 0], side="right") - 1
             found.append(np.maximum(place, 0) + first)
         return np.concatenate(found)
+
+    @cached_property
+    def _families(self) -> dict[str, list[str]]:
+        """The terms by the letters that they begin with."""
+        families: dict[str, list[str]] = {}
+        for term in self._postings[0]:
+            if len(term) >= _STEM:
+                families.setdefault(term[:_STEM], []).append(term)
+        return families
+
+    def family_of(self, term: str) -> Sequence[str]:
+        """The terms that begin as a long one does: "competit" for "compet"."""
+        return self._families.get(term[:_STEM], ()) if len(term) >= _STEM else ()
 
     def sentences_with(self, term: str) -> Sequence[int]:
         """The numbers of the sentences that have a term, ascending."""

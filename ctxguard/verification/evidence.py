@@ -167,6 +167,12 @@ class Evidence:
         both = set(parts[0]).intersection(*parts[1:]) if parts else ()
         return sorted(both)
 
+    def passages_like(self, term: str) -> Sequence[int]:
+        """The same; of a term that nobody has, those with one of its family."""
+        if found := self.passages_with(term):
+            return found
+        return sorted({n for one in self._index.family_of(term) for n in self.passages_with(one)})
+
     def rarity(self, term: str) -> float:
         """How much a term tells of where a claim belongs; the highest for one that nobody has."""
         return math.log(1 + len(self.passages) / (len(self.passages_with(term)) + 0.5))
