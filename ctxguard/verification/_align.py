@@ -52,6 +52,8 @@ class Case:
     """Of each word, blank for function words."""
     aligned: tuple[Aligned, ...]
     """Best first; empty where the evidence has none of the claim's words."""
+    question: str = ""
+    """What was asked."""
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
@@ -90,7 +92,12 @@ class Case:
 
 
 def case_of(
-    claim: Claim, evidence: Evidence, *, text: str | None = None, context: Sequence[str] = ()
+    claim: Claim,
+    evidence: Evidence,
+    *,
+    text: str | None = None,
+    context: Sequence[str] = (),
+    question: str = "",
 ) -> Case:
     """A claim with the passages that it is held against.
 
@@ -99,6 +106,7 @@ def case_of(
         evidence: the evidence.
         text: the claim's text as `plain_text` makes it; None: as it is.
         context: terms of what stands around the claim; they decide between equal passages.
+        question: what was asked.
     """
     text = claim.text if text is None else text
     words = words_of(text)
@@ -110,6 +118,7 @@ def case_of(
         words=words,
         terms=terms,
         aligned=_align(terms, evidence, context),
+        question=question,
     )
 
 

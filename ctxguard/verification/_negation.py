@@ -36,9 +36,9 @@ _SURE = 0.95
 
 _UNSAID = 0.8
 """That a claim is wrong which denies what no passage denies."""
-_OTHERWISE = 0.6
+_OTHERWISE = 0.65
 """The same where a passage denies something else: it may mean that in other words."""
-_TURNED = 0.7
+_TURNED = 0.8
 """Of the share of its words that say the opposite, for a claim that denies nothing: a passage may
 deny something of them without denying them."""
 

@@ -206,6 +206,27 @@ class Evidence:
         """Whether a figure of any chunk says the claimed one."""
         return has_value(self._index, claimed)
 
+    def names(self, key: str) -> bool:
+        """Whether a chunk has a word, or another one of its family, or bears it in its metadata.
+
+        A passage of "Acme (footballer)" says football, and a chunk of a page on Acme need not name
+        it: its title does.
+        """
+        if self.runs_of(key, most=1) or key in self._titles:
+            return True
+        return any(one.startswith(key) for one in self._index.family_of(key))
+
+    @cached_property
+    def _titles(self) -> frozenset[str]:
+        """The words of the chunks' sources and of the texts in their metadata."""
+        texts = [
+            text
+            for chunk in self.chunks
+            for text in (chunk.source, *chunk.metadata.values())
+            if isinstance(text, str)
+        ]
+        return frozenset(key.casefold() for text in texts for key in _PARTS.findall(text))
+
     def find(self, text: str) -> Quote | None:
         """Where the evidence says a text word for word, its signs included, or None."""
         wanted = words_of(text).keys
