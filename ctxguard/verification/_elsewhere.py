@@ -78,10 +78,14 @@ def _is_number(claimed: Fact) -> Callable[[str], bool]:
     }
     wanted |= {_significant(part) for part in _DIGITS.findall(claimed.text)}
 
+    is_broken = any(one.number.denominator > 1 for one in measured(claimed))
+
     def is_wanted(key: str) -> bool:
         if not key[0].isdigit():
             return begins_number(key)
         digits = _significant(_DIGITS.findall(key)[0])
+        if is_broken:  # "2\u00bd" is the word "212"
+            digits = digits[:1]
         return any(number.startswith(digits) for number in wanted)
 
     return is_wanted
