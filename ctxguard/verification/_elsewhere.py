@@ -84,7 +84,7 @@ def _is_number(claimed: Fact) -> Callable[[str], bool]:
         if not key[0].isdigit():
             return begins_number(key)
         digits = _significant(_DIGITS.findall(key)[0])
-        if is_broken:  # "2\u00bd" is the word "212"
+        if is_broken:  # two and a half is the word "212"
             digits = digits[:1]
         return any(number.startswith(digits) for number in wanted)
 

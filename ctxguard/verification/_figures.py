@@ -22,6 +22,9 @@ _SURE = 0.97
 """That a value is wrong which the evidence does not have, where it has another one."""
 _ABSENT = 0.9
 """That a value is wrong which the evidence does not have, nor another one like it."""
+_COUNTED = 0.4
+"""The same of a small number in words: of "two friends" a text may give the names alone."""
+_COUNTS = frozenset(["one", "two", "three", "four"])
 _ELSEWHERE = 0.35
 """That a value is wrong which the evidence has, but where it speaks of something else."""
 _CODES: frozenset[FactKind] = frozenset({"identifier", "version", "reference", "ordinal", "time"})
@@ -76,7 +79,7 @@ _ANNOUNCING = frozenset(
 
 def check_values(case: Case) -> Iterator[Finding]:
     """What is wrong with the values of a claim, and which of them are derived."""
-    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS and _says_much(fact)]
+    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS and _says_much(case, fact)]
     if not values:
         return
     announced = not _ANNOUNCING.isdisjoint(case.words.keys)
@@ -88,8 +91,13 @@ def check_values(case: Case) -> Iterator[Finding]:
             yield from _judge(case, value, known, announced=announced)
 
 
-def _says_much(fact: Fact) -> bool:
-    """Whether it is more than the letter of a list's item, or a blank to fill in."""
+def _says_much(case: Case, fact: Fact) -> bool:
+    """Whether it is more than the letter of a list's item, a blank to fill in, or another word.
+
+    "Due" and "once" are numbers in Italian and Spanish.
+    """
+    if fact.kind == "number" and fact.value.isalpha() and case.evidence.language in ("", "en"):
+        return False
     return not fact.value.startswith("(") and any(map(str.isalnum, fact.value))
 
 
@@ -129,7 +137,9 @@ def _judge(
         yield _finding(case, value, f"{value.kind}-differs", reason, rivals, certainty)
     elif not is_elsewhere:
         reason = f"the evidence has no {value.kind} {value.text!r}"
-        yield _finding(case, value, f"{value.kind}-not-found", reason, (), _ABSENT)
+        is_count = value.kind == "number" and value.text.casefold() in _COUNTS
+        certainty = _COUNTED if is_count else _ABSENT
+        yield _finding(case, value, f"{value.kind}-not-found", reason, (), certainty)
 
 
 def _is_elsewhere(case: Case, value: Fact) -> bool:

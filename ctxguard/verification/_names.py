@@ -83,6 +83,8 @@ def _check(case: Case, name: _Name) -> Iterator[Finding]:
         yield from _check_form(case, name, places)
         return
     missing = [key for key in keys if not evidence.names(key)]
+    if len(keys) == 1 and default_thesaurus().main_part(keys[0]) == "r":
+        return  # "Eventually" after a full stop that ends no sentence here
     begins = name.fact.span[0] - case.claim.span[0] <= _MARKS
     if _is_acronym(evidence, keys) or (len(keys) == 1 and (begins or not missing)):
         return  # a word like others may begin the sentence

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from ctxguard.text.facts import is_negative_word
 from ctxguard.types import Finding, Quote
 from ctxguard.verification._align import Case
 from ctxguard.verification._polarity import (
@@ -15,6 +14,7 @@ from ctxguard.verification._polarity import (
     denies,
     is_bound,
     is_negator,
+    is_opposite,
     polarities,
 )
 
@@ -181,21 +181,30 @@ def _edited(case: Case) -> tuple[bool, Finding | None]:
         said = sum(block.size for block in blocks)
         if said < least:
             continue
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-            is_local = max(i2 - i1, j2 - j1) <= _EDIT and i2 < len(ours) and j2 < len(theirs)
-            is_local = is_local and (i1 > 0 or tag == "replace")
-            denied, denying = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
-            if tag != "equal" and is_local and denied % 2 != denying % 2:
-                quotes = (case.evidence.quote_passage(one.number),)
-                is_more = denying > denied
-                return True, _finding(case, i2, denies=is_more, certainty=_SURE, quotes=quotes)
-        return True, None
+        edits = list(_turning(ours, theirs, matcher.get_opcodes()))
+        if len(edits) % 2 == 0:  # "have found no evidence" is "have not found any evidence"
+            return True, None
+        place, is_more = edits[0]
+        quotes = (case.evidence.quote_passage(one.number),)
+        return True, _finding(case, place, denies=is_more, certainty=_SURE, quotes=quotes)
     return False, None
+
+
+def _turning(
+    ours: Sequence[str], theirs: Sequence[str], edits: Iterable[tuple[str, int, int, int, int]]
+) -> Iterator[tuple[int, bool]]:
+    """The edits that turn a sentence: the claim's word behind each, whether it denies more."""
+    for tag, i1, i2, j1, j2 in edits:
+        is_local = max(i2 - i1, j2 - j1) <= _EDIT and i2 < len(ours) and j2 < len(theirs)
+        is_local = is_local and (i1 > 0 or tag == "replace")
+        denied, denying = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
+        if tag != "equal" and is_local and denied % 2 != denying % 2:
+            yield i2, denying > denied
 
 
 def _negators(keys: Sequence[str]) -> int:
     """How many words deny; "neither … nor" once."""
     return sum(
-        (is_negator(key) or is_negative_word(key)) and not is_bound(keys, place)
+        (is_negator(key) or is_opposite(key)) and not is_bound(keys, place)
         for place, key in enumerate(keys)
     )
