@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from ctxguard.text.facts import Fact, FactKind
@@ -29,6 +30,10 @@ _ELSEWHERE = 0.35
 """That a value is wrong which the evidence has, but where it speaks of something else."""
 _CODES: frozenset[FactKind] = frozenset({"identifier", "version", "reference", "ordinal", "time"})
 """Kinds that are looked for as they are written."""
+_HOUR = re.compile(r"(\d{1,2})(?::00)?\s?[ap]\.?m", re.IGNORECASE)
+"""A full hour: "at 7" may be seven in the evening."""
+_QUARTER = re.compile(r"Q([1-4])|([1-4])Q")
+_ORDINALS = ("first", "second", "third", "fourth")
 _QUOTED = 3
 """Values that are shown beside the one that is wrong."""
 _KNOWN = VALUE_KINDS | {"quantifier"}
@@ -143,11 +148,20 @@ def _judge(
 
 
 def _is_elsewhere(case: Case, value: Fact) -> bool:
-    """Whether any chunk has the value, or the code letter by letter."""
+    """Whether any chunk has the value, the code letter by letter, or what both are short for."""
     evidence = case.evidence
-    return evidence.has_value(value) or (
+    if evidence.has_value(value) or (
         value.kind in _CODES and evidence.find(value.text) is not None
-    )
+    ):
+        return True
+    if value.kind == "time" and (hour := _HOUR.match(value.text)):
+        return bool(evidence.runs_of(hour[1], most=1))
+    quarter = _QUARTER.fullmatch(value.text)
+    if value.kind != "identifier" or quarter is None:
+        return False
+    number = quarter[1] or quarter[2]
+    written = (f"Q{number}", f"{number}Q", f"{_ORDINALS[int(number) - 1]} quarter")
+    return any(evidence.runs_of(text, most=1) for text in written)
 
 
 def _finding(

@@ -84,6 +84,22 @@ def test_a_name_in_the_title_of_a_chunk_or_in_the_question_is_no_invention() -> 
 
 
 @pytest.mark.parametrize(
+    ("claim", "evidence", "grounded"),
+    [
+        ("Margins grew in Q2.", "Margins grew in the second quarter.", True),
+        ("Margins grew in 4Q.", "Margins grew in Q4.", True),
+        ("Margins grew in Q3.", "Margins grew in the second quarter.", False),
+        ("They meet at 7 pm.", "We could meet at 7, she said.", True),
+        ("They meet at 8 pm.", "We could meet at 7, she said.", False),
+    ],
+)
+def test_quarters_and_full_hours_have_short_forms(
+    claim: str, evidence: str, *, grounded: bool
+) -> None:
+    assert Verifier()(claim, [evidence]).grounded is grounded
+
+
+@pytest.mark.parametrize(
     ("claim", "evidence"),
     [
         ("His sport is Football.", "He is a Welsh professional footballer."),
