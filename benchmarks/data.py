@@ -1,7 +1,8 @@
 """Where the data of the benchmarks is, and reading it.
 
-The folder is `--data`, else CTXGUARD_DATA, else ../shared/data. It holds `redundancy/` and
-`selection/`, whose files are JSON lines, gzipped; `FILES` says what each is and where it is from.
+The folder is `--data`, else CTXGUARD_DATA, else ../shared/data. It holds `redundancy/`,
+`selection/` and `verification/`, whose files are JSON lines, gzipped; `FILES` says what each is and
+where it is from.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ FILES: Mapping[str, str] = {
     "selection/musique": "MuSiQue (CC BY 4.0)",
     "selection/cuad": "questions about contracts and their clauses (CUAD v1, CC BY 4.0)",
     "selection/contracts": "the contracts' text (CUAD v1, CC BY 4.0)",
+    "verification/contracts": "statements on clauses of CUAD v1 (CC BY 4.0), and wrong ones",
+    "verification/claims": "answers of RAMDocs (MIT) beside a document that states the right one",
+    "verification/summedits": "SummEdits, four domains (salesforce/factualNLG, Apache-2.0)",
 }
 
 

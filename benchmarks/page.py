@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def results() -> dict[str, Results]:
     folder = ROOT / "benchmarks" / "results"
     return {
         name: json.loads((folder / f"{name}.json").read_text("utf-8"))
-        for name in (*QUALITY, "overhead", "adapters")
+        for name in (*QUALITY, "verification", "overhead", "adapters")
     }
 
 
@@ -149,8 +149,46 @@ def tables(found: Mapping[str, Results]) -> dict[str, str]:
         "numbers": _numbers([found[name] for name in QUALITY]),
         "overhead": _overhead(found["overhead"]),
         "adapters": _adapters(found["adapters"]),
+        "verified contracts": _verified(
+            found["verification"], lambda one: one["contracts"]["recall"]
+        ),
+        "verified answers": _verified(found["verification"], _answers),
+        "verified cost": _verified_cost(found["verification"]["cost"]),
         "left out": _left_out([found[name] for name in QUALITY]),
     }
+
+
+def _verified(
+    found: Mapping[str, Any], figures: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> str:
+    """A row for each figure, a column for each system."""
+    systems = [(name, figures(one)) for name, one in _ours_first(found["systems"])]
+    rows = [[row, *(figure(one[row]) for _, one in systems)] for row in systems[0][1]]
+    return _table(["", *(name for name, _ in systems)], rows)
+
+
+def _answers(measured: Mapping[str, Any]) -> Mapping[str, Any]:
+    edits, claims, sums = (measured[name] for name in ("contracts", "claims", "SummEdits"))
+    domains = {
+        f"SummEdits, {name}: balanced accuracy": one["balanced accuracy"]
+        for name, one in sums["domains"].items()
+    }
+    return {
+        "contracts: mean recall at 2 % false alarms by kind": edits["mean recall"],
+        "contracts: recall at one cut": edits["one cut: recall"],
+        "contracts: false alarms at that cut": edits["one cut: false alarms"],
+        "claims: AUROC": claims["AUROC"],
+        "claims: balanced accuracy": claims["balanced accuracy"],
+        "claims: right ones flagged by default": claims["false alarms at .5"],
+        **domains,
+        "SummEdits, mean: balanced accuracy": sums["balanced accuracy"],
+        "SummEdits: calibration error (ECE)": sums["ECE"],
+    }
+
+
+def _verified_cost(found: Mapping[str, Any]) -> str:
+    row = [str(found["words"]), str(found["tokens"]), _times(found["ratio"])]
+    return _table(["words of the answer", "tokens of the evidence", "verifying"], [row])
 
 
 def _overhead(found: Mapping[str, Any]) -> str:

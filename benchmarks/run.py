@@ -26,8 +26,10 @@ LICENCES = tuple(
     for policy in ("balanced", "lean")
 )
 COST = (("overhead.py",), ("adapters.py",))
-QUALITY = ("redundancy.py", "selection.py")
+QUALITY = ("redundancy.py", "selection.py", "verification.py")
 """Need the data."""
+WITH_PEERS = ("redundancy.py", "selection.py")
+"""Take long for their peers, so one system may be measured alone."""
 NEEDS_MODEL = (("licences.py", "--policy", "lean", "--llm", "smollm2", "--questions", "12"),)
 
 
@@ -37,7 +39,7 @@ def chosen(options: argparse.Namespace) -> list[tuple[str, ...]]:
     for script in QUALITY:
         command = [script]
         command += ["--data", str(options.data)] if options.data else []
-        command += ["--only", options.only] if options.only else []
+        command += ["--only", options.only] if options.only and script in WITH_PEERS else []
         if options.quick:
             folder = Path(tempfile.gettempdir()) / "ctxguard-bench"
             command += ["--quick", "--output", str(folder / f"{Path(script).stem}.json")]

@@ -7,7 +7,7 @@ others lean on stays, and so does what conflicts with a third text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,13 +72,18 @@ def leave_out_rephrased(
     gone: dict[int, list[Chunk]] = {}
     for worse, (better, _) in found.items():
         gone.setdefault(better, []).append(chunks[worse])
+    rivals = sum(len(chunk.conflicts) for place, chunk in enumerate(chunks) if place not in found)
     kept = tuple(
-        _with_sources(chunk, gone.get(place, ()))
+        _without_rivals(_with_sources(chunk, gone.get(place, ())), made)
         for place, chunk in enumerate(chunks)
         if place not in found
     )
     told = [told for decision in decisions if (told := _told_anew(decision, made)) is not None]
-    return kept, (*told, *made.values())
+    decisions = (*told, *made.values())
+    if sum(len(chunk.conflicts) for chunk in kept) < rivals:
+        # What stayed for the sake of a rival that is gone now may go too.
+        return leave_out_rephrased(kept, decisions, analyzer, threshold)
+    return kept, decisions
 
 
 def _held(chunks: Sequence[Chunk], decisions: Sequence[Decision]) -> Mapping[str, set[str]]:
@@ -272,6 +277,14 @@ def _told_anew(decision: Decision, made: Mapping[str, Decision]) -> Decision | N
         return decision
     reason = f"{decision.reason}, which {drop.reason}"
     return replace(decision, twin=drop.twin, reason=reason)
+
+
+def _without_rivals(chunk: Chunk, gone: Collection[str]) -> Chunk:
+    """The chunk, in conflict with nothing that is gone: what says the same is no other version."""
+    if not any(name in gone for name in chunk.conflicts):
+        return chunk
+    left = tuple(name for name in chunk.conflicts if name not in gone)
+    return replace(chunk, conflicts=left)
 
 
 def _with_sources(chunk: Chunk, gone: Sequence[Chunk]) -> Chunk:

@@ -25,6 +25,8 @@ _LEAST = 0.4
 """Of the best passage's share that another one needs."""
 _PAIR = 0.3
 """What two words that follow each other in both count beside the words themselves."""
+_AROUND = 0.01
+"""What a word counts that stands around the claim: it decides between equals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Case:
     """Of each word, blank for function words."""
     aligned: tuple[Aligned, ...]
     """Best first; empty where the evidence has none of the claim's words."""
+    question: str = ""
+    """What was asked."""
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
@@ -88,7 +92,12 @@ class Case:
 
 
 def case_of(
-    claim: Claim, evidence: Evidence, *, text: str | None = None, context: Sequence[str] = ()
+    claim: Claim,
+    evidence: Evidence,
+    *,
+    text: str | None = None,
+    context: Sequence[str] = (),
+    question: str = "",
 ) -> Case:
     """A claim with the passages that it is held against.
 
@@ -97,6 +106,7 @@ def case_of(
         evidence: the evidence.
         text: the claim's text as `plain_text` makes it; None: as it is.
         context: terms of what stands around the claim; they decide between equal passages.
+        question: what was asked.
     """
     text = claim.text if text is None else text
     words = words_of(text)
@@ -108,6 +118,7 @@ def case_of(
         words=words,
         terms=terms,
         aligned=_align(terms, evidence, context),
+        question=question,
     )
 
 
@@ -118,19 +129,20 @@ def _align(terms: Sequence[str], evidence: Evidence, context: Sequence[str]) -> 
         return ()
     scores: defaultdict[int, float] = defaultdict(float)
     for term, weight in weights.items():
-        for number in evidence.passages_with(term):
+        for number in evidence.passages_like(term):
             scores[number] += weight
     best = nlargest(_TRIED, ((score, -number) for number, score in scores.items()))
     least = _LEAST * best[0][0] if best else 0.0
+    if len(best) > _KEPT:  # what is further behind than pairs and context can make up is not read
+        least = max(least, (best[_KEPT - 1][0] - _AROUND * len(context)) / (1 + _PAIR))
     best = [(score, place) for score, place in best if score >= least]
     pairs = set(pairwise(terms))
     around = set(context) - set(weights)
 
     def refined(score: float, number: int) -> float:
         both = len(pairs & evidence.pairs_of(number)) / max(1, len(pairs))
-        return score * (1 + _PAIR * both) + 0.01 * len(
-            around.intersection(evidence.terms_of(number))
-        )
+        shared = len(around.intersection(evidence.terms_of(number)))
+        return score * (1 + _PAIR * both) + _AROUND * shared
 
     ranked = sorted((-refined(score, -place), -place) for score, place in best)[:_KEPT]
     return tuple(Aligned(number, scores[number] / total) for _, number in ranked)

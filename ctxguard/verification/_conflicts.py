@@ -15,7 +15,6 @@ _ALIKE = 0.6
 """Share of words that two passages have in common when they say the same of two values."""
 _ALIKE_VERSION = 0.35
 """The same where deduplication found the chunks to be versions of each other."""
-_NUMBERS = frozenset("0123456789")
 
 
 def check_conflicts(case: Case, answer_facts: Sequence[Fact]) -> Iterator[Finding]:
@@ -25,12 +24,15 @@ def check_conflicts(case: Case, answer_facts: Sequence[Fact]) -> Iterator[Findin
         case: the claim.
         answer_facts: the facts of the whole answer; who gives both values, says it.
     """
+    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS]
+    if not values:
+        return
     numbers = [one.number for one in case.aligned]
     pairs = [(one, two) for one in numbers for two in numbers if _are_versions(case, one, two)]
     if not pairs:
         return
-    for value in case.facts:
-        if value.kind in VALUE_KINDS and (finding := _conflict(case, value, pairs, answer_facts)):
+    for value in values:
+        if finding := _conflict(case, value, pairs, answer_facts):
             yield finding
 
 
@@ -69,10 +71,7 @@ def _are_versions(case: Case, one: int, other: int) -> bool:
     first, second = case.evidence.passages[one].chunk, case.evidence.passages[other].chunk
     if first == second:
         return False
-    ours, theirs = (
-        {key for key in case.evidence.keys_of(number) if _NUMBERS.isdisjoint(key)}
-        for number in (one, other)
-    )
+    ours, theirs = case.evidence.wording_of(one), case.evidence.wording_of(other)
     chunks = case.evidence.chunks
     known = chunks[second].id in chunks[first].conflicts
     alike = len(ours & theirs) / max(1, len(ours | theirs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from ctxguard.text.facts import Fact, FactKind
@@ -22,10 +23,17 @@ _SURE = 0.97
 """That a value is wrong which the evidence does not have, where it has another one."""
 _ABSENT = 0.9
 """That a value is wrong which the evidence does not have, nor another one like it."""
+_COUNTED = 0.4
+"""The same of a small number in words: of "two friends" a text may give the names alone."""
+_COUNTS = frozenset(["one", "two", "three", "four"])
 _ELSEWHERE = 0.35
 """That a value is wrong which the evidence has, but where it speaks of something else."""
 _CODES: frozenset[FactKind] = frozenset({"identifier", "version", "reference", "ordinal", "time"})
 """Kinds that are looked for as they are written."""
+_HOUR = re.compile(r"(\d{1,2})(?::00)?\s?[ap]\.?m", re.IGNORECASE)
+"""A full hour: "at 7" may be seven in the evening."""
+_QUARTER = re.compile(r"Q([1-4])|([1-4])Q")
+_ORDINALS = ("first", "second", "third", "fourth")
 _QUOTED = 3
 """Values that are shown beside the one that is wrong."""
 _KNOWN = VALUE_KINDS | {"quantifier"}
@@ -76,7 +84,7 @@ _ANNOUNCING = frozenset(
 
 def check_values(case: Case) -> Iterator[Finding]:
     """What is wrong with the values of a claim, and which of them are derived."""
-    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS and _says_much(fact)]
+    values = [fact for fact in case.facts if fact.kind in VALUE_KINDS and _says_much(case, fact)]
     if not values:
         return
     announced = not _ANNOUNCING.isdisjoint(case.words.keys)
@@ -88,15 +96,28 @@ def check_values(case: Case) -> Iterator[Finding]:
             yield from _judge(case, value, known, announced=announced)
 
 
-def _says_much(fact: Fact) -> bool:
-    """Whether it is more than the letter of a list's item, or a blank to fill in."""
+def _says_much(case: Case, fact: Fact) -> bool:
+    """Whether it is more than the letter of a list's item, a blank to fill in, or another word.
+
+    "Due" and "once" are numbers in Italian and Spanish.
+    """
+    if fact.kind == "number" and fact.value.isalpha() and case.evidence.language in ("", "en"):
+        return False
     return not fact.value.startswith("(") and any(map(str.isalnum, fact.value))
 
 
 def _is_stated(value: Fact, known: Sequence[Fact]) -> bool:
-    """Whether a value is among others; a bare number only where nothing of its kind is."""
-    same = [fact for fact in known if is_same(value, fact)]
-    if not same or any(fact.kind == value.kind for fact in same) or value.kind in BARE_KINDS:
+    """Whether a value is among others; a bare number only where nothing of its kind is.
+
+    "One" is no number there: "one or more parties" is not said of one month.
+    """
+    is_bare = value.kind in BARE_KINDS
+    same = [
+        fact
+        for fact in known
+        if is_same(value, fact) and (is_bare or fact.kind != "number" or fact.text != "one")
+    ]
+    if not same or any(fact.kind == value.kind for fact in same) or is_bare:
         return bool(same)
     return not any(are_rivals(value, fact) for fact in known) or any(
         fact.kind != "number" for fact in same
@@ -121,15 +142,26 @@ def _judge(
         yield _finding(case, value, f"{value.kind}-differs", reason, rivals, certainty)
     elif not is_elsewhere:
         reason = f"the evidence has no {value.kind} {value.text!r}"
-        yield _finding(case, value, f"{value.kind}-not-found", reason, (), _ABSENT)
+        is_count = value.kind == "number" and value.text.casefold() in _COUNTS
+        certainty = _COUNTED if is_count else _ABSENT
+        yield _finding(case, value, f"{value.kind}-not-found", reason, (), certainty)
 
 
 def _is_elsewhere(case: Case, value: Fact) -> bool:
-    """Whether any chunk has the value, or the code letter by letter."""
+    """Whether any chunk has the value, the code letter by letter, or what both are short for."""
     evidence = case.evidence
-    return evidence.has_value(value) or (
+    if evidence.has_value(value) or (
         value.kind in _CODES and evidence.find(value.text) is not None
-    )
+    ):
+        return True
+    if value.kind == "time" and (hour := _HOUR.match(value.text)):
+        return bool(evidence.runs_of(hour[1], most=1))
+    quarter = _QUARTER.fullmatch(value.text)
+    if value.kind != "identifier" or quarter is None:
+        return False
+    number = quarter[1] or quarter[2]
+    written = (f"Q{number}", f"{number}Q", f"{_ORDINALS[int(number) - 1]} quarter")
+    return any(evidence.runs_of(text, most=1) for text in written)
 
 
 def _finding(

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ctxguard.text.facts import LEGAL_FORMS, Fact
+from ctxguard.text.thesaurus import default_thesaurus
 from ctxguard.text.words import words_of
 from ctxguard.types import Finding, Quote, Span
 from ctxguard.verification._align import Case
+from ctxguard.verification._values import VALUE_KINDS
 from ctxguard.verification.evidence import Evidence
 
 __all__ = ["check_names"]
@@ -19,12 +21,19 @@ _PART = 0.8
 """That it is wrong where the evidence has some of its words only."""
 _SHORTENED = 0.4
 """The same where what it has is the last word, by itself: people are named in full once."""
+_SUBJECT = 0.7
+"""Of that, where the claim says of the name what the evidence says of somebody: a passage need not
+repeat whom its page is about."""
+_ASKED = 0.4
+"""The same where the question names it: then the answer did not make it up."""
+_COPULAS = frozenset(["is", "are", "was", "were", "has", "have", "had"])
 _APART = 0.3
 """That it is wrong where the evidence has all of its words, but not together."""
 _FORM = 0.95
 """That a legal form is wrong where the evidence gives the same name another one."""
 _NO_FORM = 0.5
 """Where the evidence gives it none."""
+_SAID = VALUE_KINDS | {"name"}
 _ACRONYM = range(2, 7)
 """Letters of an acronym."""
 _NEAR = 40
@@ -73,7 +82,9 @@ def _check(case: Case, name: _Name) -> Iterator[Finding]:
     if places:
         yield from _check_form(case, name, places)
         return
-    missing = [key for key in keys if not evidence.runs_of(key)]
+    missing = [key for key in keys if not evidence.names(key)]
+    if len(keys) == 1 and default_thesaurus().main_part(keys[0]) == "r":
+        return  # "Eventually" after a full stop that ends no sentence here
     begins = name.fact.span[0] - case.claim.span[0] <= _MARKS
     if _is_acronym(evidence, keys) or (len(keys) == 1 and (begins or not missing)):
         return  # a word like others may begin the sentence
@@ -84,6 +95,11 @@ def _check(case: Case, name: _Name) -> Iterator[Finding]:
     certainty = _ABSENT if len(missing) == len(keys) else _PART
     if keys[-1] not in missing and _stands_alone(evidence, keys[-1]):
         certainty, rival = _SHORTENED, ()
+    elif all(_in_other_words(case, key) for key in missing):
+        certainty = _SHORTENED
+    elif _is_only_subject(case, name.fact):
+        asked = case.question.casefold()
+        certainty *= _ASKED if all(key in asked for key in missing) else _SUBJECT
     yield _finding(name.fact, "name-differs" if rival else "name-not-found", certainty, rival)
 
 
@@ -143,6 +159,25 @@ def _stands_alone(evidence: Evidence, key: str) -> bool:
         if text[start].isupper() and not (before and before[-1][0].isupper()):
             return True
     return False
+
+
+def _in_other_words(case: Case, key: str) -> bool:
+    """Whether an aligned passage has another word for it: "house" of a mansion."""
+    thesaurus = default_thesaurus()
+    said = {word for one in case.aligned for word in case.evidence.keys_of(one.number)}
+    found = (thesaurus.relate(word, key) for word in said if word.isalpha())
+    return any(one is not None and one.kind in ("synonym", "broader") for one in found)
+
+
+def _is_only_subject(case: Case, name: Fact) -> bool:
+    """Whether the claim says something of the name, behind it, that the evidence has."""
+    keys, spans = case.words.keys, case.words.spans
+    start = case.claim.span[0]
+    verb = next((spans[n][0] for n, key in enumerate(keys) if key in _COPULAS), None)
+    if verb is None or name.span[0] - start > verb:
+        return False
+    said = [fact for fact in case.facts if fact.span[0] - start > verb and fact.kind in _SAID]
+    return bool(said) and all(case.evidence.runs_of(fact.text, most=1) for fact in said)
 
 
 def _is_acronym(evidence: Evidence, keys: Sequence[str]) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from ctxguard.text.facts import is_negative_word
 from ctxguard.types import Finding, Quote
 from ctxguard.verification._align import Case
 from ctxguard.verification._polarity import (
     Polar,
+    denies,
     is_bound,
     is_negator,
+    is_opposite,
     polarities,
 )
 
@@ -34,9 +36,9 @@ _SURE = 0.95
 
 _UNSAID = 0.8
 """That a claim is wrong which denies what no passage denies."""
-_OTHERWISE = 0.6
+_OTHERWISE = 0.65
 """The same where a passage denies something else: it may mean that in other words."""
-_TURNED = 0.7
+_TURNED = 0.8
 """Of the share of its words that say the opposite, for a claim that denies nothing: a passage may
 deny something of them without denying them."""
 
@@ -108,6 +110,9 @@ def check_negation(case: Case) -> Iterator[Finding]:
         yield edited
     if copied or not case.aligned:
         return
+    texts = (case.words.keys, *(case.evidence.keys_of(one.number) for one in case.aligned))
+    if not any(denies(key) for keys in texts for key in keys):
+        return
     ours = polarities(case.words, (0, len(case.words)))
     keys = case.words.keys
     denied = [word for word in ours if word.sign < 0]
@@ -120,8 +125,9 @@ def check_negation(case: Case) -> Iterator[Finding]:
         return
     worst = balance.worst or _Met(denied[0], 0.0, case.aligned[0].number)
     quotes = (case.evidence.quote_passage(worst.passage),)
-    denies = worst.word.sign < 0
-    yield _finding(case, worst.word.place, denies=denies, certainty=certainty, quotes=quotes)
+    yield _finding(
+        case, worst.word.place, denies=worst.word.sign < 0, certainty=certainty, quotes=quotes
+    )
 
 
 def _weight(case: Case, word: Polar) -> float:
@@ -164,30 +170,41 @@ def _finding(
 def _edited(case: Case) -> tuple[bool, Finding | None]:
     """Whether the claim is a passage with edits, and where one of them is a negation."""
     ours = case.words.keys[:_LONGEST]
+    counts = Counter(ours)
     for one in case.aligned:
         theirs = list(case.evidence.keys_of(one.number)[:_LONGEST])
-        if len(set(ours) & set(theirs)) < _COPIED / 2 * min(len(ours), len(theirs)):
-            continue  # alignment costs fifty times as much
+        least = max(_FEW, _COPIED * min(len(ours), len(theirs)))
+        if (counts & Counter(theirs)).total() < least:
+            continue  # alignment costs ten times as much
         matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
         blocks = matcher.get_matching_blocks()
         said = sum(block.size for block in blocks)
-        if said < max(_FEW, _COPIED * min(len(ours), len(theirs))):
+        if said < least:
             continue
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-            is_local = max(i2 - i1, j2 - j1) <= _EDIT and i2 < len(ours) and j2 < len(theirs)
-            is_local = is_local and (i1 > 0 or tag == "replace")
-            denied, denies = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
-            if tag != "equal" and is_local and denied % 2 != denies % 2:
-                quotes = (case.evidence.quote_passage(one.number),)
-                is_more = denies > denied
-                return True, _finding(case, i2, denies=is_more, certainty=_SURE, quotes=quotes)
-        return True, None
+        edits = list(_turning(ours, theirs, matcher.get_opcodes()))
+        if len(edits) % 2 == 0:  # "have found no evidence" is "have not found any evidence"
+            return True, None
+        place, is_more = edits[0]
+        quotes = (case.evidence.quote_passage(one.number),)
+        return True, _finding(case, place, denies=is_more, certainty=_SURE, quotes=quotes)
     return False, None
+
+
+def _turning(
+    ours: Sequence[str], theirs: Sequence[str], edits: Iterable[tuple[str, int, int, int, int]]
+) -> Iterator[tuple[int, bool]]:
+    """The edits that turn a sentence: the claim's word behind each, whether it denies more."""
+    for tag, i1, i2, j1, j2 in edits:
+        is_local = max(i2 - i1, j2 - j1) <= _EDIT and i2 < len(ours) and j2 < len(theirs)
+        is_local = is_local and (i1 > 0 or tag == "replace")
+        denied, denying = _negators(theirs[j1:j2]), _negators(ours[i1:i2])
+        if tag != "equal" and is_local and denied % 2 != denying % 2:
+            yield i2, denying > denied
 
 
 def _negators(keys: Sequence[str]) -> int:
     """How many words deny; "neither … nor" once."""
     return sum(
-        (is_negator(key) or is_negative_word(key)) and not is_bound(keys, place)
+        (is_negator(key) or is_opposite(key)) and not is_bound(keys, place)
         for place, key in enumerate(keys)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ctxguard.text.facts import begins_number
 from ctxguard.text.thesaurus import Thesaurus
 from ctxguard.types import Finding
 from ctxguard.verification._align import Case
@@ -26,9 +27,15 @@ def check_opposites(case: Case, thesaurus: Thesaurus) -> Iterator[Finding]:
         if any(map(is_negator, keys)):
             continue
         terms = set(case.evidence.terms_of(one.number))
-        said = sorted({key for key in keys if key.isalpha() and len(key) > _SHORT})
+        said = sorted(
+            {
+                key
+                for key, term in zip(keys, case.evidence.terms_of(one.number), strict=True)
+                if term and key.isalpha() and len(key) > _SHORT and not begins_number(key)
+            }
+        )
         for place, (key, term) in enumerate(zip(case.words.keys, case.terms, strict=True)):
-            if not term or term in terms or len(key) <= _SHORT:
+            if not term or term in terms or len(key) <= _SHORT or begins_number(key):
                 continue
             other = next((word for word in said if thesaurus.are_opposite(key, word)), None)
             if other is not None and not _is_said(key, said, thesaurus):

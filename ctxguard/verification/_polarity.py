@@ -17,7 +17,7 @@ from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words
 from ctxguard.types import Span
 
-__all__ = ["Polar", "by_term", "is_bound", "is_negator", "polarities"]
+__all__ = ["Polar", "by_term", "denies", "is_bound", "is_negator", "is_opposite", "polarities"]
 
 _STEM = 6
 """Letters of a term by which words of one family are known: compete, competitive."""
@@ -61,6 +61,11 @@ _BOUNDS = _set(
 _PURPOSE = _set("required necessary needed")
 _STOP = re.compile(r"[.;!?\u2014\u3002]|\n\s*\n")
 _PREFIX = re.compile(r"(?:non|un|in|im|il|ir|dis|mis)(?=[a-z]{4})")
+_NO_OPPOSITES = (
+    *("discard", "discharg", "disclos", "discourag", "displac", "dispos", "dissolv"),
+    *("indefinit", "unanim", "undertak", "uniform"),
+)
+"""Words that tell apart what two texts say, but deny nothing."""
 _ANCHORS = 2
 """Words after a negator that it is said of first."""
 
@@ -122,10 +127,15 @@ def is_bound(keys: Sequence[str], place: int) -> bool:
     )
 
 
+def is_opposite(key: str) -> bool:
+    """Whether a word denies what it is made of: "unable", but not "disclosed"."""
+    return is_negative_word(key) and not key.startswith(_NO_OPPOSITES)
+
+
 @lru_cache(maxsize=1 << 12)
 def _reading(key: str) -> tuple[str, bool]:
     """The term of a word without its prefix of negation, and whether it has one."""
-    if is_negative_word(key) and (prefix := _PREFIX.match(key)):
+    if is_opposite(key) and (prefix := _PREFIX.match(key)):
         return term_of(key[prefix.end() :])[:_STEM], True
     return term_of(key)[:_STEM], False
 
@@ -137,6 +147,16 @@ _SPECIAL = _ANEW | _RELATIVE | _EXCEPT | _SETS | _TURNS | _MODALS | {"non", "to"
 def _is_plain(key: str) -> bool:
     """Whether a word is none that begins, ends or turns anything: most are."""
     return key not in _SPECIAL and not key.endswith("n't")
+
+
+@lru_cache(maxsize=1 << 14)
+def denies(key: str) -> bool:
+    """Whether a word may deny anything: a text without one affirms all that it says."""
+    term, denied = _reading(key)
+    return denied or key in _DENIERS or key.endswith("n't") or term in _REFUSE or term in _VOIDS
+
+
+_DENIERS = _TURNS | _SETS | _EXCEPT | {"without", "non"}
 
 
 class _Reader:

@@ -10,19 +10,18 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-from ctxguard.text.facts import Fact, FactKind, begins_figure, figures_at
+from ctxguard.text.facts import Fact
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
+from ctxguard.verification._elsewhere import has_value
 from ctxguard.verification._index import Index
 from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import read_facts
 from ctxguard.verification._polarity import Polar, by_term, polarities
-from ctxguard.verification._values import BARE_KINDS, is_same, measured
 
 __all__ = ["Evidence", "Passage", "terms_of"]
 
@@ -39,8 +38,8 @@ _LONGEST = 4_000
 """Characters of a passage that are read."""
 _AROUND = 3
 """Characters beside a run of words in which a sign belongs to it."""
+_NUMBERS = frozenset("0123456789")
 _PARTS = re.compile(r"[^\W_]+")
-_SIGN = re.compile(r"[^\w\s.,;:()'\"-]")
 
 
 @lru_cache(maxsize=1 << 14)
@@ -81,6 +80,10 @@ class _Reading:
         return frozenset(pairwise(self.terms))
 
     @cached_property
+    def wording(self) -> frozenset[str]:
+        return frozenset(key for key in self.words.keys if _NUMBERS.isdisjoint(key))
+
+    @cached_property
     def facts(self) -> tuple[Fact, ...]:
         return read_facts(self.words.text, self.start)
 
@@ -99,6 +102,7 @@ class Evidence:
             chunks: what the answer was, or should have been, made from; ids are unique.
         """
         self.chunks: tuple[Chunk, ...] = tuple(chunks)
+        self._places: dict[str, Sequence[int]] = {}
         self._readings: dict[int, _Reading] = {}
         self._index = Index([_without_tags(chunk.text) for chunk in self.chunks])
 
@@ -130,6 +134,10 @@ class Evidence:
         """The terms of a passage in order, blank for function words."""
         return self._read(number).terms
 
+    def wording_of(self, number: int) -> frozenset[str]:
+        """The distinct words of a passage, those with digits left out."""
+        return self._read(number).wording
+
     def pairs_of(self, number: int) -> frozenset[tuple[str, str]]:
         """The terms of a passage that follow each other."""
         return self._read(number).pairs
@@ -146,6 +154,12 @@ class Evidence:
 
     def passages_with(self, term: str) -> Sequence[int]:
         """The numbers of the passages that have a term, ascending."""
+        found = self._places.get(term)
+        if found is None:
+            found = self._places[term] = self._find_passages(term)
+        return found
+
+    def _find_passages(self, term: str) -> Sequence[int]:
         if term.isalnum() or not term:
             return self._index.sentences_with(term)
         words = filter(None, map(term_of, _PARTS.findall(term)))  # of "08.05.2014", "wasn't"
@@ -153,25 +167,15 @@ class Evidence:
         both = set(parts[0]).intersection(*parts[1:]) if parts else ()
         return sorted(both)
 
+    def passages_like(self, term: str) -> Sequence[int]:
+        """The same; of a term that nobody has, those with one of its family."""
+        if found := self.passages_with(term):
+            return found
+        return sorted({n for one in self._index.family_of(term) for n in self.passages_with(one)})
+
     def rarity(self, term: str) -> float:
         """How much a term tells of where a claim belongs; the highest for one that nobody has."""
         return math.log(1 + len(self.passages) / (len(self.passages_with(term)) + 0.5))
-
-    @cached_property
-    def figures(self) -> tuple[tuple[int, Fact], ...]:
-        """The figures of all chunks, each with the position of its chunk; codes are left out."""
-        index = self._index
-        marked = index.marked([bool(key) and begins_figure(key) for key in index.keys])
-        found: list[tuple[int, Fact]] = []
-        for number, text in enumerate(index.texts):
-            mine = marked[index.edges[number] : index.edges[number + 1]]
-            spans: list[Span] = [(s, e) for s, e in index.words[number].spans[mine].tolist()]
-            spans += [sign.span() for sign in _SIGN.finditer(text) if begins_figure(sign.group())]
-            found += [
-                (number, Fact(one.kind, one.value, text[one.start : one.end], (one.start, one.end)))
-                for one in figures_at(text, sorted(spans))
-            ]
-        return tuple(found)
 
     @cached_property
     def language(self) -> str:
@@ -200,33 +204,28 @@ class Evidence:
 
     def has_value(self, claimed: Fact) -> bool:
         """Whether a figure of any chunk says the claimed one."""
-        dates, numbers = self._values
-        if (claimed.kind, claimed.value) in dates:
+        return has_value(self._index, claimed)
+
+    def names(self, key: str) -> bool:
+        """Whether a chunk has a word, or another one of its family, or bears it in its metadata.
+
+        A passage of "Acme (footballer)" says football, and a chunk of a page on Acme need not name
+        it: its title does.
+        """
+        if self.runs_of(key, most=1) or key in self._titles:
             return True
-        near = [fact for one in measured(claimed) for fact in numbers.get(one.number, ())]
-        return any(
-            is_same(claimed, fact) and (fact.kind != "number" or claimed.kind in BARE_KINDS)
-            for fact in (near or dates.values())
-        )
+        return any(one.startswith(key) for one in self._index.family_of(key))
 
     @cached_property
-    def _values(
-        self,
-    ) -> tuple[dict[tuple[FactKind, str], Fact], dict[Fraction, list[Fact]]]:
-        """Distinct dates and times, and the measured figures by their number."""
-        distinct: dict[tuple[FactKind, str], Fact] = {
-            (fact.kind, fact.value): fact for _, fact in self.figures
-        }
-        numbers: dict[Fraction, list[Fact]] = {}
-        for fact in distinct.values():
-            for one in measured(fact):
-                numbers.setdefault(one.number, []).append(fact)
-        dates = {
-            key: fact
-            for key, fact in distinct.items()
-            if fact.kind == "year" or not any(measured(fact))
-        }
-        return dates, numbers
+    def _titles(self) -> frozenset[str]:
+        """The words of the chunks' sources and of the texts in their metadata."""
+        texts = [
+            text
+            for chunk in self.chunks
+            for text in (chunk.source, *chunk.metadata.values())
+            if isinstance(text, str)
+        ]
+        return frozenset(key.casefold() for text in texts for key in _PARTS.findall(text))
 
     def find(self, text: str) -> Quote | None:
         """Where the evidence says a text word for word, its signs included, or None."""

@@ -188,7 +188,13 @@ class _Run:
         for claim in self._answer.claims:
             if claim.is_checkable:
                 text = plain_text(claim.text, [citation.span for citation in cited[claim.span]])
-                case = case_of(claim, self._evidence, text=text, context=context)
+                case = case_of(
+                    claim,
+                    self._evidence,
+                    text=text,
+                    context=context,
+                    question=self._answer.question,
+                )
                 context = case.terms
                 if any(map(str.isalnum, text)):
                     cases[claim.span] = case

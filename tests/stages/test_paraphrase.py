@@ -266,6 +266,14 @@ def test_laws(texts: list[str]) -> None:
     assert all(decision.twin in left for decision in result.decisions if decision.twin)
 
 
+def test_a_rival_that_is_gone_is_no_rival() -> None:
+    result = deduplicated("A man is reading.", "One man is reading.")
+    (left,) = result.context.chunks
+    assert [(one.subject, one.code) for one in result.decisions] == [("1", "paraphrase")]
+    assert left.conflicts == ()
+    assert left.also_in == ("1",)
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, True, "high"])
 def test_a_threshold_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(PolicyError, match=r"Deduplicate\.paraphrase"):

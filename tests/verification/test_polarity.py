@@ -84,3 +84,36 @@ def test_a_negation_more_or_less_is_found(claim: str, evidence: str) -> None:
     verification = Verifier()(claim, [evidence])
     assert [verdict.code for verdict in verification.claims] == ["negation-differs"]
     assert verification.findings[0].evidence[0].text == evidence
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence"),
+    [
+        (
+            "The police, who opened an inquiry, have found no evidence of poison there.",
+            "The police, who opened an inquiry, have not found any evidence of poison there.",
+        ),
+        (
+            "The report of the bank disclosed that it moved the funds in August.",
+            "The report of the bank found that it moved the funds in August.",
+        ),
+    ],
+)
+def test_a_negation_in_another_place_is_the_same_one(claim: str, evidence: str) -> None:
+    assert Verifier()(claim, [evidence]).findings == ()
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Sales grew due to a better second quarter.",
+        "Various options exist once you sign.",
+        "Sales grew. Eventually they stopped.",
+    ],
+)
+def test_words_that_are_no_numbers_opposites_or_names(claim: str) -> None:
+    evidence = (
+        "Sales of two billion grew in the second quarter, which was better, and then they stopped. "
+        "We have many options, like these, that exist when you sign."
+    )
+    assert Verifier()(claim, [evidence]).findings == ()

@@ -14,7 +14,7 @@ from ctxguard.text.facts.model import Fact, FactDifference, FactKind, differing_
 from ctxguard.text.facts.names import LEGAL_FORMS
 from ctxguard.text.facts.phrases import is_negative_word
 from ctxguard.text.facts.scan import extract_facts
-from ctxguard.text.facts.spots import begins_figure, figures_at
+from ctxguard.text.facts.spots import begins_figure, begins_number, figures_at
 
 __all__ = [
     "LEGAL_FORMS",
@@ -22,6 +22,7 @@ __all__ = [
     "FactDifference",
     "FactKind",
     "begins_figure",
+    "begins_number",
     "differing_facts",
     "extract_facts",
     "figures_at",

@@ -13,8 +13,9 @@ from ctxguard.text.facts import identifiers, vocabulary
 from ctxguard.text.facts.figures import CJK
 from ctxguard.text.facts.model import Fact, FactKind, Found
 from ctxguard.text.facts.money import CURRENCY_CODES, CURRENCY_SIGNS
-from ctxguard.text.facts.numbers import VULGAR
+from ctxguard.text.facts.numbers import VULGAR, format_number
 from ctxguard.text.facts.phrases import find_other_scripts, is_negative_word
+from ctxguard.text.facts.units import read_duration_unit
 from ctxguard.text.facts.words import READERS, Passage, Reader
 
 __all__ = ["extract_facts"]
@@ -174,11 +175,29 @@ def _contraction(passage: Passage, word: str, start: int, end: int) -> _Reading:
         found = Found("negation", "not", start, end)
     elif straight.endswith("'ll"):
         found = Found("modality", "will", start, end)
+    elif base in _PERIODS and _ARTICLE.search(passage.text[max(0, start - 4) : start]):
+        return _period(passage.text, start, base)
     elif word[0].isupper() and base not in vocabulary.COMMON:
         return _names(passage, start, end)
     elif is_negative_word(base):
         found = Found("negation", base, start, start + len(base))
     return ((found,) if found else ()), end
+
+
+_PERIODS = frozenset(
+    ["second", "minute", "hour", "day", "week", "fortnight", "month", "quarter", "year", "decade"]
+)
+_ARTICLE = re.compile(r"(?<!\w)an?\s\Z", re.IGNORECASE)
+
+
+def _period(text: str, start: int, unit: str) -> _Reading:
+    """A period whose one is an article: "a month's notice" is notice of one month."""
+    found = read_duration_unit(text, start)
+    end = start + len(unit)
+    if found is None:
+        return (), end
+    value = f"{format_number(found.factor)} {found.symbol}"
+    return (Found("duration", value, text.lower().rindex("a", 0, start), end),), end
 
 
 def _sign(passage: Passage, head: re.Match[str]) -> Found | None:

@@ -18,7 +18,7 @@ from ctxguard.text.facts.vocabulary import REFERENCE_HEADS
 from ctxguard.text.facts.words import Passage
 from ctxguard.text.sentences import Span
 
-__all__ = ["begins_figure", "figures_at"]
+__all__ = ["begins_figure", "begins_number", "figures_at"]
 
 _Reader: TypeAlias = Callable[[Passage, int, int], Found | None]
 _RESTATED: frozenset[FactKind] = frozenset(
@@ -32,7 +32,14 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 def begins_figure(key: str) -> bool:
     """Whether a word, case folded, may begin a figure."""
     first = key[0]
-    return first.isdigit() or key in _READERS or first in _SIGNS or key[:3] in _CODES
+    if first.isdigit() or key in _READERS or first in _SIGNS:
+        return True
+    return key[:3] in _CODES and not key.isalpha()  # "usd5", but not "audit"
+
+
+def begins_number(key: str) -> bool:
+    """Whether a word, case folded, may begin a figure other than a month or a reference."""
+    return begins_figure(key) and key not in _NO_NUMBERS
 
 
 def figures_at(text: str, words: Iterable[Span]) -> Iterator[Found]:
@@ -135,4 +142,7 @@ def _table() -> Mapping[str, tuple[_Reader, ...]]:
 
 _READERS = _table()
 """Lower-case word → the readers to try, most specific first."""
+_NO_NUMBERS = frozenset(
+    key for key, readers in _READERS.items() if {_reference, _month}.issuperset(readers)
+)
 _SIGNS = frozenset((*CURRENCY_SIGNS, "§", *VULGAR))
