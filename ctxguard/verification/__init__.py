@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from ctxguard.verification.asks import Ask, Asks, Reply, Retrieve, adrive, drive
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence, Passage
+from ctxguard.verification.repair import Attempt, Repaired, draft, repair
 from ctxguard.verification.scorer import Scorer, Support
-from ctxguard.verification.verifier import Answer, Check, Verifier
+from ctxguard.verification.settings import Verify
+from ctxguard.verification.streaming import Annotator, Correction, Gate, Release
+from ctxguard.verification.verifier import Answer, Check, Session, Verifier
 
 __all__ = [
+    "Annotator",
     "Answer",
+    "Ask",
+    "Asks",
+    "Attempt",
     "Check",
     "Citation",
     "CitationMap",
+    "Correction",
     "Evidence",
+    "Gate",
     "Passage",
+    "Release",
+    "Repaired",
+    "Reply",
+    "Retrieve",
     "Scorer",
+    "Session",
     "Support",
     "Verifier",
+    "Verify",
+    "adrive",
+    "draft",
+    "drive",
     "find_citations",
+    "repair",
     "split_claims",
 ]
