@@ -5,7 +5,7 @@ CtxguardError
 ├── InputError (ValueError)              a value from the caller; the message names the field
 │   └── PolicyError                      a field of the policy; the message names the way out
 ├── BudgetExceededError                  what is pinned does not fit; `.usage` says who uses what
-├── UngroundedAnswerError                the evidence does not hold an answer; `.verification` says why
+├── UngroundedAnswerError                an answer that the evidence does not hold: `.verification`
 ├── UnsupportedObjectError (TypeError)   guard() knows no adapter for this object
 └── MissingDependencyError (ImportError) an extra is missing; the message prints the install line
 ```
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ctxguard.types import Verification
+    from ctxguard.verification.repair import Attempt
 
 __all__ = [
     "BudgetExceededError",
@@ -78,15 +79,18 @@ class UngroundedAnswerError(CtxguardError):
 
     Attributes:
         verification: the answer as it stood at last, and the verdict on each claim.
+        attempts: what was tried to put it right.
     """
 
-    def __init__(self, verification: Verification) -> None:
+    def __init__(self, verification: Verification, attempts: tuple[Attempt, ...] = ()) -> None:
         """Build the message: the claims that failed, and why.
 
         Args:
             verification: of the answer.
+            attempts: what was tried to put it right.
         """
         self.verification = verification
+        self.attempts = attempts
         failed = verification.failed
         rows = [f"  {verdict.claim.text!r:.200}: {verdict.reason}" for verdict in failed[:_SHOWN]]
         if len(failed) > _SHOWN:
@@ -96,9 +100,9 @@ class UngroundedAnswerError(CtxguardError):
             + "\n".join(rows)
         )
 
-    def __reduce__(self) -> tuple[type[UngroundedAnswerError], tuple[Verification]]:
-        """Pickles with its verification."""
-        return UngroundedAnswerError, (self.verification,)
+    def __reduce__(self) -> tuple[type[UngroundedAnswerError], tuple[object, ...]]:
+        """Pickles with its verification and attempts."""
+        return UngroundedAnswerError, (self.verification, self.attempts)
 
 
 _SHOWN = 5

@@ -50,6 +50,7 @@ MODULES = [name for package in PACKAGES for name in modules_of(package)]
 CORE = [name for name in MODULES if name.startswith("ctxguard.") or name == "ctxguard"]
 CORE = [name for name in CORE if not name.startswith("ctxguard.demo")]
 INNER = {"ctxguard.cli", "ctxguard.fitting", "ctxguard.intake", "ctxguard.pipeline"}
+INNER |= {"ctxguard.verifying"}
 """Modules of core that only its own parts import; they have no reference page."""
 
 

@@ -6,7 +6,7 @@ from ctxguard.verification.asks import Ask, Asks, Reply, Retrieve, adrive, drive
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence, Passage
-from ctxguard.verification.repair import Attempt, Repaired, draft, repair
+from ctxguard.verification.repair import Attempt, Limits, Repaired, draft, repair
 from ctxguard.verification.scorer import Scorer, Support
 from ctxguard.verification.settings import Verify
 from ctxguard.verification.streaming import Annotator, Correction, Gate, Release
@@ -24,6 +24,7 @@ __all__ = [
     "Correction",
     "Evidence",
     "Gate",
+    "Limits",
     "Passage",
     "Release",
     "Repaired",

@@ -27,6 +27,8 @@ _BEFORE = 120
 """Characters before a place that are looked at."""
 _MARKER = 8
 """Characters from the start of a line in which its first word follows a list's marker."""
+_CLOSED = 16
+"""Characters before a word in which a full stop is looked for: quotation marks may follow it."""
 _RULE = re.compile(r"[\s|:+=_-]+\Z")
 _FENCE = re.compile(r"[ \t]{0,12}(`{3,16}|~{3,16})")
 _MATH = re.compile(r"\$\$|\\\[|\\begin\{")
@@ -182,9 +184,9 @@ class _Block:
 
 def _may_end(window: str) -> bool:
     """Whether a part may have ended before the last word of these characters."""
-    word = window.split()[-1]
+    word = window.rsplit(None, 1)[-1]
     before = window[: len(window) - len(word)]
-    return "\n" in before[-_MARKER:] or not _STOPS.isdisjoint("".join(before.split()[-1:]))
+    return "\n" in before[-_MARKER:] or not _STOPS.isdisjoint(before.rstrip()[-_CLOSED:])
 
 
 def _first_of(text: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from ctxguard.errors import UngroundedAnswerError
+from ctxguard.errors import InputError, UngroundedAnswerError
 from ctxguard.intake import coerce_chunks
 from ctxguard.text.analysis import default_analyzer
 from ctxguard.types import Chunk, Message, Verification
@@ -23,12 +23,12 @@ from ctxguard.verification.evidence import Evidence
 from ctxguard.verification.settings import OnFail, Verify
 from ctxguard.verification.verifier import Verifier
 
-__all__ = ["Attempt", "Ending", "Repaired", "Try", "draft", "repair"]
+__all__ = ["Attempt", "Ending", "Limits", "Repaired", "Try", "draft", "repair"]
 
 Try: TypeAlias = Literal["draft", "self-check", "retrieve", "escalate"]
 """A way to a better answer."""
 Ending: TypeAlias = Literal["passed", "repaired", "flagged", "abstained"]
-"""How it ended: nothing was wrong; all was put right; something still is; what is known was kept."""
+"""Nothing was wrong; all was put right; something still is wrong; only what is known was kept."""
 
 _TRIES: Mapping[OnFail, tuple[Try, ...]] = {
     "flag": (),
@@ -45,7 +45,7 @@ class Attempt:
 
     step: Try
     code: str
-    """'grounded', 'better', 'no-better', 'empty-reply', 'failed'; or why nothing was asked:
+    """'grounded', 'drafted', 'better', 'no-better', 'empty-reply', 'failed'; or why nobody was asked:
     'no-model', 'no-retriever', 'nothing-found', 'over-attempts', 'over-tokens', 'over-time'."""
     route: Tier | None = None
     """Which model answered; None: none did."""
@@ -76,15 +76,27 @@ class Repaired:
         return sum(attempt.tokens for attempt in self.attempts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a caller knows of one repair, beside the settings."""
+
+    keep: int = 0
+    """Characters of the answer that a reader has: they are not taken back."""
+    ends_well: Callable[[BaseException], bool] | None = None
+    """Tells a framework's control flow, which passes through, from errors, which end a try."""
+    count: Callable[[str], int] | None = None
+    """Tokens of a text, where a reply does not say what it cost; None: o200k_base."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that only grow."""
+    note: Callable[[Attempt], object] | None = None
+    """Is told of every attempt when it has ended, whatever comes after."""
+
+
 def repair(
     verification: Verification,
     evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
     settings: Verify,
-    *,
-    keep: int = 0,
-    ends_well: Callable[[BaseException], bool] | None = None,
-    count: Callable[[str], int] | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    limits: Limits | None = None,
 ) -> Asks[Repaired]:
     """Asks for what puts an answer right, as far as the settings go.
 
@@ -92,11 +104,7 @@ def repair(
         verification: of the answer.
         evidence: what it was held against.
         settings: what to do, and within which bounds.
-        keep: characters of the answer that a reader has: they are not taken back.
-        ends_well: tells a framework's control flow, which passes through, from errors, which end
-            an attempt.
-        count: tokens of a text, where a reply does not say what it cost; None: o200k_base.
-        clock: seconds that only grow.
+        limits: what a reader has of the answer, and how the caller counts.
 
     Returns:
         A generator for `drive` and `adrive`.
@@ -104,12 +112,11 @@ def repair(
     Raises:
         UngroundedAnswerError: with `on_fail="raise"`, when nothing helped.
     """
-    started = verification
-    work = _Work(verification, evidence, settings, keep, _Costs(settings, count, clock), ends_well)
+    work = _Work(verification, evidence, settings, limits or Limits())
     for step in _TRIES[settings.on_fail]:
         if not work.best.failed or not (yield from work.take(step)):
             break
-    return work.ended(started)
+    return work.ended(verification)
 
 
 def draft(
@@ -118,9 +125,7 @@ def draft(
     settings: Verify,
     *,
     question: str = "",
-    ends_well: Callable[[BaseException], bool] | None = None,
-    count: Callable[[str], int] | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    limits: Limits | None = None,
 ) -> Asks[Repaired]:
     """Asks the light model for an answer, and the heavy one for the part that is rejected.
 
@@ -133,30 +138,22 @@ def draft(
         evidence: what the answer is to be held against.
         settings: the bounds, and what happens to an answer that still fails.
         question: what was asked, for the heavy model.
-        ends_well: as for `repair`.
-        count: as for `repair`.
-        clock: as for `repair`.
+        limits: as for `repair`.
 
     Raises:
+        InputError: there is no light model.
         UngroundedAnswerError: with `on_fail="raise"`, when nothing helped.
     """
+    limits = replace(limits or Limits(), keep=0)
     asked = Ask(messages=tuple(messages))
-    began = clock()
-    reply = _reply(ask_reply := (yield asked))
+    began = limits.clock()
+    reply = _reply((yield asked))
+    if reply is None:
+        raise InputError("ask: a draft needs a light model, and there is none")
     held = settings.verifier.session(evidence, question).evidence
-    verification = settings.verifier(reply.text if reply else "", held, question)
-    costs = _Costs(settings, count, clock)
-    work = _Work(verification, held, settings, 0, costs, ends_well)
-    code = "no-model" if ask_reply is None else "grounded" if not work.best.failed else "drafted"
-    first = Attempt(
-        step="draft",
-        code=code,
-        route="light" if reply else None,
-        tokens=costs.cost(asked, reply) if reply else 0,
-        seconds=clock() - began,
-        verification=verification,
-    )
-    work.attempts.append(first)
+    verification = settings.verifier(reply.text, held, question)
+    work = _Work(verification, held, settings, limits)
+    work.drafted(asked, reply, limits.clock() - began)
     while work.best.failed and (yield from work.take("escalate")):
         pass
     return work.ended(verification)
@@ -165,15 +162,13 @@ def draft(
 class _Costs:
     """What was spent, and what may be."""
 
-    def __init__(
-        self, settings: Verify, count: Callable[[str], int] | None, clock: Callable[[], float]
-    ) -> None:
-        self.clock = clock
+    def __init__(self, settings: Verify, limits: Limits) -> None:
+        self.clock = limits.clock
         self.asked = 0
         self.tokens = 0
         self._settings = settings
-        self._count = count or default_analyzer().count
-        self._began = clock()
+        self._count = limits.count or default_analyzer().count
+        self._began = limits.clock()
 
     def prompt(self, messages: Iterable[Message]) -> int:
         return sum(self._count(message.text) for message in messages)
@@ -214,16 +209,13 @@ class _Work:
         verification: Verification,
         evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
         settings: Verify,
-        keep: int,
-        costs: _Costs,
-        ends_well: Callable[[BaseException], bool] | None,
+        limits: Limits,
     ) -> None:
         self.best = verification
-        self.attempts: list[Attempt] = []
+        self._attempts: list[Attempt] = []
         self._settings = settings
-        self._keep = keep
-        self._costs = costs
-        self._ends_well = ends_well
+        self._limits = limits
+        self._costs = _Costs(settings, limits)
         self._evidence = self._verifier.session(evidence).evidence
 
     @property
@@ -240,7 +232,7 @@ class _Work:
             found = yield from self._retrieve()
             if not found or not self.best.failed:
                 return True
-        at = accepted_of(self.best, self._keep)
+        at = accepted_of(self.best, self._limits.keep)
         accepted, rest = self.best.answer[:at], self.best.answer[at:]
         question = self.best.question
         if step == "escalate":
@@ -271,15 +263,13 @@ class _Work:
         tokens = self._costs.cost(ask, reply)
         self._costs.tokens += tokens
         code, candidate = self._judge(joined(self.best.answer, at, reply.text))
-        self.attempts.append(
-            Attempt(
-                step=step,
-                code=code if reply.text.strip() else "empty-reply",
-                route=route,
-                tokens=tokens,
-                seconds=self._costs.clock() - began,
-                verification=candidate,
-            )
+        self._note(
+            step,
+            code if reply.text.strip() else "empty-reply",
+            route=route,
+            tokens=tokens,
+            seconds=self._costs.clock() - began,
+            verification=candidate,
         )
         if reply.text.strip() and code != "no-better":
             self.best = candidate
@@ -292,7 +282,7 @@ class _Work:
         return ("better" if _rank(candidate) > _rank(self.best) else "no-better"), candidate
 
     def _retrieve(self) -> Generator[Request, Any, tuple[Chunk, ...]]:
-        """What was found for the claims that failed, and was not known; the answer is judged anew."""
+        """What is new of what was found for the failed claims; the answer is judged by it anew."""
         queries = tuple(dict.fromkeys(verdict.claim.text for verdict in self.best.failed))
         began = self._costs.clock()
         try:
@@ -320,12 +310,27 @@ class _Work:
         return new
 
     def _failed(self, step: Try, error: Exception, **more: Any) -> None:
-        if self._ends_well is not None and self._ends_well(error):
+        ends_well = self._limits.ends_well
+        if ends_well is not None and ends_well(error):
             raise error
         self._note(step, "failed", error=f"{type(error).__name__}: {error}", **more)
 
     def _note(self, step: Try, code: str, **more: Any) -> None:
-        self.attempts.append(Attempt(step=step, code=code, **more))
+        attempt = Attempt(step=step, code=code, **more)
+        self._attempts.append(attempt)
+        if self._limits.note is not None:
+            self._limits.note(attempt)
+
+    def drafted(self, asked: Ask, reply: Reply, seconds: float) -> None:
+        """Note the draft that the answer is."""
+        self._note(
+            "draft",
+            "drafted" if self.best.failed else "grounded",
+            route="light",
+            tokens=self._costs.cost(asked, reply),
+            seconds=seconds,
+            verification=self.best,
+        )
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -335,10 +340,10 @@ class _Work:
         if not self.best.failed:
             return self._result("passed" if self.best is started else "repaired")
         if on_fail == "raise":
-            raise UngroundedAnswerError(self.best)
+            raise UngroundedAnswerError(self.best, tuple(self._attempts))
         if on_fail != "abstain":
             return self._result("flagged")
-        answer = abstained(self.best, self._keep, self._settings.abstention)
+        answer = abstained(self.best, self._limits.keep, self._settings.abstention)
         self.best = self._verifier(answer, self._evidence, self.best.question)
         return self._result("abstained")
 
@@ -347,7 +352,7 @@ class _Work:
             answer=self.best.answer,
             verification=self.best,
             ending=ending,
-            attempts=tuple(self.attempts),
+            attempts=tuple(self._attempts),
             evidence=self._evidence.chunks,
         )
 

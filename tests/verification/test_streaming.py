@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -46,7 +47,7 @@ $500 per month!"""
 
 def pieces(text: str, cuts: Sequence[int]) -> Iterator[str]:
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    return (text[a:b] for a, b in zip(edges, edges[1:], strict=False))
+    return (text[a:b] for a, b in pairwise(edges))
 
 
 def gated(parts: Iterator[str], *, closes: bool = True) -> tuple[list[Release], Gate]:
@@ -69,10 +70,23 @@ def test_the_pieces_of_a_text_change_nothing(closes: bool, data: st.DataObject) 
     assert other.verification == one.verification
 
 
-TOKENS = (
-    "Dr.,3.5,The,fee,ends.,a.,\n,\n\n,- ,| a | b |,|--|,```,$$,\\[,\\],\u201cYes.\u201d,Why?,2.,e.g.,"
-    "\u3002,\u540d\u3002,U.S.,[1],  ,~~~,\u2026,\t"
-).split(",")
+SIGNS = [
+    "\n",
+    "\n\n",
+    "- ",
+    "| a | b |",
+    "|--|",
+    "```",
+    "~~~",
+    "$$",
+    "\\[",
+    "\\]",
+    "  ",
+    "\t",
+    "[1]",
+]
+WORDS = ["Dr.", "3.5", "The", "fee", "ends.", "a.", "“Yes.”", "Why?", "2.", "e.g.", "U.S.", "…"]
+TOKENS = [*SIGNS, *WORDS, "\u3002", "\u540d\u3002"]
 
 
 @given(
