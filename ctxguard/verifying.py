@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from ctxguard.errors import InputError, UngroundedAnswerError
 from ctxguard.policy import Policy
-from ctxguard.run import Record, current_run
+from ctxguard.run import Record, Run, current_run
 from ctxguard.types import Action, Chunk, Decision, Quote, Verdict, Verification
 from ctxguard.verification import Asks, Attempt, Evidence, Gate, Limits, Repaired, Verify, repair
 
@@ -59,7 +59,8 @@ def verify_answer(
             timings={STAGE: time.perf_counter() - began},
             question=verification.question,
             verifications=(verification,),
-        )
+        ),
+        current_run(),
     )
     return verification
 
@@ -78,26 +79,33 @@ def repair_answer(
     question: str | None,
     limits: Limits,
 ) -> Asks[Repaired]:
-    """Asks for what puts an answer right; the run gets the check and every attempt."""
-    settings = _settings(policy)
-    threshold = settings.verifier.threshold
+    """Asks for what puts an answer right; the run of now gets the check and every attempt."""
+    settings, run = _settings(policy), current_run()
     held, asked = _held(policy, evidence, question)
     verification = settings.verifier(answer, held, asked) if isinstance(answer, str) else answer
+    return _repairing(verification, held, settings, limits, run)
+
+
+def _repairing(
+    verification: Verification, held: Evidence, settings: Verify, limits: Limits, run: Run | None
+) -> Asks[Repaired]:
+    threshold = settings.verifier.threshold
     attempts: list[Attempt] = []
-    repaired: Repaired | None = None
+    result: list[Repaired] = []
     last = verification
-    limits = replace(limits, note=attempts.append)
     try:
-        repaired = yield from repair(verification, held, settings, limits)
+        repaired = yield from repair(
+            verification, held, settings, replace(limits, note=attempts.append)
+        )
+        result.append(repaired)
         last = repaired.verification
-        return repaired
     except UngroundedAnswerError as error:
         last = error.verification
         raise
-    finally:
-        _note(
-            _record(verification, attempts, last, threshold=threshold, repaired=repaired, held=held)
-        )
+    finally:  # whatever passes through, what was tried is kept
+        done = result[0] if result else None
+        _note(_record(verification, attempts, last, threshold, done, held), run)
+    return repaired
 
 
 def _settings(policy: Policy) -> Verify:
@@ -119,8 +127,7 @@ def _held(policy: Policy, evidence: Given, question: str | None) -> tuple[Eviden
     return _settings(policy).verifier.session(evidence).evidence, question
 
 
-def _note(record: Record) -> None:
-    run = current_run()
+def _note(record: Record, run: Run | None) -> None:
     if run is not None:
         run.add(record)
 
@@ -132,7 +139,6 @@ def _record(
     first: Verification,
     attempts: Iterable[Attempt],
     last: Verification,
-    *,
     threshold: float,
     repaired: Repaired | None,
     held: Evidence,

@@ -45,7 +45,7 @@ class Attempt:
 
     step: Try
     code: str
-    """'grounded', 'drafted', 'better', 'no-better', 'empty-reply', 'failed'; or why nobody was asked:
+    """'grounded', 'drafted', 'better', 'no-better', 'empty-reply', 'failed'; or why there was none:
     'no-model', 'no-retriever', 'nothing-found', 'over-attempts', 'over-tokens', 'over-time'."""
     route: Tier | None = None
     """Which model answered; None: none did."""

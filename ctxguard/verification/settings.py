@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import PlainValidator
 
@@ -19,7 +19,7 @@ OnFail: TypeAlias = Literal["flag", "repair", "escalate", "abstain", "raise"]
 """What happens to an answer that the evidence does not hold."""
 
 
-def _verifier(value: object) -> object:
+def _verifier(value: object) -> object:  # pyright: ignore[reportUnusedFunction] -- pydantic calls it
     """A table of a policy file as a Verifier; what a file cannot hold stays as it is."""
     if not isinstance(value, Mapping):
         return value
@@ -28,6 +28,12 @@ def _verifier(value: object) -> object:
         if name not in ("threshold", "labels"):
             raise InputError(f"Verify.verifier.{name}: a file can set threshold and labels")
     return Verifier(**table)
+
+
+if TYPE_CHECKING:
+    _Verifier: TypeAlias = Verifier
+else:  # pydantic has no schema for what a Verifier may hold: a scorer, callables
+    _Verifier = Annotated[Any, PlainValidator(_verifier)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,7 @@ class Verify:
     """Tokens that a repair may cost, prompts and answers together; None: no limit."""
     seconds: float | None = 30.0
     """After this long, nothing more is asked; None: no limit."""
-    verifier: Annotated[Verifier, PlainValidator(_verifier)] = field(default_factory=Verifier)
+    verifier: _Verifier = field(default_factory=Verifier)
     """What judges."""
     abstention: str = "I could not find a full answer in the sources."
     """What an answer ends with when it abstains."""

@@ -93,7 +93,6 @@ def test_the_model_corrects_the_named_claims_and_the_prefix_is_kept() -> None:
     assert BAD in prompt
     assert "$500" in prompt
     assert QUESTION in prompt
-    assert "it says '" not in prompt or "says" in prompt
     assert model.asked[0].max_tokens is not None
     assert 0 < model.asked[0].max_tokens < 8_000
 
@@ -201,7 +200,7 @@ def test_raise_says_what_failed() -> None:
     error = caught.value
     assert [attempt.step for attempt in error.attempts] == ["self-check", "retrieve", "escalate"]
     assert error.verification.answer == ANSWER
-    again = pickle.loads(pickle.dumps(error))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own bytes
     assert again.verification == error.verification
     many = Verifier()(" ".join(f"Fee {n} is ${n}99 per month." for n in range(9)), EVIDENCE)
     assert "and 4 more" in str(UngroundedAnswerError(many))
@@ -210,7 +209,7 @@ def test_raise_says_what_failed() -> None:
 def test_a_model_that_fails_ends_the_try_and_not_the_call() -> None:
     result = repaired(
         Model(RuntimeError("down"), heavy=[GOOD]),
-        found=lambda _: [][1],
+        found=lambda _: {}["no index"],
         on_fail="escalate",
     )
     assert codes(result) == [
@@ -221,17 +220,18 @@ def test_a_model_that_fails_ends_the_try_and_not_the_call() -> None:
     assert result.attempts[0].error == "RuntimeError: down"
 
 
-class Interrupt(Exception):
+class InterruptError(Exception):
     """Control flow of a framework."""
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupt()])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InterruptError()])
 def test_control_flow_passes_through(error: BaseException) -> None:
     guard = Guard(Policy(verification=Verify(on_fail="repair")))
-    with guard.run(QUESTION) as run, pytest.raises(type(error)):
+    with guard.run(QUESTION) as run:
         asks = guard.repair(
-            ANSWER, EVIDENCE, ends_well=lambda caught: isinstance(caught, Interrupt)
+            ANSWER, EVIDENCE, ends_well=lambda caught: isinstance(caught, InterruptError)
         )
+    with pytest.raises(type(error)):
         drive(asks, ask=Model(error))
     verification = run.ledger().verification
     assert verification is not None
@@ -358,7 +358,7 @@ def test_an_answer_that_is_given_in_spite_of_it_is_flagged_with_quotes() -> None
         drive(guard.repair(ANSWER), ask=Model())
     flags = [d for d in run.ledger().of("flag") if d.stage == "verify"]
     assert flags[0].code == "amount-differs"
-    assert flags[0].evidence[0].text == "$500"
+    assert flags[0].evidence[0].text == "$500 per month"
     assert BAD in flags[0].reason
     assert flags[0].details["label"] == "contradicted"
     assert run.ledger().of("rewrite")[-1].code == "abstained"
@@ -367,9 +367,11 @@ def test_an_answer_that_is_given_in_spite_of_it_is_flagged_with_quotes() -> None
 
 def test_raising_leaves_the_attempts_in_the_ledger() -> None:
     guard = Guard(Policy(verification=Verify(on_fail="raise")))
-    with guard.run(QUESTION) as run, pytest.raises(UngroundedAnswerError):
+    with guard.run(QUESTION) as run:
         guard.prepare(QUESTION, EVIDENCE)
-        drive(guard.repair(guard.verify(ANSWER)), ask=Model(RuntimeError("down"), heavy=[BAD]))
+        asks = guard.repair(guard.verify(ANSWER))
+    with pytest.raises(UngroundedAnswerError):
+        drive(asks, ask=Model(RuntimeError("down"), heavy=[BAD]))
     ledger = run.ledger()
     assert [d.code for d in ledger.errors] == ["failed"]
     assert "escalate" in {d.action for d in ledger.decisions}
