@@ -19,7 +19,7 @@ OnFail: TypeAlias = Literal["flag", "repair", "escalate", "abstain", "raise"]
 """What happens to an answer that the evidence does not hold."""
 
 
-def _verifier(value: object) -> object:  # pyright: ignore[reportUnusedFunction] -- pydantic calls it
+def _verifier(value: object) -> object:
     """A table of a policy file as a Verifier; what a file cannot hold stays as it is."""
     if not isinstance(value, Mapping):
         return value
