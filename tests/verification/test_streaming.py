@@ -230,6 +230,7 @@ LONG: dict[str, Callable[[int], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LONG)
 def test_the_parts_of_a_long_text_take_linear_time(kind: str) -> None:
     def seconds(size: int) -> float:
