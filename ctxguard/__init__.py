@@ -16,6 +16,7 @@ from ctxguard.errors import (
     InputError,
     MissingDependencyError,
     PolicyError,
+    UngroundedAnswerError,
     UnsupportedObjectError,
 )
 from ctxguard.guard import Guard, Prepared, guard
@@ -44,6 +45,7 @@ __all__ = [
     "PolicyError",
     "Prepared",
     "Segment",
+    "UngroundedAnswerError",
     "UnsupportedObjectError",
     "guard",
     "guarded",

@@ -5,6 +5,7 @@ CtxguardError
 ├── InputError (ValueError)              a value from the caller; the message names the field
 │   └── PolicyError                      a field of the policy; the message names the way out
 ├── BudgetExceededError                  what is pinned does not fit; `.usage` says who uses what
+├── UngroundedAnswerError                an answer that the evidence does not hold: `.verification`
 ├── UnsupportedObjectError (TypeError)   guard() knows no adapter for this object
 └── MissingDependencyError (ImportError) an extra is missing; the message prints the install line
 ```
@@ -13,6 +14,11 @@ CtxguardError
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctxguard.types import Verification
+    from ctxguard.verification.repair import Attempt
 
 __all__ = [
     "BudgetExceededError",
@@ -20,6 +26,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "PolicyError",
+    "UngroundedAnswerError",
     "UnsupportedObjectError",
 ]
 
@@ -65,6 +72,41 @@ class BudgetExceededError(CtxguardError):
             "Raise Budget(window=…), lower Budget(reserve_output=…), or shorten what is pinned: "
             "instructions are never cut silently."
         )
+
+
+class UngroundedAnswerError(CtxguardError):
+    """The evidence does not hold an answer, and the policy says `on_fail="raise"`.
+
+    Attributes:
+        verification: the answer as it stood at last, and the verdict on each claim.
+        attempts: what was tried to put it right.
+    """
+
+    def __init__(self, verification: Verification, attempts: tuple[Attempt, ...] = ()) -> None:
+        """Build the message: the claims that failed, and why.
+
+        Args:
+            verification: of the answer.
+            attempts: what was tried to put it right.
+        """
+        self.verification = verification
+        self.attempts = attempts
+        failed = verification.failed
+        rows = [f"  {verdict.claim.text!r:.200}: {verdict.reason}" for verdict in failed[:_SHOWN]]
+        if len(failed) > _SHOWN:
+            rows.append(f"  and {len(failed) - _SHOWN:,} more: .verification.failed")
+        super().__init__(
+            f"the evidence does not hold {len(failed):,} of {len(verification.claims):,} claims:\n"
+            + "\n".join(rows)
+        )
+
+    def __reduce__(self) -> tuple[type[UngroundedAnswerError], tuple[object, ...]]:
+        """Pickles with its verification and attempts."""
+        return UngroundedAnswerError, (self.verification, self.attempts)
+
+
+_SHOWN = 5
+"""Claims that the message of an ungrounded answer lists."""
 
 
 class UnsupportedObjectError(CtxguardError, TypeError):

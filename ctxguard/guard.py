@@ -28,7 +28,8 @@ from ctxguard.text.analysis import Analyzer, shared_analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message, Verification
-from ctxguard.verification import Verifier
+from ctxguard.verification import Asks, Gate, Limits, Repaired
+from ctxguard.verifying import Given, gate_for, repair_answer, verify_answer
 from ctxguard.window import Fitted
 from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
@@ -270,11 +271,13 @@ class Guard:
     def verify(
         self,
         answer: str,
-        evidence: Iterable[str | Mapping[str, Any] | Chunk] | None = None,
+        evidence: Given = None,
         *,
         question: str | None = None,
     ) -> Verification:
         """What the evidence says of an answer, claim by claim; no model is asked.
+
+        In a run the ledger gets it too, with a flag for each claim that failed.
 
         Args:
             answer: what the model said, in plain text or Markdown.
@@ -285,17 +288,40 @@ class Guard:
         Raises:
             InputError: naming the field; there is neither evidence nor a run.
         """
-        run = current_run()
-        if evidence is None:
-            if run is None:
-                raise InputError(
-                    "evidence: hand it in, or call verify inside of `with guard.run(question):`, "
-                    "where prepare was called"
-                )
-            evidence = run.evidence
-        if question is None and run is not None:
-            question = run.question
-        return Verifier()(answer, evidence, question=question)
+        return verify_answer(self.policy, answer, evidence, question)
+
+    def repair(
+        self,
+        answer: str | Verification,
+        evidence: Given = None,
+        *,
+        question: str | None = None,
+        keep: int = 0,
+        ends_well: Callable[[BaseException], bool] | None = None,
+    ) -> Asks[Repaired]:
+        """Asks for what puts an answer right, as the policy's `verification` says.
+
+        Args:
+            answer: what the model said, or what `verify` or a gate found in it.
+            evidence: as for `verify`.
+            question: as for `verify`.
+            keep: characters of the answer that a reader has: they are not taken back.
+            ends_well: tells a framework's control flow, which passes through, from errors.
+
+        Returns:
+            A generator for `drive` and `adrive`; the run's ledger gets every attempt.
+        """
+        count = self._analyzer(self.card).count
+        limits = Limits(keep=keep, ends_well=ends_well, count=count)
+        return repair_answer(self.policy, answer, evidence, question, limits)
+
+    def gate(self, evidence: Given = None, *, question: str | None = None) -> Gate:
+        """Releases an answer sentence by sentence; it closes at one that failed.
+
+        With `on_fail="flag"` it goes on. Hand `gate.verification` to `repair` to record it and to
+        have the rest put right, with `keep=len(gate.released)`.
+        """
+        return gate_for(self.policy, evidence, question)
 
     # -- counting -------------------------------------------------------------------------------
 

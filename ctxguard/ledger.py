@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
-from ctxguard.types import Action, Budget, Chunk, Decision, Segment
+from ctxguard.types import Action, Budget, Chunk, Decision, Segment, Verification
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 __all__ = ["SCHEMA_VERSION", "Ledger", "Step"]
 
-SCHEMA_VERSION = 1
-"""Written into every JSON ledger; from_json refuses a newer one instead of misreading it."""
+SCHEMA_VERSION = 2
+"""Written into every JSON ledger; from_json refuses a newer one instead of misreading it. Version 1
+knew no verifications."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class Ledger:
     steps: tuple[Step, ...] = ()
     chunks: tuple[Chunk, ...] = ()
     """Every chunk that came in, as it came in: the other half of 'nothing lost'."""
+    verifications: tuple[Verification, ...] = ()
+    """What the evidence says of each answer that was verified, attempts of a repair included."""
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     """Seconds per stage, summed over the run."""
     error: str = ""
@@ -86,6 +89,11 @@ class Ledger:
     def errors(self) -> tuple[Decision, ...]:
         """Stages that failed; their input was handed on unchanged."""
         return self.of("error")
+
+    @property
+    def verification(self) -> Verification | None:
+        """What the evidence says of the last answer that was verified."""
+        return self.verifications[-1] if self.verifications else None
 
     @property
     def tokens_in(self) -> int:
@@ -169,7 +177,7 @@ class Ledger:
                 "update ctxguard-core"
             )
         try:
-            return _ledger_adapter().validate_python(data)
+            return _ledger_adapter().validate_python({**data, "schema_version": SCHEMA_VERSION})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -213,7 +221,17 @@ def _ledger_adapter() -> TypeAdapter[Ledger]:
 
 _CONTENT_KEYS = frozenset(
     {
-        *("text", "question", "metadata", "embedding", "label", "reason", "details", "rendered"),
+        *(
+            "text",
+            "answer",
+            "question",
+            "metadata",
+            "embedding",
+            "label",
+            "reason",
+            "details",
+            "rendered",
+        ),
         *("source", "also_in"),  # paths and titles tell what a document is about
     }
 )

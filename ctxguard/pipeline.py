@@ -148,7 +148,8 @@ class Pipeline:
             decisions.append(failed("count", error))
         else:
             after = sum(segment.tokens for segment in segments)
-            step = replace(step, tokens_before=before, tokens_after=after, segments=segments)
+            if step is not None:
+                step = replace(step, tokens_before=before, tokens_after=after, segments=segments)
         return replace(record, step=step, decisions=tuple(decisions), complete=None)
 
     def _count(

@@ -24,17 +24,20 @@ from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
 from ctxguard.types import Budget, Stage
+from ctxguard.verification.settings import Verify
 
 __all__ = ["Policy", "choose"]
 
 OnError = Literal["pass", "raise"]
-_STAGES: Mapping[str, type[Any]] = {
+_PARTS: Mapping[str, type[Any]] = {
     "dedupe": Deduplicate,
     "rank": Rank,
     "compress": Compress,
     "select": Select,
     "layout": Layout,
+    "verification": Verify,
 }
+"""The fields that can be switched off, and what sets them up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,8 @@ class Policy:
     template: Template | None = None
     """What `Prepared.text` writes around each chunk (numbers, sources, conflicts); Select counts
     it. None: the text alone, and frameworks write chunks in their own way."""
+    verification: Verify | None = None
+    """Hold every answer against the evidence; None: only where `Guard.verify` is called."""
     window: bool = True
     """Make messages fit the model's context window; False: count them only."""
     tokenizer: Tokenizer | str | None = None
@@ -71,7 +76,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Check every field; the message names the field and the way out."""
-        for name, kind in _STAGES.items():
+        for name, kind in _PARTS.items():
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise PolicyError(
@@ -253,13 +258,13 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def _parse(key: str, value: object) -> object:
     """One field from plain data: a table becomes its dataclass, `false` switches a stage off."""
-    if key in _STAGES and value is False:
+    if key in _PARTS and value is False:
         return None
-    if key in _STAGES and value is True:
-        return _STAGES[key]()
+    if key in _PARTS and value is True:
+        return _PARTS[key]()
     if not isinstance(value, Mapping):
         return value
-    kind = {"budget": Budget, "template": Template, **_STAGES}.get(key)
+    kind = {"budget": Budget, "template": Template, **_PARTS}.get(key)
     if kind is None:
         raise PolicyError(f"Policy.{key}: a table is not expected here")
     table = cast("Mapping[str, object]", value)

@@ -11,10 +11,10 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ctxguard.ledger import Ledger, Step
-from ctxguard.types import Budget, Chunk, Decision
+from ctxguard.types import Budget, Chunk, Decision, Verification
 
 __all__ = ["Outcome", "Record", "Run", "activate", "current_run", "ledger_of"]
 
@@ -23,10 +23,10 @@ _current: ContextVar[Run | None] = ContextVar("ctxguard_run", default=None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one retrieval or one model call adds to a run."""
+    """What one retrieval, one model call or the check of an answer adds to a run."""
 
-    step: Step
-    """Its own `decisions` slice is set when it is added."""
+    step: Step | None = None
+    """Its own `decisions` slice is set when it is added; None: nothing came in or went out."""
     decisions: tuple[Decision, ...] = ()
     chunks: tuple[Chunk, ...] = ()
     """As they came in."""
@@ -37,6 +37,8 @@ class Record:
     model: str = ""
     tokenizer: str = ""
     budget: Budget = field(default_factory=Budget)
+    verifications: tuple[Verification, ...] = ()
+    """What the evidence says of answers, the one that was given last."""
     complete: Callable[[Record], Record] | None = None
     """Adds, when the ledger is read, what nothing was decided by: tokens, and a keep for whatever
     nobody asked to leave out; None: all is there."""
@@ -198,38 +200,34 @@ def ledger_of(
 ) -> Ledger:
     """The ledger that these records add up to."""
     decisions: list[Decision] = []
+    verifications: list[Verification] = []
     steps: list[Step] = []
     chunks: dict[str, Chunk] = {}
     timings: dict[str, float] = {}
-    last: Record | None = None
+    last = Record()
     for record in (given.completed() for given in records):
         start = len(decisions)
         decisions.extend(record.decisions)
-        step = record.step
-        steps.append(
-            Step(
-                kind=step.kind,
-                name=step.name,
-                tokens_before=step.tokens_before,
-                tokens_after=step.tokens_after,
-                decisions=(start, len(decisions)),
-                segments=step.segments,
-            )
-        )
+        verifications.extend(record.verifications)
         chunks.update((chunk.id, chunk) for chunk in record.chunks)
         for stage, seconds in record.timings.items():
             timings[stage] = timings.get(stage, 0.0) + seconds
-        if last is None or record.step.kind == "model" or last.step.kind == "retrieval":
+        step = record.step
+        if step is None:
+            continue
+        steps.append(replace(step, decisions=(start, len(decisions))))
+        if step.kind == "model" or (last.step is None or last.step.kind == "retrieval"):
             last = record
     return Ledger(
         run_id=run_id,
         question=question,
         name=name,
-        model=last.model if last else "",
-        tokenizer=last.tokenizer if last else "",
-        budget=last.budget if last else Budget(),
+        model=last.model,
+        tokenizer=last.tokenizer,
+        budget=last.budget,
         decisions=tuple(decisions),
-        segments=last.step.segments if last else (),
+        segments=last.step.segments if last.step else (),
+        verifications=tuple(verifications),
         steps=tuple(steps),
         chunks=tuple(chunks.values()),
         timings=timings,

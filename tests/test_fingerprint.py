@@ -20,6 +20,7 @@ from ctxguard.fingerprint import fingerprint_of
 from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import tokenizer_for
+from ctxguard.verification import Verify
 
 STAGES: dict[str, Any] = {
     "dedupe": Deduplicate,
@@ -27,6 +28,7 @@ STAGES: dict[str, Any] = {
     "compress": Compress,
     "select": Select,
     "layout": Layout,
+    "verification": Verify,
 }
 
 

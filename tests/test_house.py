@@ -51,6 +51,7 @@ CORE = [name for name in MODULES if name.startswith("ctxguard.") or name == "ctx
 CORE = [name for name in CORE if not name.startswith("ctxguard.demo")]
 INNER = {
     "ctxguard.cli", "ctxguard.fitting", "ctxguard.intake", "ctxguard.logistic", "ctxguard.pipeline",
+    "ctxguard.verifying",
 }  # fmt: skip
 """Modules of core that only its own parts import; they have no reference page."""
 

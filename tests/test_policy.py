@@ -11,6 +11,7 @@ from ctxguard.policy import Policy
 from ctxguard.stages import Compress, Deduplicate, Layout, Select, Template
 from ctxguard.testing import WordTokenizer
 from ctxguard.types import Budget
+from ctxguard.verification import Verifier, Verify
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ from ctxguard.types import Budget
         ({"budget": -3}, r"Policy\.budget"),
         ({"budget": "2k"}, r"Policy\.budget"),
         ({"on_error": "ignore"}, r"Policy\.on_error: expected 'pass' or 'raise'"),
+        ({"verification": True}, r"Policy\.verification: expected Verify"),
         ({"window": 8000}, r"Policy\.window.*Budget\(window"),
         ({"deadline": 0}, r"Policy\.deadline"),
         ({"deadline": float("nan")}, r"Policy\.deadline"),
@@ -79,6 +81,12 @@ min_relevance = 0.1
 [select]
 coverage = 1
 
+[verification]
+mode = "gate"
+on_fail = "abstain"
+[verification.verifier]
+threshold = 0.6
+
 [template]
 chunk = "[{number}] {text}"
 """
@@ -96,6 +104,7 @@ def test_toml_holds_everything(tmp_path: Path) -> None:
         template=Template(chunk="[{number}] {text}"),
         layout=None,
         on_error="raise",
+        verification=Verify(mode="gate", on_fail="abstain", verifier=Verifier(threshold=0.6)),
     )
 
 
@@ -106,6 +115,16 @@ def test_toml_holds_everything(tmp_path: Path) -> None:
         ("preset = 'huge'", r"Policy\.preset"),
         ("[dedupe]\nthreshold_x = 1", r"Policy\.dedupe\.threshold_x: no such field"),
         ("[budget]\nwindow = 'big'", r"Policy\.budget\.window"),
+        ("[verification]\nmode = 'late'", r"Policy\.verification\.mode"),
+        ("[verification]\non_fail = 'cry'", r"Policy\.verification\.on_fail"),
+        ("[verification]\nattempts = -1", r"Verify\.attempts"),
+        ("[verification]\nmax_tokens = 0", r"Verify\.max_tokens"),
+        ("[verification]\nseconds = 0", r"Verify\.seconds"),
+        ("[verification]\nabstention = ' '", r"Verify\.abstention"),
+        ("[verification]\nverifier = 3", r"Verify\.verifier: expected a Verifier"),
+        ("[verification.verifier]\nthreshold = 2.0", r"Verifier\.threshold"),
+        ("[verification.verifier]\nscorer = 'x'", r"Verify\.verifier\.scorer: a file can set"),
+        ("[verification]\nmoment = 1", r"Policy\.verification\.moment: no such field"),
         ("[on_error]\nx = 1", r"Policy\.on_error: a table is not expected"),
         ("[budget", "not TOML"),
         ("[budget]\nwindow = 0", "window"),

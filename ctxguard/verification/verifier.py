@@ -24,7 +24,7 @@ from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
 from ctxguard.verification.scorer import Scorer, Support
 
-__all__ = ["Answer", "Check", "Verifier"]
+__all__ = ["Answer", "Check", "Session", "Verifier"]
 
 _THRESHOLD = 0.5
 _SCORES = "1"
@@ -125,7 +125,7 @@ class Verifier:
     def __call__(
         self,
         answer: str,
-        evidence: Iterable[str | Mapping[str, Any] | Chunk],
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
         question: str | None = None,
     ) -> Verification:
         """What the evidence says of an answer, claim by claim.
@@ -140,62 +140,90 @@ class Verifier:
         """
         if not isinstance(answer, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise InputError(f"answer: expected a str, got {type(answer).__name__}")
-        chunks, _ = identify_chunks(coerce_chunks(evidence), {})
-        run = _Run(self, answer, Evidence(chunks), question or "")
-        return Verification(answer=answer, claims=tuple(run.verdicts()), question=question or "")
+        session = self.session(evidence, question)
+        claims = split_claims(answer)
+        verdicts = [*session.judge(claims, answer), *session.conclude(answer, claims)]
+        return Verification(answer=answer, claims=tuple(verdicts), question=question or "")
+
+    def session(
+        self,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+    ) -> Session:
+        """Judges an answer part by part against evidence that is read once: for streams.
+
+        Args:
+            evidence: as for a call; an Evidence keeps what was read of it.
+            question: what was asked.
+        """
+        if not isinstance(evidence, Evidence):
+            chunks, _ = identify_chunks(coerce_chunks(evidence), {})
+            evidence = Evidence(chunks)
+        return Session(self, evidence, question or "")
 
 
-class _Run:
-    """One answer beside its evidence."""
+class Session:
+    """One answer beside its evidence, as much of it as there is so far."""
 
-    def __init__(self, verifier: Verifier, text: str, evidence: Evidence, question: str) -> None:
+    def __init__(self, verifier: Verifier, evidence: Evidence, question: str = "") -> None:
+        """Start before the first claim; `Verifier.session` makes one."""
+        self.evidence = evidence
+        self.question = question
         self._verifier = verifier
-        self._evidence = evidence
-        self._answer = Answer(text=text, question=question, claims=split_claims(text))
         self._known = CitationMap(evidence.chunks, verifier.labels)
         self._sources = Sources(evidence)
+        self._context: tuple[str, ...] = ()
+        self._said: tuple[Fact, ...] = ()
 
-    def verdicts(self) -> Iterator[Verdict]:
-        """The verdicts of all claims, then those of the caller's checks."""
-        cited = {
-            claim.span: self._citations(claim)
-            for claim in self._answer.claims
-            if claim.is_checkable
-        }
-        cases = self._cases(cited)
+    def judge(self, claims: Sequence[Claim], text: str) -> list[Verdict]:
+        """The verdicts of the claims that come next, one each.
+
+        Args:
+            claims: all parts of the text, those that claim nothing included.
+            text: the part of the answer that they are; its facts are said from now on.
+        """
+        self._said += extract_facts(text)
+        cited = {claim.span: self._citations(claim) for claim in claims if claim.is_checkable}
+        cases = self._cases(claims, cited)
         supports = self._supports(list(cases.values()))
-        for claim in self._answer.claims:
-            case = cases.get(claim.span)
-            if case is None:
-                yield not_judged(claim)
-            else:
-                yield self._judge(case, supports.get(claim.span), cited[claim.span])
-        for check in self._verifier.checks:
-            yield from self._custom(check)
+        return [
+            self._judge(case, supports.get(claim.span), cited[claim.span])
+            if (case := cases.get(claim.span))
+            else not_judged(claim)
+            for claim in claims
+        ]
+
+    def conclude(self, answer: str, claims: Sequence[Claim]) -> list[Verdict]:
+        """What the caller's own checks say of the whole answer."""
+        given = Answer(text=answer, question=self.question, claims=tuple(claims))
+        return [
+            verdict for check in self._verifier.checks for verdict in self._custom(check, given)
+        ]
 
     def _citations(self, claim: Claim) -> list[Citation]:
         """What a claim cites; a mark that the evidence has in the same place is its own."""
         return [
             citation
             for citation in find_citations(claim.text, self._known)
-            if citation.chunks or not self._evidence.holds(citation.text)
+            if citation.chunks or not self.evidence.holds(citation.text)
         ]
 
-    def _cases(self, cited: Mapping[Span, Sequence[Citation]]) -> dict[Span, Case]:
+    def _cases(
+        self, claims: Sequence[Claim], cited: Mapping[Span, Sequence[Citation]]
+    ) -> dict[Span, Case]:
         """The claims that can be judged, aligned to the evidence."""
         cases: dict[Span, Case] = {}
-        context: tuple[str, ...] = ()
-        for claim in self._answer.claims:
+        for claim in claims:
             if claim.is_checkable:
                 text = plain_text(claim.text, [citation.span for citation in cited[claim.span]])
                 case = case_of(
                     claim,
-                    self._evidence,
+                    self.evidence,
                     text=text,
-                    context=context,
-                    question=self._answer.question,
+                    context=self._context,
+                    question=self.question,
                 )
-                context = case.terms
+                self._context = case.terms
                 if any(map(str.isalnum, text)):
                     cases[claim.span] = case
         return cases
@@ -205,13 +233,12 @@ class _Run:
         scorer = self._verifier.scorer
         if scorer is None or not cases:
             return {}
-        quotes = map(self._evidence.quote_passage, range(len(self._evidence.passages)))
-        found = scorer.score([case.text for case in cases], [quote.text for quote in quotes])
+        found = scorer.score([case.text for case in cases], self._passages)
         return {case.claim.span: one for case, one in zip(cases, found, strict=True)}
 
     def _judge(self, case: Case, support: Support | None, cited: Sequence[Citation]) -> Verdict:
         claim = case.claim
-        if not self._evidence.passages:
+        if not self.evidence.passages:
             reason = "there is no evidence that could support it"
             return Verdict(
                 claim=claim, label="not_found", score=0.0, code="no-evidence", reason=reason
@@ -221,7 +248,7 @@ class _Run:
             reason = f"it is in another language than the evidence ({language})"
             return not_judged(claim, code="other-language", reason=reason)
         findings = [] if stated else list(findings_of(case))
-        findings += check_conflicts(case, self._answer_facts)
+        findings += check_conflicts(case, self._said)
         findings += check_citations(case, cited, findings, self._sources)
         return verdict_of(
             case,
@@ -236,21 +263,21 @@ class _Run:
         """The evidence's language where the claim is in another one; blank if it is not."""
         if case.best > _FOREIGN:
             return ""
-        ours, theirs = language_of(case.words.keys), self._evidence.language
+        ours, theirs = language_of(case.words.keys), self.evidence.language
         return theirs if ours and theirs and ours != theirs else ""
 
     @cached_property
-    def _answer_facts(self) -> tuple[Fact, ...]:
-        return extract_facts(self._answer.text)
+    def _passages(self) -> list[str]:
+        quotes = map(self.evidence.quote_passage, range(len(self.evidence.passages)))
+        return [quote.text for quote in quotes]
 
-    def _custom(self, check: Check) -> Iterator[Verdict]:
+    def _custom(self, check: Check, answer: Answer) -> Iterator[Verdict]:
         """What a caller's check says; one that fails says so and hides nothing else."""
         try:
-            yield from list(check(self._answer, self._evidence))
+            yield from list(check(answer, self.evidence))
         except Exception as error:
             name = _name_of(check)
-            text = self._answer.text
-            claim = Claim(text=text, span=(0, len(text)))
+            claim = Claim(text=answer.text, span=(0, len(answer.text)))
             reason = f"the check {name!r} failed: {type(error).__name__}: {error}"
             yield not_judged(claim, code="check-failed", reason=reason, score=0.0)
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctxguard.ledger import Ledger
+from ctxguard.view._answers import answer_line
 from ctxguard.view._labels import Index, arrow, delta, kept_ids, num, percent, token_noun
 from ctxguard.view._safe import clip, flat, shorten
 
-__all__ = ["Bar", "Part", "Total", "bar", "heading", "summary", "timings", "totals"]
+__all__ = ["Bar", "Part", "Total", "bar", "heading", "is_empty", "summary", "timings", "totals"]
 
 _UNCOUNTED = "not counted"
 """Shown where counting failed: nothing is known, which is not the same as 0 tokens."""
@@ -20,6 +21,17 @@ def heading(ledger: Ledger) -> tuple[str, ...]:
     """Name of what ran and of the model, where they are known and differ."""
     names = (shorten(flat(ledger.name), 60), shorten(flat(ledger.model), 60))
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def is_empty(ledger: Ledger) -> bool:
+    """Whether nothing was recorded."""
+    return not (
+        ledger.steps
+        or ledger.segments
+        or ledger.decisions
+        or ledger.children
+        or ledger.verifications
+    )
 
 
 # -- sums -----------------------------------------------------------------------------------------
@@ -108,6 +120,8 @@ def summary(ledger: Ledger) -> tuple[str, ...]:
         parts.append(prompt if used else f"prompt {_UNCOUNTED}")
     if index.left_out:
         parts.append(_left_out(index))
+    if ledger.verification is not None:
+        parts.append(answer_line(ledger).partition(",")[0])
     counts = (
         (ledger.conflicts, "conflict"),
         (ledger.errors, "error"),

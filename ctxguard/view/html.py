@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ctxguard.ledger import Ledger
+from ctxguard.view._answers import LABELS, ClaimRow, answer_line, claim_rows
 from ctxguard.view._conflicts import Conflict, Side, conflicts
 from ctxguard.view._decisions import ACTIONS, Row, changes, errors, kept, rest
-from ctxguard.view._digest import Bar, Part, bar, heading, summary, timings, totals
+from ctxguard.view._digest import Bar, Part, bar, heading, is_empty, summary, timings, totals
 from ctxguard.view._labels import LOOKS, arrow, counting, num, percent
 from ctxguard.view._markup import (
     GREY,
@@ -43,6 +44,7 @@ _SHORT_FACT = 80
 """Characters up to which a fact is set larger than the sentence that it stands in."""
 _NARROW, _WIDE = 3.0, 13.0
 """Percent of the bar from which a cell shows its letter, and its name."""
+_VERDICTS = {"contradicted": "#b42318", "not_found": "#8a5a0b", "supported": "#2b7553"}
 _COLOURS = {"drop": "#8b3a6b", "trim": "#0b6670", "keep": "#2b7553", "flag": "#8a5a0b"}
 
 
@@ -63,6 +65,7 @@ def _body(ledger: Ledger, room: int) -> str:
         _totals(ledger),
         _bar(ledger),
         _conflicts(ledger, room // 5),
+        _answer(ledger, room // 8),
         _changes(ledger, room // 2),
         _kept(ledger, room // 8),
         _steps(ledger),
@@ -85,7 +88,7 @@ def _header(ledger: Ledger) -> str:
     if start.strip():
         asked = f"“{inline(start)}{'…' if more else ''}”"
         lines.append(tag("div", asked, "font-size:15px;margin:2px 0 0 0", 'dir="auto"'))
-    if not (ledger.steps or ledger.segments or ledger.decisions or ledger.children):
+    if is_empty(ledger):
         lines.append(tag("div", "Nothing was recorded: no retrieval, no model call."))
     return "".join(lines)
 
@@ -226,6 +229,27 @@ def _side(side: Side) -> str:
 def _piece(piece: str) -> str:
     """A piece of a sentence, with the white space at its ends."""
     return f"{' ' * piece[:1].isspace()}{inline(piece)}{' ' * piece[-1:].isspace()}"
+
+
+# -- the answer ----------------------------------------------------------------------------------
+
+
+def _answer(ledger: Ledger, room: int) -> str:
+    line = answer_line(ledger)
+    if not line:
+        return ""
+    shown, left_out = fill((_claim(item) for item in claim_rows(ledger)), room)
+    title = tag("div", f"<b>Answer</b> {inline(line)}", "margin:14px 0 0 0")
+    more = f"and {num(left_out, 'more claim')}: ledger.verification"
+    return title + table(shown, "table-layout:fixed") + (tag("div", more) if left_out else "")
+
+
+def _claim(item: ClaimRow) -> str:
+    verdict = tag("b", LABELS[item.label], f"color:{_VERDICTS.get(item.label, GREY)}")
+    lines = [inline(item.claim), muted(inline(item.reason))]
+    lines += [muted(f"↳ {label(name)}: “{inline(text)}”") for name, text in item.quotes]
+    body = "".join(tag("div", one, "", 'dir="auto"') for one in lines)
+    return row((cell(verdict, "width:110px"), cell(body, "overflow-wrap:break-word")))
 
 
 # -- decisions ------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ctxguard.ledger import Ledger
+from ctxguard.view._answers import LABELS, ClaimRow, answer_line, claim_rows
 from ctxguard.view._conflicts import Conflict, Side, conflicts
 from ctxguard.view._decisions import ACTIONS, Row, changes, errors, kept, rest
-from ctxguard.view._digest import Bar, bar, heading, summary, timings, totals
+from ctxguard.view._digest import Bar, bar, heading, is_empty, summary, timings, totals
 from ctxguard.view._labels import LOOKS, arrow, counting, num, percent
 from ctxguard.view._safe import clip, flat, shorten
 
@@ -40,6 +41,9 @@ _LEAST = 24
 """Columns that are used at least."""
 _ROWS = {"drop": 20, "move": 5, "keep": 8}
 """Rows shown per action, 10 of the others; the rest is counted."""
+_CLAIMS = 12
+"""Claims of an answer that are shown, those that failed first."""
+_VERDICTS = {"contradicted": "bold red", "not_found": "yellow", "supported": "green"}
 _COLOURS = {"drop": "cyan", "trim": "cyan", "keep": "green", "flag": "yellow"}
 
 
@@ -90,10 +94,11 @@ def renderables(ledger: Ledger, *, width: int | None = None) -> Iterator[Rendera
     failures = errors(ledger)
     if failures:
         yield _spaced(Group(*(_hanging("✗ error", "bold red", Text(f)) for f in failures)))
-    if not (ledger.steps or ledger.segments or ledger.decisions or ledger.children):
+    if is_empty(ledger):
         yield Text("Nothing was recorded: no retrieval, no model call.", style="dim")
     yield from _sums(ledger, columns)
     yield from _conflicts(ledger, columns)
+    yield from _answer(ledger)
     yield from _decisions(ledger, columns)
     yield from _nested(ledger, columns)
     spent = timings(ledger)
@@ -268,6 +273,29 @@ def _version(side: Side) -> Iterator[Text]:
             yield text
     if side.fate != "kept":
         yield Text(side.fate, style="dim")
+
+
+# -- the answer ----------------------------------------------------------------------------------
+
+
+def _answer(ledger: Ledger) -> Iterator[RenderableType]:
+    """The verdicts on the last answer; claims that passed are counted when there are many."""
+    line = answer_line(ledger)
+    if not line:
+        return
+    lines: list[RenderableType] = [Text("Answer", style="bold").append(f"  {line}", "not bold")]
+    rows = claim_rows(ledger)
+    lines += [_claim(row) for row in rows[:_CLAIMS]]
+    if len(rows) > _CLAIMS:
+        more = f"and {num(len(rows) - _CLAIMS, 'more claim')}: ledger.verification"
+        lines.append(Text(more, style="dim"))
+    yield _spaced(Group(*lines))
+
+
+def _claim(row: ClaimRow) -> RenderableType:
+    body = [Text(row.claim, overflow="fold"), Text(row.reason, style="dim", overflow="fold")]
+    body += [Text(f"↳ {name}: “{text}”", "dim", overflow="fold") for name, text in row.quotes]
+    return _hanging(LABELS[row.label], _VERDICTS.get(row.label, "dim"), Group(*body))
 
 
 # -- decisions ------------------------------------------------------------------------------------
