@@ -7,8 +7,9 @@ begin one value are few, and told by their digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,16 @@ from ctxguard.types import Span
 from ctxguard.verification._index import Index
 from ctxguard.verification._values import BARE_KINDS, is_same, measured
 
-__all__ = ["has_value"]
+__all__ = ["Values"]
 
+_FEW = 3
+"""Values that are looked for one by one."""
 _CALENDAR: frozenset[FactKind] = frozenset({"date", "year"})
 _MEASURED: frozenset[FactKind] = frozenset(
     {"number", "amount", "percentage", "duration", "ordinal", "year"}
 )
 _ALL: frozenset[FactKind] = frozenset({"quantity", "time"})
-"""Kinds that are written with digits of many others: inches in metres, two o'clock as 14:00."""
+"""Kinds that all are read for, because their digits may be others: inches in metres, 2 p.m."""
 _UNITS = {
     "day": (7, 14),
     "month": (12,),
@@ -41,16 +44,52 @@ _SIGNED = 3
 """Characters before a number in which its currency stands."""
 
 
-def has_value(index: Index, claimed: Fact) -> bool:
-    """Whether a figure of any text says the claimed one."""
-    return any(
-        is_same(claimed, fact) and (fact.kind != "number" or claimed.kind in BARE_KINDS)
-        for fact in _figures(index, claimed)
-    )
+class Values:
+    """The values of texts; the first few that are asked for are looked for, then all are read."""
+
+    def __init__(self, index: Index) -> None:
+        """Hold the texts; nothing is read yet."""
+        self._index = index
+        self._asked = 0
+
+    def has(self, claimed: Fact) -> bool:
+        """Whether a figure of any text says the claimed one."""
+        self._asked += 1
+        is_one_of_few = self._asked <= _FEW and claimed.kind not in _ALL
+        figures = _figures(self._index, claimed) if is_one_of_few else self._near(claimed)
+        return any(
+            is_same(claimed, fact) and (fact.kind != "number" or claimed.kind in BARE_KINDS)
+            for fact in figures
+        )
+
+    def _near(self, claimed: Fact) -> Iterable[Fact]:
+        """Of all figures those with the claimed number; without one, dates and times."""
+        dates, numbers = self._all
+        if (same := dates.get((claimed.kind, claimed.value))) is not None:
+            return (same,)
+        near = [fact for one in measured(claimed) for fact in numbers.get(one.number, ())]
+        return near or dates.values()
+
+    @cached_property
+    def _all(self) -> tuple[dict[tuple[FactKind, str], Fact], dict[Fraction, list[Fact]]]:
+        """Distinct dates and times, and the measured figures by their number."""
+        marked = self._index.marked(_flags(self._index, begins_figure))
+        distinct: dict[tuple[FactKind, str], Fact] = {
+            (fact.kind, fact.value): fact for fact in _read(self._index, marked)
+        }
+        dates: dict[tuple[FactKind, str], Fact] = {}
+        numbers: dict[Fraction, list[Fact]] = {}
+        for key, fact in distinct.items():
+            found = tuple(measured(fact))
+            for one in found:
+                numbers.setdefault(one.number, []).append(fact)
+            if fact.kind == "year" or not found:
+                dates[key] = fact
+        return dates, numbers
 
 
 def _figures(index: Index, claimed: Fact) -> Iterator[Fact]:
-    """The figures that may say the claimed one."""
+    """The figures that may say the claimed one, where it is none of `_ALL`."""
     if claimed.kind in _MEASURED:
         yield from _read(index, index.marked(_flags(index, _is_number(claimed))))
     if claimed.kind in _CALENDAR:
@@ -59,8 +98,6 @@ def _figures(index: Index, claimed: Fact) -> Iterator[Fact]:
         for back in range(min(_DATE_WORDS, ends.size)):
             near[: ends.size - back] |= ends[back:]
         yield from _read(index, near & index.marked(_flags(index, begins_figure)))
-    elif claimed.kind in _ALL:
-        yield from _read(index, index.marked(_flags(index, begins_figure)))
 
 
 def _flags(index: Index, wanted: Callable[[str], bool]) -> list[bool]:

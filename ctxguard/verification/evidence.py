@@ -17,7 +17,7 @@ from ctxguard.text.facts import Fact
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
 from ctxguard.types import Chunk, Quote, Span
-from ctxguard.verification._elsewhere import has_value
+from ctxguard.verification._elsewhere import Values
 from ctxguard.verification._index import Index
 from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import read_facts
@@ -105,6 +105,7 @@ class Evidence:
         self._places: dict[str, Sequence[int]] = {}
         self._readings: dict[int, _Reading] = {}
         self._index = Index([_without_tags(chunk.text) for chunk in self.chunks])
+        self._values = Values(self._index)
 
     @cached_property
     def passages(self) -> tuple[Passage, ...]:
@@ -204,7 +205,7 @@ class Evidence:
 
     def has_value(self, claimed: Fact) -> bool:
         """Whether a figure of any chunk says the claimed one."""
-        return has_value(self._index, claimed)
+        return self._values.has(claimed)
 
     def names(self, key: str) -> bool:
         """Whether a chunk has a word, or another one of its family, or bears it in its metadata.
