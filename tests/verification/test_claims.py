@@ -179,5 +179,5 @@ def test_time_is_linear(piece: str) -> None:
         split_claims(answer)
         return time.process_time() - start
 
-    small, large = min(seconds(6_000) for _ in range(3)), seconds(96_000)
+    small, large = (min(seconds(size) for _ in range(3)) for size in (6_000, 96_000))
     assert large < 64 * small + 0.1  # 16 times the text; 256 times the time if it were quadratic

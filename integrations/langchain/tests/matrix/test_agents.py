@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ctxguard import guard, handle
@@ -42,16 +40,7 @@ async def test_coverage_says_what_is_guarded(shape: Shape) -> None:
     await check_coverage(shape)
 
 
-def test_guarding_the_largest_graph_takes_milliseconds() -> None:
-    plain = large()
-    guarded = guard(plain)  # the first time, modules are imported and classes made
-    coverage = handle(guarded).coverage
+def test_all_of_the_largest_graph_is_reached() -> None:
+    coverage = handle(guard(large())).coverage
     assert coverage.complete
     assert len(coverage.reached) == 6 * 3 + 4 * 2 + 2
-
-    def seconds() -> float:
-        started = time.process_time()
-        guard(plain)
-        return time.process_time() - started
-
-    assert min(seconds() for _ in range(10)) < 0.05
