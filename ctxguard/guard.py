@@ -393,7 +393,7 @@ def guard(
 
 
 def warn_unverified(caller: str, policy: Policy, *, stacklevel: int) -> None:
-    """Say that the answers of a framework's objects are not verified, where a policy asks for it."""
+    """Say that answers of a framework's objects are not verified, where a policy asks for it."""
     if policy.verification is not None:
         message = (
             f"{caller}: answers of guarded objects are not verified yet; hand them to "
