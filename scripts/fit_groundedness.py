@@ -34,7 +34,7 @@ from groundedness_data import Example, in_first_half, read_examples, read_varian
 from groundedness_relations import fit_relations  # noqa: E402 -- of this clone
 from groundedness_training import Settings, calibrate, fit_network, stack  # noqa: E402 -- of this clone
 
-from ctxguard.stages._calibration import reliability_of  # noqa: E402 -- of this clone
+from ctxguard.reliability import reliability_of  # noqa: E402 -- of this clone
 from ctxguard.text.words import words_of  # noqa: E402 -- of this clone
 from ctxguard.verification._network import Network  # noqa: E402 -- of this clone
 from ctxguard.verification._relations import Relations  # noqa: E402 -- of this clone
