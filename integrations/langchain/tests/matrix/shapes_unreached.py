@@ -112,5 +112,6 @@ UNREACHED: dict[str, Shape] = {
         retrievals=0,
         dropped=0,
         unreached=("calls similarity_search of something that could not be found",),
+        warns="arrives in the input",
     ),
 }
