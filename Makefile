@@ -91,7 +91,7 @@ install-compat:
 .PHONY: test-models
 
 test-models: .venv-models/.ready ## the tests that need torch, with tiny models made on the spot
-	@.venv-models/bin/python -m pytest -q -m models tests
+	@.venv-models/bin/python -m pytest -q -m models tests/verification
 
 .venv-models/.ready: constraints.txt $(PROJECTS)
 	@echo "installing torch into .venv-models"
