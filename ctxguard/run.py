@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from ctxguard.ledger import Ledger, Step
 from ctxguard.types import Budget, Chunk, Decision, Verification
 
-__all__ = ["Outcome", "Record", "Run", "activate", "current_run", "ledger_of"]
+__all__ = ["Outcome", "Record", "Run", "Source", "activate", "current_run", "ledger_of"]
 
 _current: ContextVar[Run | None] = ContextVar("ctxguard_run", default=None)
 
@@ -46,6 +46,15 @@ class Record:
     def completed(self) -> Record:
         """The record with everything that a ledger says."""
         return self if self.complete is None else self.complete(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Something that can be searched again, for claims that what it found does not hold."""
+
+    name: str
+    search: Callable[[str], Sequence[Chunk]]
+    asearch: Callable[[str], Awaitable[Sequence[Chunk]]]
 
 
 class Outcome:
@@ -118,6 +127,7 @@ class Run:
         self._lock = threading.Lock()
         self._records: list[Record] = []
         self._children: list[Outcome] = []
+        self._sources: dict[str, Source] = {}
         self._error = ""
 
     @property
@@ -150,6 +160,22 @@ class Run:
             self._records.append(record)
         if self.parent is not None:
             self.parent.add(record)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What evidence came from so far, here or around it, one per name."""
+        if self.parent is not None:
+            return self.parent.sources
+        with self._lock:
+            return tuple(self._sources.values())
+
+    def offer(self, source: Source) -> None:
+        """Let a source be searched again in this run; the newest of a name stands."""
+        if self.parent is not None:
+            self.parent.offer(source)
+            return
+        with self._lock:
+            self._sources[source.name] = source
 
     def adopt(self, child: Outcome) -> None:
         """Take what a run that happened inside this one came to."""

@@ -13,9 +13,9 @@ from ctxguard.run import Record, Run, current_run
 from ctxguard.types import Action, Chunk, Decision, Quote, Verdict, Verification
 from ctxguard.verification import Asks, Attempt, Evidence, Gate, Limits, Repaired, Verify, repair
 
-__all__ = ["Given", "gate_for", "repair_answer", "verify_answer"]
+__all__ = ["Given", "flags_of", "gate_for", "repair_answer", "verify_answer"]
 
-Given: TypeAlias = Iterable[str | Mapping[str, Any] | Chunk] | None
+Given: TypeAlias = Evidence | Iterable[str | Mapping[str, Any] | Chunk] | None
 """Evidence that is handed in; None: that of the run."""
 STAGE = "verify"
 _CHANGES: Mapping[str, Action] = {
@@ -55,7 +55,7 @@ def verify_answer(
     verification = verifier(answer, held, question=asked)
     _note(
         Record(
-            decisions=tuple(_flags(verification, verifier.cut)),
+            decisions=tuple(flags_of(verification, verifier.cut)),
             timings={STAGE: time.perf_counter() - began},
             question=verification.question,
             verifications=(verification,),
@@ -159,7 +159,7 @@ def _record(
     distinct = {id(one): one for one in before if one is not last}.values()
     found = repaired.evidence[len(held.chunks) :] if repaired else ()
     return Record(
-        decisions=(*decisions, *_flags(last, threshold)),
+        decisions=(*decisions, *flags_of(last, threshold)),
         chunks=found,
         evidence=found,
         timings={"repair": sum(attempt.seconds for attempt in attempts)},
@@ -168,7 +168,8 @@ def _record(
     )
 
 
-def _flags(verification: Verification, threshold: float) -> Iterator[Decision]:
+def flags_of(verification: Verification, threshold: float) -> Iterator[Decision]:
+    """A decision for each claim of an answer that failed, with the quotes that speak against it."""
     for verdict in verification.claims:
         if verdict.failed or verdict.code == "check-failed":
             yield Decision(

@@ -62,7 +62,7 @@ def drive(
     asks: Asks[T],
     *,
     ask: Callable[[Ask], Reply | str | None],
-    retrieve: Callable[[Retrieve], Found] | None = None,
+    retrieve: Callable[[Retrieve], Found | None] | None = None,
 ) -> T:
     """The result of a generator of requests, each answered by a call.
 
@@ -97,7 +97,7 @@ async def adrive(
     asks: Asks[T],
     *,
     ask: Callable[[Ask], Awaitable[Reply | str | None]],
-    retrieve: Callable[[Retrieve], Awaitable[Found]] | None = None,
+    retrieve: Callable[[Retrieve], Awaitable[Found | None]] | None = None,
 ) -> T:
     """As `drive`, with calls that are awaited."""
     step: Callable[[], Request] = partial(next, asks)

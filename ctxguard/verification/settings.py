@@ -30,10 +30,17 @@ def _verifier(value: object) -> object:
     return Verifier(**table)
 
 
+def _heavy(value: object) -> object:
+    """A file cannot hold a model."""
+    raise InputError(f"Verify.heavy: a file cannot hold a model, got {value!r}; set it in code")
+
+
 if TYPE_CHECKING:
     _Verifier: TypeAlias = Verifier
+    _Heavy: TypeAlias = object
 else:  # pydantic has no schema for what a Verifier may hold: a scorer, callables
     _Verifier = Annotated[Any, PlainValidator(_verifier)]
+    _Heavy = Annotated[Any, PlainValidator(_heavy)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,9 @@ class Verify:
     """After this long, nothing more is asked; None: no limit."""
     verifier: _Verifier = field(default_factory=Verifier)
     """What judges."""
+    heavy: _Heavy = None
+    """What 'escalate' asks: a model of the framework that is guarded, or a function from an `Ask`
+    to a `Reply`, a string or None; None: nobody. A `Guard` of your own is driven by your calls."""
     abstention: str = "I could not find a full answer in the sources."
     """What an answer ends with when it abstains."""
 
