@@ -354,6 +354,8 @@ class Verification:
         """
         if self.failed:
             return False
+        if any(verdict.code == "scorer-failed" for verdict in self.claims):
+            return None
         judged = any(verdict.label == "supported" for verdict in self.claims)
         open_ = any(
             verdict.label == "not_judged" and verdict.claim.is_checkable for verdict in self.claims

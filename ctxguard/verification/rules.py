@@ -19,7 +19,7 @@ from typing import Any, Literal, NoReturn, cast
 from ctxguard.errors import InputError, MissingDependencyError
 from ctxguard.types import Claim, Label, Span, Verdict
 from ctxguard.verification.evidence import Evidence
-from ctxguard.verification.verifier import Answer
+from ctxguard.verification.session import Answer
 
 __all__ = ["JsonSchema", "Pattern"]
 
