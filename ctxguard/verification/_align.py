@@ -59,10 +59,12 @@ class Case:
 
     @property
     def own_terms(self) -> tuple[str, ...]:
-        """Those of `terms` that are no part of the lead."""
+        """Those of `terms` that words decide; after a lead, figures are left to facts."""
         if not self.lead:
             return self.terms
-        return self.terms[sum(start < self.lead for start, _ in self.words.spans) :]
+        first = sum(start < self.lead for start, _ in self.words.spans)
+        own = zip(self.words.keys[first:], self.terms[first:], strict=True)
+        return tuple(term for key, term in own if not any(map(str.isdigit, key)))
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:

@@ -60,6 +60,8 @@ def lexical_support(case: Case) -> float:
     terms = {term for term in case.own_terms if term}
     families = {term[:_STEM] for term in said}
     missing = sum(term not in said and term[:_STEM] not in families for term in terms)
+    if case.lead and not terms:
+        return _MOST
     if missing == len(terms):
         return _NOTHING
     return _MOST - _SPREAD * (missing / len(terms)) ** _BEND

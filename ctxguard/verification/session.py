@@ -54,6 +54,8 @@ class _Scored:
     """By the claim's span."""
     error: str = ""
     """Why there is nothing; blank for none."""
+    open: frozenset[Span] = frozenset()
+    """The spans of the claims that it was asked of then."""
 
 
 _SURE = Support(probability=1.0)
@@ -164,8 +166,12 @@ class Session:
         ]
 
     def _scored(self, cases: Sequence[Case]) -> Asks[_Scored]:
-        """What the scorer says, asked once for all claims; one that fails says so."""
+        """What the scorer says, asked once for all claims; one that fails says so.
+
+        A field that is a figure and nothing else is left to facts.
+        """
         scorer = self._verifier.scorer
+        cases = [case for case in cases if not case.lead or any(case.own_terms)]
         if scorer is None or not cases:
             return _Scored()
         claims = tuple(case.text for case in cases)
@@ -176,7 +182,7 @@ class Session:
             if self._passes(error):
                 raise
             said = f"the scorer {name_of(scorer)!r} failed: {type(error).__name__}: {error}"
-            return _Scored(error=said)
+            return _Scored(error=said, open=frozenset(case.claim.span for case in cases))
         return _Scored(
             supports={case.claim.span: one for case, one in zip(cases, found, strict=True)}
         )
@@ -199,15 +205,16 @@ class Session:
         findings = [] if stated else list(findings_of(case))
         findings += check_conflicts(case, self._said)
         findings += check_citations(case, cited, findings, self._sources)
+        is_open = claim.span in scored.open
         verdict = verdict_of(
             case,
             [one for one in findings if one.span[1] > claim.span[0] + case.lead],
             threshold=self._verifier.cut,
             curve=self._verifier.calibration and self._verifier.calibration.curve,
             stated=stated,
-            support=_SURE if scored.error else scored.supports.get(claim.span),
+            support=_SURE if is_open else scored.supports.get(claim.span),
         )
-        if not scored.error or stated or verdict.failed:  # facts decided, whatever a scorer says
+        if not is_open or stated or verdict.failed:  # facts decided, whatever a scorer says
             return verdict
         return replace(
             verdict, label="not_judged", score=0.0, code="scorer-failed", reason=scored.error

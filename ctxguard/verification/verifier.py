@@ -13,6 +13,7 @@ from ctxguard.verification.asks import Asks, adrive, drive
 from ctxguard.verification.calibration import Calibration, Labelled, calibrate_scores
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
+from ctxguard.verification.fields import read_fields
 from ctxguard.verification.scorer import Scorer
 from ctxguard.verification.session import Check, Session, name_of
 
@@ -142,6 +143,58 @@ class Verifier:
         verdicts = yield from session.judging(claims, answer)
         verdicts += session.conclude(answer, claims)
         return Verification(answer=answer, claims=tuple(verdicts), question=question or "")
+
+    def verify_fields(
+        self,
+        value: object,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+        *,
+        schema: object = None,
+    ) -> Verification:
+        """What the evidence says of structured output, field by field.
+
+        Args:
+            value: a JSON text as a model wrote it, whole or cut off; or a mapping, a list, a
+                pydantic model, a dataclass: the verification's answer is then its JSON.
+            evidence: as for a call.
+            question: what was asked.
+            schema: a JSON Schema or a class, which says which fields are choices from a list, and
+                not judged; None: the class of the value.
+
+        Raises:
+            InputError: for a value that is no data, a schema that is none, evidence that is no
+                chunks. A text that is no JSON is a verdict that says so.
+        """
+        return drive(self.verifying_fields(value, evidence, question, schema=schema))
+
+    async def averify_fields(
+        self,
+        value: object,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+        *,
+        schema: object = None,
+    ) -> Verification:
+        """As `verify_fields`; a scorer is awaited, or runs in a thread unless it is quick."""
+        return await adrive(self.verifying_fields(value, evidence, question, schema=schema))
+
+    def verifying_fields(
+        self,
+        value: object,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+        *,
+        schema: object = None,
+    ) -> Asks[Verification]:
+        """The same as a generator that asks for nothing but a scorer's numbers."""
+        session = self.session(evidence, question)
+        fields = read_fields(value, session.evidence, schema)
+        text, claims, leads = fields.statements()
+        judged = yield from session.judging(claims, text, leads=leads)
+        verdicts = fields.verdicts(judged)
+        verdicts += session.conclude(fields.text, [verdict.claim for verdict in verdicts])
+        return Verification(answer=fields.text, claims=tuple(verdicts), question=question or "")
 
     def session(
         self,
