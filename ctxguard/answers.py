@@ -64,6 +64,56 @@ class Answers(ABC):
         by = judging(self.policy, evidence, question, ends_well)
         return by.noted(by.verifier.verifying(answer, by.evidence, by.question))
 
+    def verify_fields(
+        self,
+        value: object,
+        evidence: Given = None,
+        *,
+        question: str | None = None,
+        schema: object = None,
+        ends_well: EndsWell = None,
+    ) -> Verification:
+        """What the evidence says of structured output, field by field; the run's ledger gets it.
+
+        Args:
+            value: a JSON text as a model wrote it, whole or cut off; or a mapping, a list, a
+                pydantic model, a dataclass.
+            evidence: as for `verify`.
+            question: as for `verify`.
+            schema: a JSON Schema or a class, which says which fields are choices from a list, and
+                not judged; None: the class of the value.
+            ends_well: as for `verify`.
+
+        Raises:
+            InputError: for a value that is no data, or a schema that is none. A text that is no
+                JSON is a verdict that says so.
+        """
+        return drive(self._verifying_fields(value, evidence, question, schema, ends_well))
+
+    async def averify_fields(
+        self,
+        value: object,
+        evidence: Given = None,
+        *,
+        question: str | None = None,
+        schema: object = None,
+        ends_well: EndsWell = None,
+    ) -> Verification:
+        """As `verify_fields`; a scorer is awaited, or runs in a thread unless it is quick."""
+        return await adrive(self._verifying_fields(value, evidence, question, schema, ends_well))
+
+    def _verifying_fields(
+        self,
+        value: object,
+        evidence: Given,
+        question: str | None,
+        schema: object,
+        ends_well: EndsWell,
+    ) -> Asks[Verification]:
+        by = judging(self.policy, evidence, question, ends_well)
+        asks = by.verifier.verifying_fields(value, by.evidence, by.question, schema=schema)
+        return by.noted(asks)
+
     def repair(
         self,
         answer: str | Verification,

@@ -158,8 +158,8 @@ def _referred(schema: Schema, pointer: object) -> list[object]:
     """What a reference inside of the schema points at."""
     if not isinstance(pointer, str) or not pointer.startswith("#"):
         return []
-    node: object = schema
+    node: Any = schema
     for step in re.findall(r"/([^/]*)", pointer):
         name = step.replace("~1", "/").replace("~0", "~")
-        node = node.get(name) if isinstance(node, Mapping) else None
+        node = cast("Any", node).get(name) if isinstance(node, Mapping) else None
     return [node]
