@@ -57,9 +57,6 @@ def _calibration(value: object, folder: Path) -> Calibration:
         return Calibration.load(folder / value)
     except InputError as error:
         raise InputError(f"Verify.verifier.calibration: {error}") from error
-    except OSError as error:
-        why = error.strerror or error
-        raise InputError(f"Verify.verifier.calibration: {folder / value}: {why}") from error
 
 
 def _scorer(value: object) -> Scorer:
@@ -74,7 +71,7 @@ def _rule(value: object, number: int, folder: Path) -> Check:
     where = f"Verify.verifier.rules[{number}]"
     if not isinstance(value, Mapping):
         raise InputError(f"{where}: expected a table, got {value!r:.80}")
-    table = cast("dict[str, Any]", dict(cast("Mapping[str, Any]", value)))
+    table = dict(cast("Mapping[str, Any]", value))
     known = _PATTERN if "pattern" in table else _SCHEMA
     if not {"pattern", "schema"} & set(table):
         raise InputError(f"{where}: expected a pattern or a schema")
@@ -86,7 +83,8 @@ def _rule(value: object, number: int, folder: Path) -> Check:
     try:
         if "pattern" in table:
             return Pattern(**table)
-        return JsonSchema(**table | {"schema": _schema(table["schema"], folder)})
+        schema = _schema(table.pop("schema"), folder)
+        return JsonSchema(schema=schema, **table)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

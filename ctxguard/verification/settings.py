@@ -25,8 +25,9 @@ def _verifier(value: object, info: ValidationInfo) -> object:
     """A table of a policy file as a Verifier; what a file cannot hold stays as it is."""
     if not isinstance(value, Mapping):
         return value
-    folder = (info.context or {}).get("folder", "")  # of the policy file, where it is known
-    return verifier_of(cast("Mapping[str, Any]", value), Path(folder))
+    known = cast("Mapping[str, str | Path]", info.context or {})
+    folder = Path(known.get("folder", ""))  # of the policy file, where it is known
+    return verifier_of(cast("Mapping[str, Any]", value), folder)
 
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def test_what_the_engine_refuses_is_refused_at_once(pattern: str) -> None:
 
 
 def test_a_mode_that_is_none() -> None:
-    with pytest.raises(InputError, match=r"Pattern\.answer"):
+    with pytest.raises(InputError, match=r"Pattern\.must"):
         Pattern(pattern="a", must="maybe")  # pyright: ignore[reportArgumentType] -- the test
 
 
