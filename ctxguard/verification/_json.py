@@ -129,7 +129,8 @@ def _entry(text: str, state: _State) -> Leaf | Stop | None:
     string = _STRING.match(text, state.at, state.end)
     key = _decoded(string.group()) if string else None
     if string is None or key is None:
-        return _stop(text, state, "a key in quotation marks", state.at)
+        is_cut = string is None and text.startswith('"', state.at, state.end)
+        return _stop(text, state, "a key in quotation marks", state.end if is_cut else state.at)
     colon = _SPACE.match(text, string.end(), state.end)
     at = colon.end() if colon else string.end()
     if text[at : min(at + 1, state.end)] != ":":

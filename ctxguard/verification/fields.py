@@ -214,8 +214,10 @@ class _Reader:
         if not 0 < abs(value) < 1:
             return said
         percent = f"{_digits(str(round(value * 100, 10)))} %"
-        has = (any(map(self._evidence.has_value, extract_facts(text))) for text in (said, percent))
-        return percent if tuple(has) == (False, True) else said
+        if self._evidence.find(said) is not None:
+            return said
+        has = any(map(self._evidence.has_value, extract_facts(percent)))
+        return percent if has else said
 
     def _statement(
         self,

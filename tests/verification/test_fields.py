@@ -72,7 +72,7 @@ def test_what_the_evidence_says_is_supported(key: str, value: Any, text: str | N
         ("notice_period", "60 days", "duration-differs"),
         ("interest_rate", 0.045, "number-not-found"),
         ("revenue", 1_600_000, "number-not-found"),
-        ("effective", "2014-05-09", "date-not-found"),
+        ("effective", "2014-05-09", "date-differs"),
         ("party", "Beta LLC", "name-not-found"),
         ("city", "Berlin", "name-not-found"),
         ("color", "dark blue", "not-stated"),
