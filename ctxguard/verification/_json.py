@@ -177,7 +177,7 @@ def _bare(text: str, state: _State) -> Leaf | Stop:
     if word is None:
         return _stop(text, state, "a value", at)
     said = word.group()
-    is_last = bool(state.around) and word.end() == state.end  # "tru" may become "true", 3 may be 30
+    is_last = bool(state.around) and word.end() == state.end  # 3 may become 30
     if is_last or not (said in _NAMES or said in _ODD or _NUMBER.fullmatch(said)):
         return _stop(text, state, "a value", state.end if is_last else at)
     value = _NAMES[said] if said in _NAMES else _number(said)
