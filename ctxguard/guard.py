@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 
 from ctxguard.adapters import Adapter, SupportsProcess, find_adapter
+from ctxguard.answers import Answers
 from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
 from ctxguard.fitting import ModelCall, fit_call, uncounted
 from ctxguard.handle import Handle
@@ -27,9 +28,7 @@ from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer, shared_analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
-from ctxguard.types import Budget, Chunk, Decision, Message, Verification
-from ctxguard.verification import Asks, Gate, Limits, Repaired
-from ctxguard.verifying import Given, gate_for, repair_answer, verify_answer
+from ctxguard.types import Budget, Chunk, Decision, Message
 from ctxguard.window import Fitted
 from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
@@ -77,10 +76,10 @@ class Prepared:
         return {number: chunk.id for number, chunk in enumerate(self.chunks, start=1)}
 
 
-class Guard:
+class Guard(Answers):
     """Applies a policy to retrieved chunks (`prepare`) and a model's messages (`fit`).
 
-    And holds what the model answered against them (`verify`).
+    And holds what the model answered against them (`verify`, and what else `Answers` has).
     """
 
     def __init__(self, policy: Policy | None = None, *, card: ModelCard | None = None) -> None:
@@ -266,64 +265,10 @@ class Guard:
             run.add(record)
         return fitted
 
-    # -- the answer -----------------------------------------------------------------------------
-
-    def verify(
-        self,
-        answer: str,
-        evidence: Given = None,
-        *,
-        question: str | None = None,
-    ) -> Verification:
-        """What the evidence says of an answer, claim by claim; no model is asked.
-
-        In a run the ledger gets it too, with a flag for each claim that failed.
-
-        Args:
-            answer: what the model said, in plain text or Markdown.
-            evidence: what it was made from: strings, mappings with the fields of Chunk, or Chunks.
-                None: what `prepare` handed on in the run of this context.
-            question: what was asked; None: what the run was started with.
-
-        Raises:
-            InputError: naming the field; there is neither evidence nor a run.
-        """
-        return verify_answer(self.policy, answer, evidence, question)
-
-    def repair(
-        self,
-        answer: str | Verification,
-        evidence: Given = None,
-        *,
-        question: str | None = None,
-        keep: int = 0,
-        ends_well: Callable[[BaseException], bool] | None = None,
-    ) -> Asks[Repaired]:
-        """Asks for what puts an answer right, as the policy's `verification` says.
-
-        Args:
-            answer: what the model said, or what `verify` or a gate found in it.
-            evidence: as for `verify`.
-            question: as for `verify`.
-            keep: characters of the answer that a reader has: they are not taken back.
-            ends_well: tells a framework's control flow, which passes through, from errors.
-
-        Returns:
-            A generator for `drive` and `adrive`; the run's ledger gets every attempt.
-        """
-        count = self._analyzer(self.card).count
-        limits = Limits(keep=keep, ends_well=ends_well, count=count)
-        return repair_answer(self.policy, answer, evidence, question, limits)
-
-    def gate(self, evidence: Given = None, *, question: str | None = None) -> Gate:
-        """Releases an answer sentence by sentence; it closes at one that failed.
-
-        With `on_fail="flag"` it goes on. Hand `gate.verification` to `repair` to record it and to
-        have the rest put right, with `keep=len(gate.released)`.
-        """
-        return gate_for(self.policy, evidence, question)
-
     # -- counting -------------------------------------------------------------------------------
+
+    def _count(self, text: str) -> int:
+        return self._analyzer(self.card).count(text)
 
     def _tokenizer(self, card: ModelCard) -> Tokenizer:
         return self.policy.resolve_tokenizer() or card.resolve_tokenizer()

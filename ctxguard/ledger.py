@@ -232,7 +232,7 @@ _CONTENT_KEYS = frozenset(
             "details",
             "rendered",
         ),
-        *("source", "also_in"),  # paths and titles tell what a document is about
+        *("source", "also_in", "pointer"),  # paths and titles tell what a document is about
     }
 )
 

@@ -144,13 +144,17 @@ class Policy:
         except ValueError as error:
             raise PolicyError(f"policy file {path}: not TOML ({error})") from error
         try:
-            return cls.from_mapping(data)
+            return cls.from_mapping(data, folder=Path(path).parent)
         except PolicyError as error:
             raise PolicyError(f"policy file {path}: {error}") from error
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any]) -> Policy:
+    def from_mapping(cls, data: Mapping[str, Any], *, folder: str | Path = "") -> Policy:
         """The policy in a mapping, as a TOML file would hold it.
+
+        Args:
+            data: the fields.
+            folder: where paths in it begin; blank: in the working directory.
 
         Raises:
             PolicyError: naming the field.
@@ -161,7 +165,7 @@ class Policy:
         for key in fields:
             if key not in known:
                 raise PolicyError(f"Policy.{key}: no such field; there are {', '.join(known)}")
-        changes = {key: _parse(key, value) for key, value in fields.items()}
+        changes = {key: _parse(key, value, folder) for key, value in fields.items()}
         return dataclasses.replace(base, **changes)
 
     @classmethod
@@ -256,7 +260,7 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _parse(key: str, value: object) -> object:
+def _parse(key: str, value: object, folder: str | Path) -> object:
     """One field from plain data: a table becomes its dataclass, `false` switches a stage off."""
     if key in _PARTS and value is False:
         return None
@@ -271,11 +275,14 @@ def _parse(key: str, value: object) -> object:
     _check_names(key, kind, table)
     try:
         # Strict JSON takes a table for a dataclass and nothing else: "30" is no number, 1 no bool.
-        return _adapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+        return _adapter(kind).validate_json(
+            json.dumps(table, default=str), strict=True, context={"folder": folder}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (key, *first["loc"]))
-        raise PolicyError(f"Policy.{where}: {first['msg']}") from error
+        said = first.get("ctx", {}).get("error", first["msg"])  # ours, without "Value error, "
+        raise PolicyError(f"Policy.{where}: {said}") from error
 
 
 def _check_names(key: str, kind: type[Any], table: Mapping[str, object]) -> None:

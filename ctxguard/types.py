@@ -272,12 +272,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A part of an answer that is judged, or not, as one: `answer[start:end] == text`."""
+    """A part of an answer that is judged, or not, as one: `answer[start:end] == text`.
+
+    Of a field of structured output the text says what the field says, "notice period: 30 days", and
+    the span is that of its value.
+    """
 
     text: str
     span: Span
     """Characters of the answer."""
     kind: ClaimKind = "statement"
+    pointer: str = ""
+    """JSON Pointer (RFC 6901) of the field of structured output; blank in prose."""
 
     @property
     def is_checkable(self) -> bool:
@@ -354,6 +360,8 @@ class Verification:
         """
         if self.failed:
             return False
+        if any(verdict.code == "scorer-failed" for verdict in self.claims):
+            return None
         judged = any(verdict.label == "supported" for verdict in self.claims)
         open_ = any(
             verdict.label == "not_judged" and verdict.claim.is_checkable for verdict in self.claims

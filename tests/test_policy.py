@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ctxguard.errors import InputError, PolicyError
+from ctxguard.errors import InputError, MissingDependencyError, PolicyError
 from ctxguard.policy import Policy
 from ctxguard.stages import Compress, Deduplicate, Layout, Select, Template
 from ctxguard.testing import WordTokenizer
 from ctxguard.types import Budget
-from ctxguard.verification import Verifier, Verify
+from ctxguard.verification import Labelled, Verifier, Verify, groundedness_scorer
+from ctxguard.verification.rules import JsonSchema, Pattern
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,21 @@ def test_toml_holds_everything(tmp_path: Path) -> None:
         ("[verification]\nabstention = ' '", r"Verify\.abstention"),
         ("[verification]\nverifier = 3", r"Verify\.verifier: expected a Verifier"),
         ("[verification.verifier]\nthreshold = 2.0", r"Verifier\.threshold"),
-        ("[verification.verifier]\nscorer = 'x'", r"Verify\.verifier\.scorer: a file can set"),
+        ("[verification.verifier]\nchecks = []", r"Verify\.verifier\.checks: a file can set"),
+        ("[verification.verifier]\nscorer = 'x'", r"Verify\.verifier\.scorer: expected one of"),
+        ("[verification.verifier]\ncalibration = 3", r"Verify\.verifier\.calibration: expected"),
+        ("[verification.verifier]\ncalibration = 'none.json'", r"calibration: .*none\.json"),
+        ("[verification.verifier]\nrules = 3", r"Verify\.verifier\.rules: expected a list"),
+        ("[verification.verifier]\nrules = [3]", r"rules\[0\]: expected a table"),
+        ("[[verification.verifier.rules]]\nname = 'x'", r"rules\[0\]: expected a pattern or a"),
+        ("[[verification.verifier.rules]]\npattern = '('", r"rules\[0\]: pattern"),
+        ("[[verification.verifier.rules]]\npattern = 3", r"rules\[0\]\.pattern: expected a str"),
+        ("[[verification.verifier.rules]]\npattern = 'a'\nmust = 'x'", r"rules\[0\]: .*must"),
+        ("[[verification.verifier.rules]]\npattern = 'a'\nmay = 'x'", r"rules\[0\]\.may: no such"),
+        ("[[verification.verifier.rules]]\nschema = 3", r"rules\[0\]: schema: expected a path"),
+        ("[[verification.verifier.rules]]\nschema = 'no.json'", r"rules\[0\]: schema: .*no\.json"),
+        ("[[verification.verifier.rules]]\nschema = 'policy.toml'", r"schema: .*: not JSON"),
+        ("[[verification.verifier.rules]]\nschema = {type = 3}", r"rules\[0\]: JsonSchema"),
         ("[verification]\nmoment = 1", r"Policy\.verification\.moment: no such field"),
         ("[on_error]\nx = 1", r"Policy\.on_error: a table is not expected"),
         ("[budget", "not TOML"),
@@ -179,3 +198,70 @@ def test_fingerprints_tell_policies_apart() -> None:
     assert len({policy.fingerprint() for policy in policies}) == len(policies)
     assert Policy().fingerprint() == Policy().fingerprint()
     assert Policy(tokenizer=WordTokenizer()).fingerprint() == policies[-1].fingerprint()
+
+
+VERIFIER = """
+[verification.verifier]
+calibration = "{calibration}"
+scorer = "groundedness"
+
+[[verification.verifier.rules]]
+pattern = "[0-9]{{3}}-[0-9]{{4}}"
+must = "lack"
+message = "no phone numbers"
+
+[[verification.verifier.rules]]
+schema = "{schema}"
+"""
+
+
+def test_a_file_says_what_the_verifier_has(tmp_path: Path) -> None:
+    schema: dict[str, Any] = {"type": "object"}
+    phone = Pattern(pattern="[0-9]{3}-[0-9]{4}", message="no phone numbers")
+    checks = (phone, JsonSchema(schema=schema))
+    plain = Verifier(scorer=groundedness_scorer(), checks=checks)
+    fee = "The fee is $500."
+    labelled = [Labelled(answer=fee, evidence=[fee], grounded=True)] * 2
+    labelled += [Labelled(answer="The fee is $600.", evidence=[fee], grounded=False)] * 2
+    calibration = plain.calibrate(labelled, target=None)
+    calibration.save(tmp_path / "c.json")
+    (tmp_path / "s.json").write_text('{"type": "object"}')
+    (tmp_path / "array.json").write_text("[]")
+    path = tmp_path / "policy.toml"
+    path.write_text(VERIFIER.format(calibration="c.json", schema="s.json"))
+    read = Policy.from_toml(path)
+    assert read.verification == Verify(verifier=replace(plain, calibration=calibration))
+    data = tomllib.loads(path.read_text())
+    assert Policy.from_mapping(data, folder=tmp_path) == read
+    with pytest.raises(PolicyError, match=r"calibration: .*c\.json"):
+        Policy.from_mapping(data, folder=tmp_path / "elsewhere")
+    path.write_text(VERIFIER.format(calibration="c.json", schema="array.json"))
+    with pytest.raises(PolicyError, match=r"rules\[1\]: schema: .*expected a JSON object"):
+        Policy.from_toml(path)
+
+
+def test_what_the_verifier_has_is_in_the_fingerprint() -> None:
+    tables: list[dict[str, Any]] = [
+        {},
+        {"scorer": "groundedness"},
+        {"rules": [{"pattern": "a"}]},
+        {"rules": [{"pattern": "b"}]},
+        {"rules": [{"pattern": "a", "must": "have"}]},
+        {"rules": [{"schema": {"type": "object"}}]},
+        {"rules": [{"schema": {"type": "array"}}]},
+    ]
+    read = [Policy.from_mapping({"verification": {"verifier": table}}) for table in tables]
+    again = [Policy.from_mapping({"verification": {"verifier": table}}) for table in tables]
+    prints = [policy.fingerprint() for policy in read]
+    assert len(set(prints)) == len(prints)
+    assert prints == [policy.fingerprint() for policy in again]
+
+
+def test_rules_without_their_extra_print_the_install_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    path = tmp_path / "policy.toml"
+    path.write_text("[[verification.verifier.rules]]\npattern = 'only here'")
+    with pytest.raises(MissingDependencyError, match=r"pip install .*\[rules\]"):
+        Policy.from_toml(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctxguard.verification.asks import Ask, Asks, Reply, Retrieve, adrive, drive
+from ctxguard.verification.asks import Ask, Asks, Reply, Retrieve, Scoring, adrive, drive
 from ctxguard.verification.calibration import Calibration, Labelled
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
@@ -13,16 +13,18 @@ from ctxguard.verification.groundedness import (
     groundedness_scorer,
 )
 from ctxguard.verification.repair import Attempt, Limits, Repaired, draft, repair
-from ctxguard.verification.scorer import Scorer, Support
+from ctxguard.verification.scorer import AsyncScorer, Scorer, Support
+from ctxguard.verification.session import Answer, Check, Session
 from ctxguard.verification.settings import Verify
 from ctxguard.verification.streaming import Annotator, Correction, Gate, Release
-from ctxguard.verification.verifier import Answer, Check, Session, Verifier
+from ctxguard.verification.verifier import Verifier
 
 __all__ = [
     "Annotator",
     "Answer",
     "Ask",
     "Asks",
+    "AsyncScorer",
     "Attempt",
     "Calibration",
     "Check",
@@ -40,6 +42,7 @@ __all__ = [
     "Reply",
     "Retrieve",
     "Scorer",
+    "Scoring",
     "Session",
     "Support",
     "Verifier",

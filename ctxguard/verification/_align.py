@@ -54,6 +54,17 @@ class Case:
     """Best first; empty where the evidence has none of the claim's words."""
     question: str = ""
     """What was asked."""
+    lead: int = 0
+    """Characters at the text's start that only say what it is about, as the name of a field."""
+
+    @property
+    def own_terms(self) -> tuple[str, ...]:
+        """Those of `terms` that words decide; after a lead, figures are left to facts."""
+        if not self.lead:
+            return self.terms
+        first = sum(start < self.lead for start, _ in self.words.spans)
+        own = zip(self.words.keys[first:], self.terms[first:], strict=True)
+        return tuple(term for key, term in own if not any(map(str.isdigit, key)))
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
@@ -98,6 +109,7 @@ def case_of(
     text: str | None = None,
     context: Sequence[str] = (),
     question: str = "",
+    lead: int = 0,
 ) -> Case:
     """A claim with the passages that it is held against.
 
@@ -107,6 +119,7 @@ def case_of(
         text: the claim's text as `plain_text` makes it; None: as it is.
         context: terms of what stands around the claim; they decide between equal passages.
         question: what was asked.
+        lead: characters at its start that only say what it is about.
     """
     text = claim.text if text is None else text
     words = words_of(text)
@@ -119,6 +132,7 @@ def case_of(
         terms=terms,
         aligned=_align(terms, evidence, context),
         question=question,
+        lead=lead,
     )
 
 

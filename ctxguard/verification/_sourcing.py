@@ -69,7 +69,7 @@ def check_citations(
 
 def _holds(case: Case, cited: Sequence[int], part: Evidence) -> bool:
     """Whether the cited chunks alone hold the claim as well as all of the evidence does."""
-    alone = case_of(case.claim, part, text=case.text)
+    alone = case_of(case.claim, part, text=case.text, lead=case.lead)
     if alone.stated() is not None:
         return True
     against = [one for one in findings_of(alone) if holds_against(one)]

@@ -1,4 +1,4 @@
-"""What a step of ours needs from outside: a model's answer, or more evidence.
+"""What a step of ours needs from outside: a model's answer, more evidence, a scorer's numbers.
 
 Logic that needs them is a generator that yields what it asks for and is sent the reply, so that it
 exists once, and is driven by code that calls or by code that awaits.
@@ -6,14 +6,27 @@ exists once, and is driven by code that calls or by code that awaits.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ctxguard.types import Chunk, Message
+from ctxguard.verification.scorer import AsyncScorer, Scorer, Support
 
-__all__ = ["Ask", "Asks", "Found", "Reply", "Request", "Retrieve", "Tier", "adrive", "drive"]
+__all__ = [
+    "Ask",
+    "Asks",
+    "Found",
+    "Reply",
+    "Request",
+    "Retrieve",
+    "Scoring",
+    "Tier",
+    "adrive",
+    "drive",
+]
 
 T = TypeVar("T")
 Tier: TypeAlias = Literal["light", "heavy"]
@@ -51,24 +64,55 @@ class Reply:
     """Of prompt and answer, as the provider counted them; None: they are counted here."""
 
 
-Request: TypeAlias = Ask | Retrieve
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """A question to a scorer, which knows itself how it is answered."""
+
+    scorer: Scorer
+    claims: tuple[str, ...]
+    passages: Sequence[str]
+
+    def answer(self) -> Sequence[Support]:
+        """What the scorer says."""
+        return self.scorer.score(self.claims, self.passages)
+
+    async def aanswer(self) -> Sequence[Support]:
+        """The same, awaited; a scorer that cannot be, and is not quick, runs in a thread."""
+        scorer = self.scorer
+        if isinstance(scorer, AsyncScorer):
+            return await scorer.ascore(self.claims, self.passages)
+        if getattr(scorer, "quick", False):
+            return self.answer()
+        return await asyncio.to_thread(self.answer)
+
+
+Request: TypeAlias = Ask | Retrieve | Scoring
 Found: TypeAlias = Iterable[str | Mapping[str, Any] | Chunk]
 """Evidence, as `Guard.prepare` takes it."""
 Asks: TypeAlias = Generator[Request, Any, T]
-"""Yields requests, is sent a Reply or chunks (None: nobody can do that), returns a result."""
+"""Yields requests, is sent a Reply, chunks (None: nobody can do that) or Supports; has a result."""
+
+
+def _nobody(_: Ask) -> None:
+    """There is no model."""
+
+
+async def _anobody(_: Ask) -> None:
+    """There is no model."""
 
 
 def drive(
     asks: Asks[T],
     *,
-    ask: Callable[[Ask], Reply | str | None],
+    ask: Callable[[Ask], Reply | str | None] = _nobody,
     retrieve: Callable[[Retrieve], Found | None] | None = None,
 ) -> T:
     """The result of a generator of requests, each answered by a call.
 
     Args:
         asks: what `repair`, `draft` or `Guard.repair` gives.
-        ask: asks the model of `Ask.route`; None: there is no such model.
+        ask: asks the model of `Ask.route`, and gives None if there is none; by default there is
+            none.
         retrieve: searches; None: there is no retriever.
 
     Raises:
@@ -85,6 +129,8 @@ def drive(
         try:
             if isinstance(request, Ask):
                 reply = ask(request)
+            elif isinstance(request, Scoring):
+                reply = request.answer()
             else:
                 reply = None if retrieve is None else retrieve(request)
         except BaseException as error:
@@ -96,10 +142,10 @@ def drive(
 async def adrive(
     asks: Asks[T],
     *,
-    ask: Callable[[Ask], Awaitable[Reply | str | None]],
+    ask: Callable[[Ask], Awaitable[Reply | str | None]] = _anobody,
     retrieve: Callable[[Retrieve], Awaitable[Found | None]] | None = None,
 ) -> T:
-    """As `drive`, with calls that are awaited."""
+    """As `drive`, with calls that are awaited; what a scorer computes does not stall the loop."""
     step: Callable[[], Request] = partial(next, asks)
     while True:
         try:
@@ -110,6 +156,8 @@ async def adrive(
         try:
             if isinstance(request, Ask):
                 reply = await ask(request)
+            elif isinstance(request, Scoring):
+                reply = await request.aanswer()
             else:
                 reply = None if retrieve is None else await retrieve(request)
         except BaseException as error:

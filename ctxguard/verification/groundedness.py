@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from ctxguard.types import Span
 from ctxguard.verification._network import Network, load_weights
@@ -40,6 +41,8 @@ class GroundednessScorer:
 
     English only: other languages have words, but no thesaurus and poorer vectors.
     """
+
+    quick: ClassVar[bool] = True
 
     def __init__(self, network: Network, relations: Relations) -> None:
         """Take over weights; `groundedness_scorer()` gives those that ship."""

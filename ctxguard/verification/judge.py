@@ -6,15 +6,16 @@ can end, and the instructions say that nothing in them is one.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from ctxguard.errors import CtxguardError, InputError
 from ctxguard.types import Message
 from ctxguard.verification._nearest import nearest
-from ctxguard.verification.asks import Ask, Asks, Reply, Tier, drive
+from ctxguard.verification.asks import Ask, Asks, Reply, Tier, adrive, drive
 from ctxguard.verification.scorer import Support
 
 __all__ = ["Judge", "judge"]
@@ -37,15 +38,19 @@ class Judge:
 
     name: ClassVar[str] = "judge"
 
-    ask: Callable[[Ask], Reply | str | None]
-    """Asks the model; to await it, `adrive(judge(…), ask=…)`."""
+    ask: Callable[[Ask], Reply | str | None] | None = None
+    """Asks the model."""
+    aask: Callable[[Ask], Awaitable[Reply | str | None]] | None = None
+    """The same, awaited where verification is: `averify`, `apush`; None: `ask` runs in a thread."""
     depth: int = 8
     """Passages that are shown of each claim, those with most of its words."""
     route: Tier = "light"
     """Which model is asked."""
 
     def __post_init__(self) -> None:
-        """Check the depth."""
+        """Check the depth, and that there is somebody to ask."""
+        if self.ask is None and self.aask is None:
+            raise InputError("Judge.ask: expected a function that asks a model, here or as aask")
         if isinstance(self.depth, bool) or self.depth < 1:
             raise InputError(f"Judge.depth: expected a number of passages, got {self.depth!r}")
 
@@ -54,9 +59,24 @@ class Judge:
 
         Raises:
             CtxguardError: the model is not there, or twice gave no verdict on a claim.
+            InputError: the model can only be awaited.
         """
-        asks = judge(claims, passages, depth=self.depth, route=self.route)
-        return drive(asks, ask=self.ask)
+        if self.ask is None:
+            raise InputError("Judge.ask: only aask is given, so verification has to be awaited")
+        return drive(self._asks(claims, passages), ask=self.ask)
+
+    async def ascore(self, claims: Sequence[str], passages: Sequence[str]) -> Sequence[Support]:
+        """As `score`, awaited.
+
+        Raises:
+            CtxguardError: the model is not there, or twice gave no verdict on a claim.
+        """
+        if self.aask is None:
+            return await asyncio.to_thread(self.score, claims, passages)
+        return await adrive(self._asks(claims, passages), ask=self.aask)
+
+    def _asks(self, claims: Sequence[str], passages: Sequence[str]) -> Asks[tuple[Support, ...]]:
+        return judge(claims, passages, depth=self.depth, route=self.route)
 
 
 def judge(

@@ -116,7 +116,7 @@ def repair(
     for step in _TRIES[settings.on_fail]:
         if not work.best.failed or not (yield from work.take(step)):
             break
-    return work.ended(verification)
+    return (yield from work.ended(verification))
 
 
 def draft(
@@ -142,21 +142,28 @@ def draft(
 
     Raises:
         InputError: there is no light model.
+        Exception: what the light model raised; without a draft there is nothing to go on from.
         UngroundedAnswerError: with `on_fail="raise"`, when nothing helped.
     """
     limits = replace(limits or Limits(), keep=0)
     asked = Ask(messages=tuple(messages))
     began = limits.clock()
-    reply = _reply((yield asked))
+    try:
+        reply = _reply((yield asked))
+    except Exception as error:
+        if limits.note is not None:
+            said = f"{type(error).__name__}: {error}"
+            limits.note(Attempt(step="draft", code="failed", error=said))
+        raise
     if reply is None:
         raise InputError("ask: a draft needs a light model, and there is none")
     held = settings.verifier.session(evidence, question).evidence
-    verification = settings.verifier(reply.text, held, question)
+    verification = yield from settings.verifier.verifying(reply.text, held, question)
     work = _Work(verification, held, settings, limits)
     work.drafted(asked, reply, limits.clock() - began)
     while work.best.failed and (yield from work.take("escalate")):
         pass
-    return work.ended(verification)
+    return (yield from work.ended(verification))
 
 
 class _Costs:
@@ -262,7 +269,7 @@ class _Work:
         self._costs.asked += 1
         tokens = self._costs.cost(ask, reply)
         self._costs.tokens += tokens
-        code, candidate = self._judge(joined(self.best.answer, at, reply.text))
+        code, candidate = yield from self._judge(joined(self.best.answer, at, reply.text))
         self._note(
             step,
             code if reply.text.strip() else "empty-reply",
@@ -275,8 +282,8 @@ class _Work:
             self.best = candidate
         return True
 
-    def _judge(self, answer: str) -> tuple[str, Verification]:
-        candidate = self._verifier(answer, self._evidence, self.best.question)
+    def _judge(self, answer: str) -> Generator[Request, Any, tuple[str, Verification]]:
+        candidate = yield from self._verifier.verifying(answer, self._evidence, self.best.question)
         if not candidate.failed:
             return "grounded", candidate
         return ("better" if _rank(candidate) > _rank(self.best) else "no-better"), candidate
@@ -302,7 +309,7 @@ class _Work:
             self._note("retrieve", "no-retriever" if given is None else "nothing-found")
             return ()
         self._evidence = Evidence((*self._evidence.chunks, *new))
-        code, candidate = self._judge(self.best.answer)
+        code, candidate = yield from self._judge(self.best.answer)
         self.best = candidate  # the same answer, by more evidence
         if code == "grounded":
             seconds = self._costs.clock() - began
@@ -334,7 +341,7 @@ class _Work:
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def ended(self, started: Verification) -> Repaired:
+    def ended(self, started: Verification) -> Asks[Repaired]:
         """The answer to give, by what the settings say of one that failed."""
         on_fail = self._settings.on_fail
         if not self.best.failed:
@@ -344,7 +351,7 @@ class _Work:
         if on_fail != "abstain":
             return self._result("flagged")
         answer = abstained(self.best, self._limits.keep, self._settings.abstention)
-        self.best = self._verifier(answer, self._evidence, self.best.question)
+        self.best = yield from self._verifier.verifying(answer, self._evidence, self.best.question)
         return self._result("abstained")
 
     def _result(self, ending: Ending) -> Repaired:

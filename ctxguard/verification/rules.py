@@ -19,7 +19,7 @@ from typing import Any, Literal, NoReturn, cast
 from ctxguard.errors import InputError, MissingDependencyError
 from ctxguard.types import Claim, Label, Span, Verdict
 from ctxguard.verification.evidence import Evidence
-from ctxguard.verification.verifier import Answer
+from ctxguard.verification.session import Answer
 
 __all__ = ["JsonSchema", "Pattern"]
 
@@ -49,23 +49,23 @@ class Pattern:
 
     pattern: str
     """In the syntax of RE2: that of Python without look-around and back references."""
-    answer: Literal["has", "lacks"] = "lacks"
-    """"has": the answer has a match; "lacks": it has none."""
+    must: Literal["have", "lack"] = "lack"
+    """"have": the answer must have a match; "lack": it must have none."""
     message: str = ""
     """Why, for people; blank: a sentence that quotes the expression."""
     name: str = "pattern"
 
     def __post_init__(self) -> None:
         """Compile the expression."""
-        if self.answer not in ("has", "lacks"):
-            raise InputError(f"Pattern.answer: expected 'has' or 'lacks', got {self.answer!r}")
+        if self.must not in ("have", "lack"):
+            raise InputError(f"Pattern.must: expected 'have' or 'lack', got {self.must!r}")
         _compiled(self.pattern)
 
     def __call__(self, answer: Answer, _evidence: Evidence, /) -> Iterator[Verdict]:
         """A verdict for each place that breaks the rule, the first twenty; none if it is kept."""
         text = _printable(answer.text)
         found = islice(_compiled(self.pattern).finditer(text), _MOST)
-        if self.answer == "lacks":
+        if self.must == "lack":
             for match in found:
                 reason = self.message or f"the answer must have no match of {self.pattern!r}"
                 yield _broken(answer, match.span(), "pattern-forbidden", reason, "contradicted")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ctxguard.types import Span
 from ctxguard.verification._align import Case
 
-__all__ = ["Scorer", "Support", "lexical_support"]
+__all__ = ["AsyncScorer", "Scorer", "Support", "lexical_support"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,11 @@ class Support:
 
 
 class Scorer(Protocol):
-    """Says how far passages support claims; a model, or a rule."""
+    """Says how far passages support claims; a model, or a rule.
+
+    One with a true attribute `quick` takes milliseconds. Any other that is no `AsyncScorer` runs in
+    a thread where verification is awaited.
+    """
 
     def score(self, claims: Sequence[str], passages: Sequence[str]) -> Sequence[Support]:
         """One Support for each claim, in order.
@@ -37,6 +41,15 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class AsyncScorer(Scorer, Protocol):
+    """A scorer that can be awaited, as one that asks a server."""
+
+    async def ascore(self, claims: Sequence[str], passages: Sequence[str]) -> Sequence[Support]:
+        """As `score`."""
+        ...
+
+
 def lexical_support(case: Case) -> float:
     """P(supported) by words alone: how many of the claim's words the passages have.
 
@@ -44,9 +57,11 @@ def lexical_support(case: Case) -> float:
     words in common with the evidence, and facts decide better.
     """
     said = {term for one in case.aligned for term in case.evidence.terms_of(one.number)}
-    terms = {term for term in case.terms if term}
+    terms = {term for term in case.own_terms if term}
     families = {term[:_STEM] for term in said}
     missing = sum(term not in said and term[:_STEM] not in families for term in terms)
+    if case.lead and not terms:
+        return _MOST
     if missing == len(terms):
         return _NOTHING
     return _MOST - _SPREAD * (missing / len(terms)) ** _BEND

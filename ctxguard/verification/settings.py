@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, ValidationInfo
 
 from ctxguard.errors import InputError
+from ctxguard.verification._table import verifier_of
 from ctxguard.verification.verifier import Verifier
 
 __all__ = ["Mode", "OnFail", "Verify"]
@@ -19,15 +21,13 @@ OnFail: TypeAlias = Literal["flag", "repair", "escalate", "abstain", "raise"]
 """What happens to an answer that the evidence does not hold."""
 
 
-def _verifier(value: object) -> object:
+def _verifier(value: object, info: ValidationInfo) -> object:
     """A table of a policy file as a Verifier; what a file cannot hold stays as it is."""
     if not isinstance(value, Mapping):
         return value
-    table = cast("Mapping[str, Any]", value)
-    for name in table:
-        if name not in ("threshold", "labels"):
-            raise InputError(f"Verify.verifier.{name}: a file can set threshold and labels")
-    return Verifier(**table)
+    known = cast("Mapping[str, str | Path]", info.context or {})
+    folder = Path(known.get("folder", ""))  # of the policy file, where it is known
+    return verifier_of(cast("Mapping[str, Any]", value), folder)
 
 
 def _heavy(value: object) -> object:

@@ -8,12 +8,14 @@ same.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ctxguard.types import Chunk, Claim, Span, Verdict, Verification
 from ctxguard.verification._parts import Part, Parts
+from ctxguard.verification.asks import Asks, adrive, drive
 from ctxguard.verification.evidence import Evidence
 from ctxguard.verification.verifier import Verifier
 
@@ -41,6 +43,9 @@ class Correction:
     verdict: Verdict
 
 
+_Judged: TypeAlias = tuple[Part, tuple[Verdict, ...]]
+
+
 class _Reader:
     """What was written so far, and what the evidence says of it."""
 
@@ -65,6 +70,8 @@ class _Reader:
         self._parts = Parts()
         self._draft: list[str] = []
         self._verdicts: list[Verdict] = []
+        self._open: deque[Part] = deque()  # has ended and is not judged: a scorer was given up
+        self._judged: deque[_Judged] = deque()  # is judged and not handed out, for the same reason
         self._is_finished = False
 
     @property
@@ -89,16 +96,21 @@ class _Reader:
             answer=self.draft, claims=tuple(self._verdicts), question=self._session.question
         )
 
-    def _read(self, text: str, *, is_last: bool) -> list[tuple[Part, tuple[Verdict, ...]]]:
+    def _read(self, text: str, *, is_last: bool) -> Asks[list[_Judged]]:
         if self._is_finished:
             return []
         self._draft.append(text)
-        parts = [*self._parts.push(text), *(self._parts.finish() if is_last else ())]
-        judged: list[tuple[Part, tuple[Verdict, ...]]] = []
-        for part in parts:
-            verdicts = tuple(self._session.judge(part.claims, part.text))
+        self._open.extend(self._parts.push(text))
+        if is_last:
+            self._open.extend(self._parts.finish())
+        while self._open:
+            part = self._open[0]
+            verdicts = yield from self._session.judging(part.claims, part.text)
+            self._open.popleft()
             self._verdicts.extend(verdicts)
-            judged.append((part, verdicts))
+            self._judged.append((part, tuple(verdicts)))
+        judged = list(self._judged)
+        self._judged.clear()
         return judged
 
     def _conclude(self) -> list[Verdict]:
@@ -157,15 +169,32 @@ class Gate(_Reader):
 
     def push(self, text: str) -> tuple[Release, ...]:
         """What may be shown, now that this text has followed."""
-        return self._let(self._read(text, is_last=False))
+        return drive(self._pushing(text))
+
+    async def apush(self, text: str) -> tuple[Release, ...]:
+        """As `push`; a scorer is awaited, or runs in a thread unless it is quick.
+
+        If it is cancelled, the text has been taken, and the next call goes on from there.
+        """
+        return await adrive(self._pushing(text))
 
     def finish(self) -> tuple[Release, ...]:
         """What may be shown of the rest: the answer has ended; a second time nothing."""
-        releases = self._let(self._read("", is_last=True))
+        return drive(self._finishing())
+
+    async def afinish(self) -> tuple[Release, ...]:
+        """As `finish`, awaited as `apush` is."""
+        return await adrive(self._finishing())
+
+    def _pushing(self, text: str) -> Asks[tuple[Release, ...]]:
+        return self._let((yield from self._read(text, is_last=False)))
+
+    def _finishing(self) -> Asks[tuple[Release, ...]]:
+        releases = self._let((yield from self._read("", is_last=True)))
         self._conclude()
         return releases
 
-    def _let(self, judged: list[tuple[Part, tuple[Verdict, ...]]]) -> tuple[Release, ...]:
+    def _let(self, judged: list[_Judged]) -> tuple[Release, ...]:
         releases: list[Release] = []
         for part, verdicts in judged:
             if any(verdict.failed for verdict in verdicts):
@@ -182,16 +211,33 @@ class Annotator(_Reader):
 
     def push(self, text: str) -> tuple[Correction, ...]:
         """What is known to be wrong, now that this text has followed and is shown."""
-        return self._corrections(self._read(text, is_last=False))
+        return drive(self._pushing(text))
+
+    async def apush(self, text: str) -> tuple[Correction, ...]:
+        """As `push`; a scorer is awaited, or runs in a thread unless it is quick.
+
+        If it is cancelled, the text has been taken, and the next call goes on from there.
+        """
+        return await adrive(self._pushing(text))
 
     def finish(self) -> tuple[Correction, ...]:
         """What is wrong with the rest, and what checks of one's own say of the whole."""
-        found = self._corrections(self._read("", is_last=True))
+        return drive(self._finishing())
+
+    async def afinish(self) -> tuple[Correction, ...]:
+        """As `finish`, awaited as `apush` is."""
+        return await adrive(self._finishing())
+
+    def _pushing(self, text: str) -> Asks[tuple[Correction, ...]]:
+        return self._corrections((yield from self._read(text, is_last=False)))
+
+    def _finishing(self) -> Asks[tuple[Correction, ...]]:
+        found = self._corrections((yield from self._read("", is_last=True)))
         end = sum(map(len, self._draft))
         return (*found, *(_correction(end, one) for one in self._conclude() if one.failed))
 
     @staticmethod
-    def _corrections(judged: list[tuple[Part, tuple[Verdict, ...]]]) -> tuple[Correction, ...]:
+    def _corrections(judged: list[_Judged]) -> tuple[Correction, ...]:
         return tuple(
             _correction(part.end, verdict)
             for part, verdicts in judged

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from ctxguard.errors import InputError
 from ctxguard.intake import coerce_chunks, identify_chunks
-from ctxguard.text.facts import Fact, extract_facts
-from ctxguard.types import Chunk, Claim, Span, Verdict, Verification
-from ctxguard.verification._align import Case, case_of
-from ctxguard.verification._conflicts import check_conflicts
-from ctxguard.verification._findings import findings_of
-from ctxguard.verification._language import language_of
-from ctxguard.verification._plain import plain_text
-from ctxguard.verification._sourcing import Sources, check_citations
-from ctxguard.verification._verdicts import not_judged, verdict_of
+from ctxguard.types import Chunk, Verification
+from ctxguard.verification.asks import Asks, adrive, drive
 from ctxguard.verification.calibration import Calibration, Labelled, calibrate_scores
-from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
-from ctxguard.verification.scorer import Scorer, Support
+from ctxguard.verification.fields import read_fields
+from ctxguard.verification.scorer import Scorer
+from ctxguard.verification.session import Check, Session, name_of
 
-__all__ = ["Answer", "Check", "Session", "Verifier"]
+__all__ = ["Verifier"]
 
 _THRESHOLD = 0.5
 _SCORES = "1"
 """Raised when a release scores otherwise: calibrations made before say nothing of it."""
-
-_FOREIGN = 0.6
-"""Share of a claim's words that no evidence in another language has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a check is given: an answer and its claims."""
-
-    text: str
-    question: str = ""
-    claims: tuple[Claim, ...] = ()
-    """All parts of the answer, those that claim nothing included."""
-
-
-Check: TypeAlias = Callable[[Answer, Evidence], Iterable[Verdict]]
-"""A check of a caller's own; what it returns is added to the verdicts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +45,10 @@ class Verifier:
     """Makes scores probabilities, as `calibrate` or `Calibration.load` give it; None: as they are.
     """
 
+    passes: Callable[[Exception], bool] | None = None
+    """Which errors of a scorer or a check are raised, as a framework's control flow has to be;
+    None: none, each makes a verdict that says so."""
+
     def __post_init__(self) -> None:
         """Check the threshold, and that the calibration is of such a verifier."""
         if self.threshold is not None and not 0 <= self.threshold <= 1:
@@ -88,8 +68,8 @@ class Verifier:
     @property
     def settings(self) -> Mapping[str, str]:
         """What tells the scores of this verifier from those of others, for people to read."""
-        checks = ", ".join(_name_of(check) for check in self.checks)
-        scorer = "" if self.scorer is None else _name_of(self.scorer)
+        checks = ", ".join(name_of(check) for check in self.checks)
+        scorer = "" if self.scorer is None else name_of(self.scorer)
         return {"checks": checks, "scorer": scorer, "scores": _SCORES}
 
     def calibrate(
@@ -138,12 +118,83 @@ class Verifier:
         Raises:
             InputError: for an answer that is no string, or evidence that is no chunks.
         """
+        return drive(self.verifying(answer, evidence, question))
+
+    async def averify(
+        self,
+        answer: str,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+    ) -> Verification:
+        """As a call; a scorer is awaited, or runs in a thread unless it is quick."""
+        return await adrive(self.verifying(answer, evidence, question))
+
+    def verifying(
+        self,
+        answer: str,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+    ) -> Asks[Verification]:
+        """The same as a generator that asks for nothing but a scorer's numbers."""
         if not isinstance(answer, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise InputError(f"answer: expected a str, got {type(answer).__name__}")
         session = self.session(evidence, question)
         claims = split_claims(answer)
-        verdicts = [*session.judge(claims, answer), *session.conclude(answer, claims)]
+        verdicts = yield from session.judging(claims, answer)
+        verdicts += session.conclude(answer, claims)
         return Verification(answer=answer, claims=tuple(verdicts), question=question or "")
+
+    def verify_fields(
+        self,
+        value: object,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+        *,
+        schema: object = None,
+    ) -> Verification:
+        """What the evidence says of structured output, field by field.
+
+        Args:
+            value: a JSON text as a model wrote it, whole or cut off; or a mapping, a list, a
+                pydantic model, a dataclass: the verification's answer is then its JSON.
+            evidence: as for a call.
+            question: what was asked.
+            schema: a JSON Schema or a class, which says which fields are choices from a list, and
+                not judged; None: the class of the value.
+
+        Raises:
+            InputError: for a value that is no data, a schema that is none, evidence that is no
+                chunks. A text that is no JSON is a verdict that says so.
+        """
+        return drive(self.verifying_fields(value, evidence, question, schema=schema))
+
+    async def averify_fields(
+        self,
+        value: object,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+        *,
+        schema: object = None,
+    ) -> Verification:
+        """As `verify_fields`; a scorer is awaited, or runs in a thread unless it is quick."""
+        return await adrive(self.verifying_fields(value, evidence, question, schema=schema))
+
+    def verifying_fields(
+        self,
+        value: object,
+        evidence: Evidence | Iterable[str | Mapping[str, Any] | Chunk],
+        question: str | None = None,
+        *,
+        schema: object = None,
+    ) -> Asks[Verification]:
+        """The same as a generator that asks for nothing but a scorer's numbers."""
+        session = self.session(evidence, question)
+        fields = read_fields(value, session.evidence, schema)
+        text, claims, leads = fields.statements()
+        judged = yield from session.judging(claims, text, leads=leads)
+        verdicts = fields.verdicts(judged)
+        verdicts += session.conclude(fields.text, [verdict.claim for verdict in verdicts])
+        return Verification(answer=fields.text, claims=tuple(verdicts), question=question or "")
 
     def session(
         self,
@@ -160,132 +211,3 @@ class Verifier:
             chunks, _ = identify_chunks(coerce_chunks(evidence), {})
             evidence = Evidence(chunks)
         return Session(self, evidence, question or "")
-
-
-class Session:
-    """One answer beside its evidence, as much of it as there is so far."""
-
-    def __init__(self, verifier: Verifier, evidence: Evidence, question: str = "") -> None:
-        """Start before the first claim; `Verifier.session` makes one."""
-        self.evidence = evidence
-        self.question = question
-        self._verifier = verifier
-        self._known = CitationMap(evidence.chunks, verifier.labels)
-        self._sources = Sources(evidence)
-        self._context: tuple[str, ...] = ()
-        self._said: tuple[Fact, ...] = ()
-
-    def judge(self, claims: Sequence[Claim], text: str) -> list[Verdict]:
-        """The verdicts of the claims that come next, one each.
-
-        Args:
-            claims: all parts of the text, those that claim nothing included.
-            text: the part of the answer that they are; its facts are said from now on.
-        """
-        self._said += extract_facts(text)
-        cited = {claim.span: self._citations(claim) for claim in claims if claim.is_checkable}
-        cases = self._cases(claims, cited)
-        supports = self._supports(list(cases.values()))
-        return [
-            self._judge(case, supports.get(claim.span), cited[claim.span])
-            if (case := cases.get(claim.span))
-            else not_judged(claim)
-            for claim in claims
-        ]
-
-    def conclude(self, answer: str, claims: Sequence[Claim]) -> list[Verdict]:
-        """What the caller's own checks say of the whole answer."""
-        given = Answer(text=answer, question=self.question, claims=tuple(claims))
-        return [
-            verdict for check in self._verifier.checks for verdict in self._custom(check, given)
-        ]
-
-    def _citations(self, claim: Claim) -> list[Citation]:
-        """What a claim cites; a mark that the evidence has in the same place is its own."""
-        return [
-            citation
-            for citation in find_citations(claim.text, self._known)
-            if citation.chunks or not self.evidence.holds(citation.text)
-        ]
-
-    def _cases(
-        self, claims: Sequence[Claim], cited: Mapping[Span, Sequence[Citation]]
-    ) -> dict[Span, Case]:
-        """The claims that can be judged, aligned to the evidence."""
-        cases: dict[Span, Case] = {}
-        for claim in claims:
-            if claim.is_checkable:
-                text = plain_text(claim.text, [citation.span for citation in cited[claim.span]])
-                case = case_of(
-                    claim,
-                    self.evidence,
-                    text=text,
-                    context=self._context,
-                    question=self.question,
-                )
-                self._context = case.terms
-                if any(map(str.isalnum, text)):
-                    cases[claim.span] = case
-        return cases
-
-    def _supports(self, cases: Sequence[Case]) -> dict[Span, Support]:
-        """What the scorer says, asked once for all claims."""
-        scorer = self._verifier.scorer
-        if scorer is None or not cases:
-            return {}
-        found = scorer.score([case.text for case in cases], self._passages)
-        return {case.claim.span: one for case, one in zip(cases, found, strict=True)}
-
-    def _judge(self, case: Case, support: Support | None, cited: Sequence[Citation]) -> Verdict:
-        claim = case.claim
-        if not self.evidence.passages:
-            reason = "there is no evidence that could support it"
-            return Verdict(
-                claim=claim, label="not_found", score=0.0, code="no-evidence", reason=reason
-            )
-        stated = case.stated()
-        if stated is None and (language := self._other_language(case)):
-            reason = f"it is in another language than the evidence ({language})"
-            return not_judged(claim, code="other-language", reason=reason)
-        findings = [] if stated else list(findings_of(case))
-        findings += check_conflicts(case, self._said)
-        findings += check_citations(case, cited, findings, self._sources)
-        return verdict_of(
-            case,
-            findings,
-            threshold=self._verifier.cut,
-            curve=self._verifier.calibration and self._verifier.calibration.curve,
-            stated=stated,
-            support=support,
-        )
-
-    def _other_language(self, case: Case) -> str:
-        """The evidence's language where the claim is in another one; blank if it is not."""
-        if case.best > _FOREIGN:
-            return ""
-        ours, theirs = language_of(case.words.keys), self.evidence.language
-        return theirs if ours and theirs and ours != theirs else ""
-
-    @cached_property
-    def _passages(self) -> list[str]:
-        quotes = map(self.evidence.quote_passage, range(len(self.evidence.passages)))
-        return [quote.text for quote in quotes]
-
-    def _custom(self, check: Check, answer: Answer) -> Iterator[Verdict]:
-        """What a caller's check says; one that fails says so and hides nothing else."""
-        try:
-            yield from list(check(answer, self.evidence))
-        except Exception as error:
-            name = _name_of(check)
-            claim = Claim(text=answer.text, span=(0, len(answer.text)))
-            reason = f"the check {name!r} failed: {type(error).__name__}: {error}"
-            yield not_judged(claim, code="check-failed", reason=reason, score=0.0)
-
-
-def _name_of(part: object) -> str:
-    """What a scorer or a check calls itself, else the name of its function or class."""
-    for name in ("name", "__name__"):
-        known = getattr(part, name, None)
-        if isinstance(known, str):
-            return known
-    return type(part).__name__

@@ -387,3 +387,54 @@ def test_a_gate_of_the_run_closes_where_the_policy_repairs(on_fail: Any, closes:
         gate.finish()
     assert gate.released == ("" if closes else f" {GOOD}")
     assert gate.verification.question == QUESTION
+
+
+# -- drafts of a guard ----------------------------------------------------------------------------
+
+STEPS = ("draft", "escalate")
+PROMPT = [Message(role="user", text=QUESTION)]
+
+
+def test_a_draft_and_what_became_of_it_are_in_the_ledger() -> None:
+    guard = Guard(Policy(verification=Verify(on_fail="escalate")))
+    model = Model(Reply(text=ANSWER, tokens=50), heavy=[Reply(text=GOOD, tokens=90)])
+    with guard.run(QUESTION) as run:
+        guard.prepare(QUESTION, EVIDENCE)
+        done = drive(guard.draft(PROMPT), ask=model)
+    assert done.answer == f"The notice period is thirty days. {GOOD}"
+    assert [ask.route for ask in model.asked] == ["light", "heavy"]
+    ledger = run.ledger()
+    told = [
+        (d.subject, d.code, d.details["tokens"]) for d in ledger.decisions if d.subject in STEPS
+    ]
+    assert told == [("draft", "drafted", 50), ("escalate", "grounded", 90)]
+    assert [one.answer for one in ledger.verifications] == [ANSWER, done.answer]
+    assert ledger.verification is not None
+    assert ledger.verification.question == QUESTION
+
+
+def test_a_draft_that_is_grounded_is_given() -> None:
+    done = drive(Guard().draft(PROMPT, EVIDENCE, question=QUESTION), ask=Model(GOOD))
+    assert (done.answer, done.ending) == (GOOD, "passed")
+    assert done.verification.question == QUESTION
+
+
+def test_a_light_model_that_fails_is_in_the_ledger() -> None:
+    guard = Guard()
+    with guard.run(QUESTION) as run:
+        guard.prepare(QUESTION, EVIDENCE)
+        with pytest.raises(ConnectionError):
+            drive(guard.draft(PROMPT), ask=Model(ConnectionError("gone")))
+    (failed,) = run.ledger().of("error")
+    assert (failed.subject, failed.code) == ("draft", "failed")
+    assert "ConnectionError: gone" in failed.reason
+
+
+def test_a_draft_needs_evidence_or_a_run() -> None:
+    with pytest.raises(InputError, match="evidence"):
+        Guard().draft(PROMPT)
+
+
+def test_an_answer_that_is_none_is_told_at_once() -> None:
+    with pytest.raises(InputError, match="answer: expected a str, got int"):
+        Guard().repair(3, EVIDENCE)  # pyright: ignore[reportArgumentType] -- the test

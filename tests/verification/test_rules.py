@@ -54,7 +54,7 @@ def test_what_an_answer_must_not_have_is_shown_where_it_stands() -> None:
 
 
 def test_what_an_answer_must_have() -> None:
-    rule = Pattern(pattern=r"\[\d+\]", answer="has")
+    rule = Pattern(pattern=r"\[\d+\]", must="have")
     ((code, text, reason),) = broken(rule, "The fee is $500 per month.")
     assert (code, text) == ("pattern-missing", "The fee is $500 per month.")
     assert r"must have a match of '\\[\\d+\\]'" in reason
@@ -79,8 +79,8 @@ def test_what_the_engine_refuses_is_refused_at_once(pattern: str) -> None:
 
 
 def test_a_mode_that_is_none() -> None:
-    with pytest.raises(InputError, match=r"Pattern\.answer"):
-        Pattern(pattern="a", answer="maybe")  # pyright: ignore[reportArgumentType] -- the test
+    with pytest.raises(InputError, match=r"Pattern\.must"):
+        Pattern(pattern="a", must="maybe")  # pyright: ignore[reportArgumentType] -- the test
 
 
 @pytest.mark.parametrize(
