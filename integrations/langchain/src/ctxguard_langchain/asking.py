@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-from langchain_core.documents import Document
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import BaseMessage
 from langchain_core.retrievers import BaseRetriever
@@ -66,7 +65,7 @@ class Asking:
             config: for the calls, with the callbacks that hear of them.
         """
         self._model = model
-        self._heavy = heavy
+        self._heavy: Any = heavy
         self._kwargs = {name: value for name, value in kwargs.items() if name not in _OF_THE_CALL}
         self._config: RunnableConfig = {**config, "tags": [*config.get("tags", ()), *_TAGS]}
 
@@ -101,9 +100,7 @@ class Asking:
             if isinstance(target, Runnable):
                 asked = _bounded(cast("Runnable[Any, Any]", target), ask)
                 config: RunnableConfig = {**self._config, "run_name": f"ctxguard {ask.route}"}
-                return _reply(
-                    await asked.ainvoke(asked_messages(ask.messages), config, **kwargs)
-                )
+                return _reply(await asked.ainvoke(asked_messages(ask.messages), config, **kwargs))
             if inspect.iscoroutinefunction(target):
                 return _reply(await target(ask))
             given = await run_in_executor(None, cast("Callable[[Ask], Any]", target), ask)
@@ -114,7 +111,7 @@ class Asking:
         if ask.route == "light":
             return self._model, self._kwargs
         if self._heavy is None or isinstance(self._heavy, Runnable) or callable(self._heavy):
-            return self._heavy, {}
+            return cast("Any", self._heavy), {}
         raise TypeError(
             f"Verify.heavy: expected a model, a Runnable or a function from an Ask, "
             f"got {class_of(self._heavy).__name__}"
@@ -206,7 +203,9 @@ def source_of(
 
 def _chunks(found: Dynamic) -> list[Chunk]:
     """Chunks of documents, or of pairs with a score, which may be a distance."""
-    documents = [item[0] if isinstance(item, tuple) else item for item in found]
+    documents: list[Any] = [
+        cast("tuple[Any, ...]", item)[0] if isinstance(item, tuple) else item for item in found
+    ]
     if not are_documents(documents):
         raise TypeError("it returned no documents")
-    return chunks_of(cast("list[Document]", documents))
+    return chunks_of(documents)

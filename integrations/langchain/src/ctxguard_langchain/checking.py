@@ -27,7 +27,7 @@ from ctxguard_langchain.replies import (
     with_answer,
     with_replies,
 )
-from ctxguard_langchain.schemas import schemas_of
+from ctxguard_langchain.schemas import known_schemas, schemas_of
 from ctxguard_langchain.stepping import closed, ends_well
 from ctxguard_langchain.telling import Telling
 
@@ -61,7 +61,8 @@ class Checking:
         self._structured = call.structured or any(kwargs.get(name) for name in _FORMATS)
         self._schemas = schemas_of(handle, kwargs)
         asked: object = args[0] if args else next(iter(kwargs.values()), None)
-        self._results = results_of(cast("list[object]", asked) if isinstance(asked, list) else ())
+        messages = cast("list[object]", asked) if isinstance(asked, list) else ()
+        self._results = results_of(messages, known_schemas(handle))
         self._telling = Telling(model, call.callbacks, kwargs.get("run_manager"))
         heavy = settings.heavy if settings else None
         self._asking = Asking(model, heavy, kwargs, self._telling.config)
@@ -92,9 +93,7 @@ class Checking:
     def _checked(self, reply: Dynamic) -> Dynamic:
         begun = self._whole(reply)
         if begun is not None:
-            settled = drive(
-                begun.settle(ends_well), ask=self._asking.ask, retrieve=begun.retrieve
-            )
+            settled = drive(begun.settle(ends_well), ask=self._asking.ask, retrieve=begun.retrieve)
             self._telling.tell(settled.corrections, settled)
             reply = self._settled(reply, settled)
         if self._notices:
@@ -146,9 +145,7 @@ class Checking:
             if reader is None:
                 return
             begun = reader.streamed.concluded(reader.whole)
-            settled = drive(
-                begun.settle(ends_well), ask=self._asking.ask, retrieve=begun.retrieve
-            )
+            settled = drive(begun.settle(ends_well), ask=self._asking.ask, retrieve=begun.retrieve)
             yield from self._noticed(reader.finish(settled))
             self._telling.tell(settled.corrections, settled)
             yield from reader.last()

@@ -7,7 +7,7 @@ object; what it changed comes back as a copy with its id, class and other blocks
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from numbers import Real
 from pathlib import PurePath
 from typing import Any, TypeGuard, cast
@@ -219,8 +219,13 @@ def _call_ids(message: BaseMessage) -> tuple[str, ...]:
     return tuple(name for call in calls if (name := call.get("id")))
 
 
-def results_of(messages: Iterable[object]) -> list[Chunk]:
-    """What the tools of a conversation returned, a chunk for each result."""
+def results_of(messages: Iterable[object], without: Set[str] = frozenset()) -> list[Chunk]:
+    """What the tools of a conversation returned, a chunk for each result.
+
+    Args:
+        messages: the conversation.
+        without: names of tools that only say again what the model told them.
+    """
     return [
         Chunk(
             id=f"tool-{message.tool_call_id or number}",
@@ -228,7 +233,9 @@ def results_of(messages: Iterable[object]) -> list[Chunk]:
             source=message.name or "",
         )
         for number, message in enumerate(messages)
-        if isinstance(message, ToolMessage) and message.status != "error"
+        if isinstance(message, ToolMessage)
+        and message.status != "error"
+        and message.name not in without
     ]
 
 

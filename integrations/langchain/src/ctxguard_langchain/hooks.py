@@ -136,7 +136,9 @@ def _checking(
     return Checking(handle, self, args, kwargs)
 
 
-def _offer(run: Run | None, handle: Handle, self: Dynamic, name: str, args: Args, kwargs: Kwargs) -> None:
+def _offer(
+    run: Run | None, handle: Handle, self: Dynamic, name: str, args: Args, kwargs: Kwargs
+) -> None:
     """Let what found evidence be searched again, if the policy may want more of it."""
     settings = handle.policy.verification
     if settings is None or settings.on_fail == "flag" or run is None:

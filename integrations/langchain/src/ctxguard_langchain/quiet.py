@@ -106,8 +106,8 @@ def _quieted(manager: object, note: Callable[[], None]) -> object:
     kinds = {CallbackManagerForLLMRun: _QuietRun, AsyncCallbackManagerForLLMRun: _QuietAsyncRun}
     for base, kind in kinds.items():
         if isinstance(manager, base):
-            quiet = copy.copy(manager)
+            quiet: Any = copy.copy(manager)
             quiet.__class__ = kind
-            quiet.note = note  # pyright: ignore[reportAttributeAccessIssue] -- of the class that it has now
+            quiet.note = note
             return quiet
     return None

@@ -33,6 +33,7 @@ __all__ = ["Chunks", "Events", "Reader", "Streamed"]
 
 Event = Mapping[str, Any]
 _CALLS = CALL_BLOCKS | {"tool_call_chunk", "invalid_tool_call"}
+_TEXTS = ("text", "text-delta")
 
 
 class Streamed:
@@ -203,20 +204,16 @@ class Events:
             return (item,)
         if block.get("type") in _CALLS:
             return (*self._closed(self.streamed.hand_on()), item)
-        if kind == "content-block-delta":
-            return self._delta(item, block)
-        if block.get("type") != "text":
-            return (item,)
-        if kind == "content-block-start":
-            closed = self._closed()
-            self._open = item.get("index")
-            return (*closed, item)
-        return self._finished(item, block)
+        return self._of_text(kind, item, block) if block.get("type") in _TEXTS else (item,)
 
-    def _delta(self, event: Event, delta: Event) -> Sequence[Event]:
-        if delta.get("type") not in ("text-delta", "text"):
-            return (event,)
-        return self._text(event, delta.get("text", ""), otherwise=event)
+    def _of_text(self, kind: object, event: Event, block: Event) -> Sequence[Event]:
+        if kind == "content-block-delta":
+            return self._text(event, block.get("text", ""), otherwise=event)
+        if kind == "content-block-finish":
+            return self._finished(event, block)
+        closed = self._closed()
+        self._open = event.get("index")
+        return (*closed, event)
 
     def _finished(self, event: Event, block: Event) -> Sequence[Event]:
         index = event.get("index")
@@ -258,9 +255,10 @@ class Events:
 
     def whole(self, schemas: Iterable[str] | None) -> str:
         """The JSON text of a block: of a call of a schema, else of the text."""
+        names = None if schemas is None else set(schemas)
         calls = [block for block in self._blocks if block.get("type") == "tool_call"]
         for call in calls:
-            if schemas is None or call.get("name") in schemas:
+            if names is None or call.get("name") in names:
                 return json.dumps(call.get("args"), ensure_ascii=False, default=str)
         texts = [block.get("text", "") for block in self._blocks if block.get("type") == "text"]
         return "" if calls else "".join(texts)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from ctxguard.handle import Handle
 from ctxguard_langchain.dynamic import Dynamic, class_of
 
-__all__ = ["note_schemas", "schemas_in", "schemas_of"]
+__all__ = ["known_schemas", "note_schemas", "schemas_in", "schemas_of"]
 
 _known: weakref.WeakKeyDictionary[Handle, frozenset[str]] = weakref.WeakKeyDictionary()
 
@@ -26,11 +26,16 @@ def note_schemas(handle: Handle, names: Iterable[str]) -> None:
         _known[handle] = new
 
 
+def known_schemas(handle: Handle) -> frozenset[str]:
+    """The names of the schemas that a guarded object offers as tools."""
+    return _known.get(handle, frozenset())
+
+
 def schemas_of(handle: Handle, kwargs: Mapping[str, Any]) -> frozenset[str]:
-    """The names of the schemas among the tools of a call."""
-    known = _known.get(handle)
+    """Those among the tools of one call."""
+    known = known_schemas(handle)
     if not known:
-        return frozenset()
+        return known
     return known & {_name(tool) for tool in cast("Iterable[object]", kwargs.get("tools") or ())}
 
 
@@ -48,6 +53,6 @@ def _name(tool: Dynamic) -> str:
     """A tool's name, as providers are given it or as LangChain has it."""
     if isinstance(tool, Mapping):
         known = cast("Mapping[str, Any]", tool)
-        function: object = known.get("function")
-        return str(cast("Mapping[str, Any]", function if isinstance(function, Mapping) else known).get("name", ""))
+        inner: Mapping[str, Any] = known.get("function") or known
+        return str(inner.get("name", ""))
     return str(getattr(tool, "name", ""))

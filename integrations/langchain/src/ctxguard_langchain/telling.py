@@ -80,6 +80,7 @@ class Telling:
     # -- who listens ------------------------------------------------------------------------------
 
     def _callbacks(self) -> Dynamic:
+        """Handlers, or a manager of them; None: nobody's."""
         around: Mapping[str, Any] = var_child_runnable_config.get() or {}
         return self._given or around.get("callbacks") or _handlers(self._manager)
 
@@ -88,8 +89,7 @@ class Telling:
 
     def _heard(self) -> bool:
         callbacks = self._callbacks()
-        handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
-        return bool(handlers or self._own()) or _writer() is not None
+        return bool(getattr(callbacks, "handlers", callbacks) or self._own() or _writer())
 
     def _run_id(self, manager: CallbackManager | AsyncCallbackManager) -> Dynamic:
         return manager.parent_run_id or getattr(self._manager, "run_id", None)
