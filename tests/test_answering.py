@@ -385,7 +385,7 @@ class Broken(Verifier):
                 raise ZeroDivisionError("of the verifier")
             return judge(claims, text)
 
-        session.judge = failing  # pyright: ignore[reportAttributeAccessIssue] -- broken on purpose
+        session.judge = failing
         return session
 
     def __call__(self, *_: Any, **__: Any) -> Any:
@@ -411,11 +411,11 @@ def test_or_its_failure_is_raised(streamed: bool) -> None:
 
 
 def test_control_flow_of_a_framework_passes_through() -> None:
-    class Interrupt(Exception):
+    class InterruptError(Exception):
         pass
 
     def ask(_: Ask) -> str:
-        raise Interrupt
+        raise InterruptError
 
     guard = Guard(Policy(verification=Verify(on_fail="repair")))
     with guard.run(QUESTION):
@@ -423,8 +423,8 @@ def test_control_flow_of_a_framework_passes_through() -> None:
         begun = answering(guard)
         assert begun is not None
         begun.push(DRAFT)
-        with pytest.raises(Interrupt):
-            drive(begun.settle(lambda error: isinstance(error, Interrupt)), ask=ask)
+        with pytest.raises(InterruptError):
+            drive(begun.settle(lambda error: isinstance(error, InterruptError)), ask=ask)
 
 
 def test_a_check_of_ones_own_that_fails_at_the_end_of_a_gate_is_said() -> None:

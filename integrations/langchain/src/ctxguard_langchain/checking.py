@@ -17,7 +17,7 @@ from ctxguard_langchain.asking import Asking
 from ctxguard_langchain.calls import MARKS, current_call
 from ctxguard_langchain.convert import results_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
-from ctxguard_langchain.quiet import Notices
+from ctxguard_langchain.quiet import Notices, manager_in
 from ctxguard_langchain.reading import Chunks, Events, Reader, Streamed
 from ctxguard_langchain.replies import (
     calls_tools,
@@ -55,7 +55,7 @@ class Checking:
             kwargs: by name, fitted.
         """
         settings, call = handle.policy.verification, current_call()
-        self._handle, self._model, self._args = handle, model, args
+        self._handle, self._model = handle, model
         self._gated = settings is not None and settings.mode == "gate"
         self._calls = any(kwargs.get(name) for name in _TOOLS)
         self._structured = call.structured or any(kwargs.get(name) for name in _FORMATS)
@@ -63,11 +63,12 @@ class Checking:
         asked: object = args[0] if args else next(iter(kwargs.values()), None)
         messages = cast("list[object]", asked) if isinstance(asked, list) else ()
         self._results = results_of(messages, known_schemas(handle))
-        self._telling = Telling(model, call.callbacks, kwargs.get("run_manager"))
+        self._telling = Telling(model, call.callbacks, manager_in(args, kwargs))
         heavy = settings.heavy if settings else None
         self._asking = Asking(model, heavy, kwargs, self._telling.config)
-        self._notices = Notices(kwargs) if self._gated and not self._structured else None
-        self._kwargs = self._notices.kwargs if self._notices else kwargs
+        gated = self._gated and not self._structured
+        self._notices = Notices(args, kwargs) if gated else None
+        self._call = self._notices.call if self._notices else (args, kwargs)
 
     def _answering(self, *, form: Form = "text", streamed: bool = False) -> Answering | None:
         return answering(
@@ -82,12 +83,14 @@ class Checking:
 
     def call(self, base: Callable[..., Any]) -> Dynamic:
         """What the method returns, with the answers that stand in the end."""
-        result = base(self._model, *self._args, **self._kwargs)
+        args, kwargs = self._call
+        result = base(self._model, *args, **kwargs)
         return with_replies(result, [self._checked(reply) for reply in replies_of(result)])
 
     async def acall(self, base: Callable[..., Awaitable[Any]]) -> Dynamic:
         """As `call`."""
-        result = await base(self._model, *self._args, **self._kwargs)
+        args, kwargs = self._call
+        result = await base(self._model, *args, **kwargs)
         return with_replies(result, [await self._achecked(one) for one in replies_of(result)])
 
     def _checked(self, reply: Dynamic) -> Dynamic:
@@ -135,7 +138,8 @@ class Checking:
 
     def stream(self, base: Callable[..., Iterator[Any]]) -> Iterator[Any]:
         """What the method yields, as far as it may be shown."""
-        items = base(self._model, *self._args, **self._kwargs)
+        args, kwargs = self._call
+        items = base(self._model, *args, **kwargs)
         reader: Reader | None = None
         try:
             for item in items:
@@ -156,8 +160,9 @@ class Checking:
 
     async def astream(self, base: Callable[..., AsyncIterator[Any]]) -> AsyncIterator[Any]:
         """As `stream`."""
+        args, kwargs = self._call
         reader: Reader | None = None
-        async with closed(base(self._model, *self._args, **self._kwargs)) as items:
+        async with closed(base(self._model, *args, **kwargs)) as items:
             async for item in items:
                 reader = reader or self._reader(item)
                 for given in self._take(reader, item):

@@ -171,7 +171,8 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
     def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
         handle = _active(choke, self)
         if handle is None:
-            return base(self, *args, **quiets(kwargs))
+            args, kwargs = quiets(args, kwargs)
+            return base(self, *args, **kwargs)
         run = current_run()
         if run is not None:
             return apply(run, handle, self, args, kwargs)
@@ -199,7 +200,8 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
     async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
         handle = _active(choke, self)
         if handle is None:
-            return await base(self, *args, **quiets(kwargs))
+            args, kwargs = quiets(args, kwargs)
+            return await base(self, *args, **kwargs)
         run = current_run()
         if run is not None:
             return await apply(run, handle, self, args, kwargs)
@@ -224,7 +226,8 @@ def _stream(
     def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Iterator[Any]:
         handle, run = _active(choke, self), current_run()
         if handle is None:
-            yield from base(self, *args, **quiets(kwargs))
+            args, kwargs = quiets(args, kwargs)
+            yield from base(self, *args, **kwargs)
         elif run is not None:
             yield from apply(run, handle, self, args, kwargs)
         else:
@@ -254,7 +257,8 @@ def _astream(
         handle, run = _active(choke, self), current_run()
         items: AsyncIterator[Any]
         if handle is None:
-            items = base(self, *args, **quiets(kwargs))
+            args, kwargs = quiets(args, kwargs)
+            items = base(self, *args, **kwargs)
         elif run is not None:
             items = apply(run, handle, self, args, kwargs)
         else:

@@ -20,20 +20,26 @@ from typing_extensions import override
 from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.replies import text_of
 
-__all__ = ["Notices", "quietly", "quiets"]
+__all__ = ["Notices", "manager_in", "quietly", "quiets"]
 
+Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+_MANAGERS = (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun)
 _quiet: ContextVar[bool] = ContextVar("ctxguard_quiet", default=False)
 
 
 class Notices:
     """What a model tells of one reply, put off until it may be told."""
 
-    def __init__(self, kwargs: Kwargs) -> None:
+    def __init__(self, args: Args, kwargs: Kwargs) -> None:
         """Take the place of the run manager among the arguments of a call."""
-        self._manager: Any = kwargs.get("run_manager")
-        quiet = _quieted(self._manager, self._note)
-        self.kwargs = kwargs if quiet is None else {**kwargs, "run_manager": quiet}
+        self.manager: Any = manager_in(args, kwargs)
+        """The one that the call brings; None: it brings none."""
+        quiet = _quieted(self.manager, self._note)
+        if quiet is not None:
+            args = tuple(quiet if arg is self.manager else arg for arg in args)
+            kwargs = {k: quiet if v is self.manager else v for k, v in kwargs.items()}
+        self.call = args, kwargs
         """The arguments to call the model with."""
         self._speaks = False
         self._waiting: list[Any] = []
@@ -44,15 +50,15 @@ class Notices:
     def tell(self, reply: Dynamic) -> None:
         """Tell of a reply that is released, as the model tells of its own; if it does."""
         for text, chunk in self._due(reply):
-            self._manager.on_llm_new_token(text, chunk=chunk)
+            self.manager.on_llm_new_token(text, chunk=chunk)
 
     async def atell(self, reply: Dynamic) -> None:
         """As `tell`."""
         for text, chunk in self._due(reply):
-            await self._manager.on_llm_new_token(text, chunk=chunk)
+            await self.manager.on_llm_new_token(text, chunk=chunk)
 
     def _due(self, reply: Dynamic) -> list[tuple[str, Any]]:
-        if not self.kwargs.get("run_manager"):
+        if self.manager is None:
             return []
         self._waiting.append(reply)
         if not self._speaks:  # it may speak of a chunk after it has yielded it
@@ -76,9 +82,15 @@ def quietly() -> Generator[None]:
         _quiet.reset(token)
 
 
-def quiets(kwargs: Kwargs) -> Kwargs:
+def quiets(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
     """The arguments of a model's method, without a run manager that would tell of tokens."""
-    return Notices(kwargs).kwargs if _quiet.get() else kwargs
+    return Notices(args, kwargs).call if _quiet.get() else (args, kwargs)
+
+
+def manager_in(args: Args, kwargs: Kwargs) -> Dynamic:
+    """The run manager among the arguments of a call, which may be by position."""
+    found = kwargs.get("run_manager")
+    return found or next((arg for arg in args if isinstance(arg, _MANAGERS)), None)
 
 
 class _QuietRun(CallbackManagerForLLMRun):
