@@ -74,7 +74,7 @@ def calls_tools(reply: Dynamic) -> bool:
 
 
 def fields_of(reply: Dynamic, schemas: Iterable[str] | None) -> str:
-    """The JSON text of a structured reply: its call of a schema, else its text.
+    """The JSON text of a structured reply: its call of a schema, else its text; else blank.
 
     Args:
         reply: a whole one.
@@ -86,9 +86,7 @@ def fields_of(reply: Dynamic, schemas: Iterable[str] | None) -> str:
         for call in message.tool_calls:
             if names is None or call["name"] in names:
                 return json.dumps(call["args"], ensure_ascii=False, default=str)
-        if message.tool_calls:
-            return ""
-    return "".join(text_of(reply))
+    return "" if calls_tools(reply) else "".join(text_of(reply))
 
 
 def is_last(reply: Dynamic) -> bool:
