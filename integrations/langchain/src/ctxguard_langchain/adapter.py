@@ -39,6 +39,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.process import retake, take
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
+from ctxguard_langchain.schemas import note_schemas, schemas_in
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well
 from ctxguard_langchain.walk import Survey
@@ -116,6 +117,7 @@ def _guarded(
                 raise UnsupportedObjectError(message) from error
             refused.append((error.node.obj, error.reason))
         else:
+            note_schemas(handle, schemas_in(node.obj for node in survey.reach))
             return cast("T", made), survey.coverage()
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "fit_prompts",
     "prepare_documents",
     "prepare_scored",
+    "safely",
 ]
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def prepare_documents(handle: Handle, name: str, question: str, documents: T) ->
         prepared = handle.guard.prepare(question, convert.chunks_of(documents), name=name)
         return convert.apply_prepared(documents, prepared)
 
-    return cast("T", _safely(handle, "retrieval", name, work, otherwise=documents))
+    return cast("T", safely(handle, "retrieval", name, work, otherwise=documents))
 
 
 def prepare_scored(
@@ -59,7 +60,7 @@ def prepare_scored(
         scores = (pairs[position][1] for position in prepared.positions)
         return list(zip(kept, scores, strict=True))
 
-    return _safely(handle, "retrieval", name, work, otherwise=pairs)
+    return safely(handle, "retrieval", name, work, otherwise=pairs)
 
 
 def fit_messages(
@@ -82,7 +83,7 @@ def fit_messages(
         )
         return convert.apply_fitted(messages, fitted)
 
-    return _safely(handle, "model", class_of(model).__name__, work, otherwise=messages)
+    return safely(handle, "model", class_of(model).__name__, work, otherwise=messages)
 
 
 def fit_prompt(handle: Handle, model: object, prompt: str, kwargs: Mapping[str, Any]) -> str:
@@ -102,7 +103,7 @@ def fit_prompt(handle: Handle, model: object, prompt: str, kwargs: Mapping[str, 
         )
         return apply_cuts(prompt, fitted.cuts.get(0, ()))
 
-    return _safely(handle, "model", class_of(model).__name__, work, otherwise=prompt)
+    return safely(handle, "model", class_of(model).__name__, work, otherwise=prompt)
 
 
 def fit_prompts(
@@ -132,13 +133,14 @@ def fit_input(handle: Handle, model: Dynamic, value: Dynamic, kwargs: Mapping[st
         text = fit_prompt(handle, model, prompt, kwargs)
         return value if text == prompt else text
 
-    return _safely(handle, "model", class_of(model).__name__, work, otherwise=value)
+    return safely(handle, "model", class_of(model).__name__, work, otherwise=value)
 
 
 # -- when something fails -----------------------------------------------------------------------
 
 
-def _safely(handle: Handle, kind: str, name: str, work: Callable[[], T], *, otherwise: T) -> T:
+def safely(handle: Handle, kind: str, name: str, work: Callable[[], T], *, otherwise: T) -> T:
+    """What the work comes to; what fails in it is noted, and what came in is handed on."""
     try:
         return work()
     except BudgetExceededError:

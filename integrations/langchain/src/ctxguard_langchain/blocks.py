@@ -21,6 +21,7 @@ from ctxguard.block import ambient
 from ctxguard.handle import Coverage, Reached
 from ctxguard.patching import Patches, patch_classes
 from ctxguard_langchain.caches import patch_graph_caches, salt_of, salted
+from ctxguard_langchain.calls import entries
 from ctxguard_langchain.carrying import is_dynamic, is_guarded
 from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.hooks import choke_points
@@ -36,6 +37,9 @@ def patch() -> Patched:
     with Patches() as patches:
         for root in _ROOTS:
             patch_classes(patches, root, _methods)
+        for root in (BaseChatModel, BaseLLM):
+            for name, method in entries(root).items():
+                patches.put(root, name, method)
         _patch_caches(patches)
         patch_graph_caches(patches)
     reached = (

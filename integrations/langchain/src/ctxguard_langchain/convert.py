@@ -7,13 +7,19 @@ object; what it changed comes back as a copy with its id, class and other blocks
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from numbers import Real
 from pathlib import PurePath
 from typing import Any, TypeGuard, cast
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.prompt_values import PromptValue
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -26,15 +32,19 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 
 __all__ = [
     "ALSO_IN",
+    "CALL_BLOCKS",
     "apply_fitted",
     "apply_prepared",
     "are_documents",
+    "asked_messages",
     "card_of",
     "chunks_of",
     "messages_of",
     "prompt_message",
     "question_of",
+    "results_of",
     "short",
+    "texts_of",
     "tools_text",
 ]
 
@@ -51,7 +61,8 @@ _ROLES: Mapping[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
-_CALL_BLOCKS = frozenset({"tool_use", "tool_call", "function_call", "input_json_delta"})
+CALL_BLOCKS = frozenset({"tool_use", "tool_call", "function_call", "input_json_delta"})
+"""Types of content blocks by which a model calls tools of the caller's."""
 _MEDIA_BLOCKS = frozenset(
     {"image", "image_url", "input_image", "audio", "input_audio", "video", "file"}
 )
@@ -186,7 +197,7 @@ def apply_fitted(messages: list[BaseMessage], fitted: Fitted) -> list[BaseMessag
 def _message(message: BaseMessage, name: str, count: Callable[[str], int]) -> Message:
     return Message(
         role=_role(message),
-        text="".join(text for _, text in _texts(message.content)),
+        text="".join(text for _, text in texts_of(message.content)),
         id=name,
         tool_calls=_call_ids(message),
         tool_call_id=message.tool_call_id if isinstance(message, ToolMessage) else None,
@@ -208,7 +219,33 @@ def _call_ids(message: BaseMessage) -> tuple[str, ...]:
     return tuple(name for call in calls if (name := call.get("id")))
 
 
-def _texts(content: str | list[str | dict[Any, Any]]) -> Iterator[tuple[int, str]]:
+def results_of(messages: Iterable[object], without: Set[str] = frozenset()) -> list[Chunk]:
+    """What the tools of a conversation returned, a chunk for each result.
+
+    Args:
+        messages: the conversation.
+        without: names of tools that only say again what the model told them.
+    """
+    return [
+        Chunk(
+            id=f"tool-{message.tool_call_id or number}",
+            text="\n".join(text for _, text in texts_of(message.content)),
+            source=message.name or "",
+        )
+        for number, message in enumerate(messages)
+        if isinstance(message, ToolMessage)
+        and message.status != "error"
+        and message.name not in without
+    ]
+
+
+def asked_messages(messages: Iterable[Message]) -> list[BaseMessage]:
+    """LangChain's messages for those with which a repair asks."""
+    kinds = {"system": SystemMessage, "assistant": AIMessage}
+    return [kinds.get(message.role, HumanMessage)(message.text) for message in messages]
+
+
+def texts_of(content: str | list[str | dict[Any, Any]]) -> Iterator[tuple[int, str]]:
     """The text blocks of a message's content, with their index."""
     for index, block in enumerate([content] if isinstance(content, str) else content):
         if isinstance(block, str):
@@ -225,7 +262,7 @@ def _cut_content(
         return apply_cuts(content, cuts)
     new = list(content)
     offset = 0
-    for index, text in _texts(content):
+    for index, text in texts_of(content):
         shorter = apply_cuts(text, cuts, offset)
         offset += len(text)
         if shorter != text:
@@ -251,7 +288,7 @@ def _extra_tokens(message: BaseMessage, count: Callable[[str], int]) -> Iterator
 
 def _block_tokens(block: Mapping[str, Any], count: Callable[[str], int], *, calls: bool) -> int:
     kind = block.get("type")
-    if kind == "text" or (calls and kind in _CALL_BLOCKS):
+    if kind == "text" or (calls and kind in CALL_BLOCKS):
         return 0
     if kind in _MEDIA_BLOCKS:
         image: Any = block.get("image_url")
@@ -330,7 +367,7 @@ def question_of(value: object, depth: int = 0) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, BaseMessage):
-        return "".join(text for _, text in _texts(value.content))
+        return "".join(text for _, text in texts_of(value.content))
     if isinstance(value, PromptValue):
         return question_of(value.to_messages())
     if depth < _DEPTH and isinstance(value, Mapping):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -28,12 +29,16 @@ from ctxguard_langchain.apply import (
     prepare_documents,
     prepare_scored,
 )
+from ctxguard_langchain.asking import source_of
 from ctxguard_langchain.caches import CacheField, salt_of
+from ctxguard_langchain.calls import entries
 from ctxguard_langchain.carrying import due
+from ctxguard_langchain.checking import Checking
 from ctxguard_langchain.classes import Derived
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.functions import is_user_module
+from ctxguard_langchain.quiet import quiets
 from ctxguard_langchain.stepping import (
     adrive,
     astream_in_run,
@@ -65,6 +70,8 @@ class _Choke:
     """The arguments to call the method with."""
     after: Callable[[Handle, Any, str, Any], Any]
     """The result to hand on, from the question and the method's result."""
+    answers: bool = True
+    """Whether what comes out is a reply of a model."""
 
 
 def _unchanged(_handle: Handle, _obj: Dynamic, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
@@ -91,8 +98,8 @@ def _prepare(prepare: Callable[..., Any]) -> Callable[[Handle, Any, str, Any], A
     return after
 
 
-_DOCUMENTS = _Choke(_retrieving, _unchanged, _prepare(prepare_documents))
-_SCORED = _Choke(_retrieving, _unchanged, _prepare(prepare_scored))
+_DOCUMENTS = _Choke(_retrieving, _unchanged, _prepare(prepare_documents), answers=False)
+_SCORED = _Choke(_retrieving, _unchanged, _prepare(prepare_scored), answers=False)
 _MESSAGES = _Choke(_asking, _fit("messages", fit_messages), _as_is)
 _PROMPTS = _Choke(_asking, _fit("prompts", fit_prompts), _as_is)
 _INPUT = _Choke(_asking, _fit("input", fit_input), _as_is)
@@ -117,19 +124,54 @@ def _asked(args: Args, kwargs: Kwargs) -> str:
     return short(_question(args, kwargs))
 
 
+def _checking(
+    choke: _Choke, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
+) -> Checking | None:
+    """What verifies the replies of a call; None: the policy does not ask for it.
+
+    What a model says inside of a retriever is a query, and no answer.
+    """
+    if handle.policy.verification is None or not choke.answers or _retrieving.get() is not None:
+        return None
+    return Checking(handle, self, args, kwargs)
+
+
+def _offer(
+    run: Run | None, handle: Handle, self: Dynamic, name: str, args: Args, kwargs: Kwargs
+) -> None:
+    """Let what found evidence be searched again, if the policy may want more of it."""
+    settings = handle.policy.verification
+    if settings is None or settings.on_fail == "flag" or run is None:
+        return
+    query = args[0] if args else kwargs.get("query")
+    if isinstance(query, str):  # a search by a vector cannot be done for a claim
+        given = {key: value for key, value in kwargs.items() if key != "query"}
+
+        def enter() -> AbstractContextManager[object]:
+            return flagged(_retrieving, handle, run)
+
+        run.offer(source_of(self, name, args[1:], given, enter))
+
+
 def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
     def apply(
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
+        checking = _checking(choke, handle, self, args, kwargs)
         with flagged(choke.busy, handle, run):
+            if checking is not None:
+                return checking.call(base)
             result = base(self, *args, **kwargs)
+        if not choke.answers:
+            _offer(run, handle, self, base.__name__, args, kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
 
     @functools.wraps(base)
     def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
         handle = _active(choke, self)
         if handle is None:
+            args, kwargs = quiets(args, kwargs)
             return base(self, *args, **kwargs)
         run = current_run()
         if run is not None:
@@ -145,14 +187,20 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
+        checking = _checking(choke, handle, self, args, kwargs)
         with flagged(choke.busy, handle, run):
+            if checking is not None:
+                return await checking.acall(base)
             result = await base(self, *args, **kwargs)
+        if not choke.answers:
+            _offer(run, handle, self, base.__name__, args, kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
 
     @functools.wraps(base)
     async def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
         handle = _active(choke, self)
         if handle is None:
+            args, kwargs = quiets(args, kwargs)
             return await base(self, *args, **kwargs)
         run = current_run()
         if run is not None:
@@ -169,7 +217,8 @@ def _stream(
     def apply(run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
         def make() -> Iterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
-            return base(self, *fitted, **rest)
+            checking = _checking(choke, handle, self, fitted, rest)
+            return base(self, *fitted, **rest) if checking is None else checking.stream(base)
 
         return drive(make, lambda: flagged(choke.busy, handle, run))
 
@@ -177,6 +226,7 @@ def _stream(
     def hook(self: Dynamic, *args: Any, **kwargs: Any) -> Iterator[Any]:
         handle, run = _active(choke, self), current_run()
         if handle is None:
+            args, kwargs = quiets(args, kwargs)
             yield from base(self, *args, **kwargs)
         elif run is not None:
             yield from apply(run, handle, self, args, kwargs)
@@ -197,7 +247,8 @@ def _astream(
     ) -> AsyncIterator[Any]:
         def make() -> AsyncIterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
-            return base(self, *fitted, **rest)
+            checking = _checking(choke, handle, self, fitted, rest)
+            return base(self, *fitted, **rest) if checking is None else checking.astream(base)
 
         return adrive(make, lambda: flagged(choke.busy, handle, run))
 
@@ -206,6 +257,7 @@ def _astream(
         handle, run = _active(choke, self), current_run()
         items: AsyncIterator[Any]
         if handle is None:
+            args, kwargs = quiets(args, kwargs)
             items = base(self, *args, **kwargs)
         elif run is not None:
             items = apply(run, handle, self, args, kwargs)
@@ -292,7 +344,7 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
         return key(self, *args, **kwargs) + salt_of(self)
 
-    return {**space, **_bypassing(base), "_get_llm_string": _get_llm_string}
+    return {**space, **entries(base), **_bypassing(base), "_get_llm_string": _get_llm_string}
 
 
 def _completion_model(base: type[Any]) -> dict[str, Any]:
@@ -306,7 +358,7 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, **_bypassing(base), "cache": CacheField()}
+    return {**space, **entries(base), **_bypassing(base), "cache": CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeVar, cast
 
@@ -22,6 +22,7 @@ from ctxguard.run import Run, activate, current_run
 from ctxguard_langchain.adapter import cover_part
 from ctxguard_langchain.carrying import is_guarded
 from ctxguard_langchain.convert import question_of, short
+from ctxguard_langchain.schemas import note_schemas
 from ctxguard_langchain.stepping import ends_well
 
 try:
@@ -182,7 +183,9 @@ class CtxGuardMiddleware(_Middleware):
 
         Raises:
             BudgetExceededError: what is pinned does not fit its window.
+            UngroundedAnswerError: with `on_fail="raise"`, for an answer that nothing put right.
         """
+        self._note_schemas(request)
         with self._within(request.state):
             return handler(_as(self._model_request, request))
 
@@ -193,6 +196,7 @@ class CtxGuardMiddleware(_Middleware):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """As `wrap_model_call`."""
+        self._note_schemas(request)
         with self._within(request.state):
             return await handler(_as(self._model_request, request))
 
@@ -211,6 +215,11 @@ class CtxGuardMiddleware(_Middleware):
         """As `wrap_tool_call`."""
         with self._within(request.state):
             return await handler(_as(self._tool_request, request))
+
+    def _note_schemas(self, request: ModelRequest[Any]) -> None:
+        """Remember which of its tools are schemas of the agent's answer."""
+        specs: Iterable[Any] = getattr(request.response_format, "schema_specs", ())
+        note_schemas(self.ctxguard, (spec.name for spec in specs))
 
     def _guarded(self, part: T) -> T:
         """The guarded form of a model or a tool, made once."""

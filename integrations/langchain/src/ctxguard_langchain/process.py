@@ -27,6 +27,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 from ctxguard_langchain.hooks import choke_points, hooked, is_hookable
 from ctxguard_langchain.kinds import Kind
 from ctxguard_langchain.late import late
+from ctxguard_langchain.schemas import note_schemas, schemas_in
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well
 from ctxguard_langchain.walk import Node, Survey, makes_late
@@ -61,6 +62,7 @@ def take(obj: Dynamic, guard: Guard) -> Handle:
         take_graph_cache(node.obj, handle)
     for node in survey.reach:
         _report_bound(node, handle, survey)
+    note_schemas(handle, schemas_in(node.obj for node in survey.reach))
     handle.coverage = survey.coverage()
     return handle
 
