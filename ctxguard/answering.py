@@ -25,6 +25,7 @@ from ctxguard.verification import (
     Retrieve,
     Verify,
 )
+from ctxguard.verification.repair import Ending
 from ctxguard.verifying import flags_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Settled:
     """Of the answer as far as the model's words are in it; None: it was not verified."""
     corrections: tuple[Correction, ...] = ()
     """What is known only now."""
+    ending: Ending = "passed"
+    """How it ended; of a reply that nobody judged 'passed' too, and `verification` is None."""
     repaired: Repaired | None = None
     """A better answer that a reader who has the first one already can only be told of."""
 
@@ -69,6 +72,7 @@ def answering(
     *,
     streamed: bool = False,
     form: Form = "text",
+    calls: bool = False,
     results: Iterable[Chunk] = (),
 ) -> Answering | None:
     """Follows one reply of a model in the run of now; None: the policy asks for no verification.
@@ -77,13 +81,17 @@ def answering(
         guard: whose policy applies.
         streamed: whether the reader sees the text as it comes.
         form: what the reply is.
+        calls: whether the reply may yet turn out to call tools: then a gate shows nothing after a
+            sentence that failed before it is known, because what it says beside the calls passes
+            as it is.
         results: what the prompt holds of evidence that no retriever of the run brought, as what
             tools returned.
     """
     settings, run = guard.policy.verification, current_run()
     if settings is None or run is None:
         return None
-    return Answering(guard, run, _joined(run.evidence, results), streamed=streamed, form=form)
+    evidence = _joined(run.evidence, results)
+    return Answering(guard, run, evidence, streamed=streamed, form=form, calls=calls)
 
 
 class Answering:
@@ -101,6 +109,7 @@ class Answering:
         *,
         streamed: bool = False,
         form: Form = "text",
+        calls: bool = False,
     ) -> None:
         """Start before the first character; `answering` makes one."""
         self._guard = guard
@@ -113,16 +122,16 @@ class Answering:
         self._shown: list[str] = []
         self._seconds = 0.0
         self._passes = not evidence  # whether the text goes on as it comes, and nobody judges it
-        self._reader = self._reads()
+        self._reader = self._reads(calls=calls)
 
-    def _reads(self) -> Gate | Annotator | None:
+    def _reads(self, *, calls: bool) -> Gate | Annotator | None:
         """What reads along with a stream; None: all is read at the end."""
         settings = self._settings
         if not self._streamed or self._passes or self._form == "fields":
             return None
         question = self._run.question
         if settings.mode == "gate":
-            closes = settings.on_fail != "flag"
+            closes = calls or settings.on_fail != "flag"
             return Gate(settings.verifier, self._evidence, question=question, closes=closes)
         if settings.mode == "annotate":
             return Annotator(settings.verifier, self._evidence, question=question)
@@ -148,7 +157,7 @@ class Answering:
 
         What it says beside the calls is on the way to an answer and none itself.
         """
-        rest = "" if self._passes else self._held_back()
+        rest = "" if self._passes else self._unshown()
         self._passes, self._draft = True, []
         self._shown.append(rest)
         return rest
@@ -157,7 +166,12 @@ class Answering:
         """What was pushed and not shown; nothing of a gate that has closed."""
         if isinstance(self._reader, Gate) and self._reader.failed:
             return ""
-        return "".join(self._draft)[len("".join(self._shown)) :]
+        return self._unshown()
+
+    def _unshown(self) -> str:
+        """All that follows what was shown; nothing where a sentence was left out of that."""
+        draft, shown = "".join(self._draft), "".join(self._shown)
+        return draft[len(shown) :] if draft.startswith(shown) else ""
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -171,10 +185,14 @@ class Answering:
             UngroundedAnswerError: with `on_fail="raise"`, when nothing helped.
         """
         draft, shown = "".join(self._draft), "".join(self._shown)
-        settled = Settled(answer=draft, rest=self._held_back() if self._streamed else "")
+        settled = Settled(answer=draft)
+        if self._streamed:
+            rest = self._held_back()
+            settled = Settled(answer=shown + rest, rest=rest)
         if not self._passes and draft.strip():
+            given = shown if self._streamed else ""
             with self._guarding(ends_well):
-                settled = yield from self._settling(draft, shown, ends_well)
+                settled = yield from self._settling(draft, given, ends_well)
         elif draft.strip() and not self._evidence.chunks:
             self._note("flag", "not-verified", "there was no evidence to hold the answer against")
         return settled
@@ -186,11 +204,18 @@ class Answering:
         verification, corrections = self._judged(draft)
         self._seconds += time.perf_counter() - began
         self._run.add(Record(timings={_STAGE: self._seconds}))
-        gated = isinstance(self._reader, Gate)
+        gated = self._settings.mode == "gate"  # whoever calls is given what a reader is shown
         told = self._streamed and not gated
-        if told and verification.failed and self._settings.on_fail == "raise":
+        fixed = told or self._form == "fields"  # nobody can take it back, or write it anew
+        if fixed and verification.failed and self._settings.on_fail == "raise":
             self._add(verification)
             raise UngroundedAnswerError(verification)
+        if self._form == "fields":
+            self._add(verification)
+            ending: Ending = "flagged" if verification.failed else "passed"
+            return Settled(
+                answer=draft, verification=verification, corrections=corrections, ending=ending
+            )
         repaired = yield from self._guard.repair(
             verification,
             self._evidence,
@@ -211,9 +236,15 @@ class Answering:
                 )
                 self._add(verification)
             return Settled(
-                answer=draft, verification=verification, corrections=corrections, repaired=better
+                answer=draft,
+                verification=verification,
+                corrections=corrections,
+                ending=repaired.ending,
+                repaired=better,
             )
-        return Settled(answer=repaired.answer, verification=repaired.verification)
+        return Settled(
+            answer=repaired.answer, verification=repaired.verification, ending=repaired.ending
+        )
 
     def _judged(self, draft: str) -> tuple[Verification, tuple[Correction, ...]]:
         """What the evidence says of the whole reply, and what of it was not said before."""
@@ -245,7 +276,12 @@ class Answering:
                 f"{count} claim{'s' if count > 1 else ''} that failed "
                 f"{'were' if count > 1 else 'was'} not shown",
             )
-        return Settled(answer=answer, rest=answer[len(shown) :], verification=repaired.verification)
+        return Settled(
+            answer=answer,
+            rest=answer[len(shown) :],
+            verification=repaired.verification,
+            ending=repaired.ending,
+        )
 
     def _passed(self, repaired: Repaired, shown: str) -> str:
         """An answer without the sentences that failed; what was shown of it stays."""

@@ -25,7 +25,7 @@ from typing import Any, TypeVar, cast
 
 from ctxguard.adapters import Patched, SupportsBlocks, integrations
 from ctxguard.errors import InputError
-from ctxguard.guard import Guard, warn_unverified
+from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle, Unreached
 from ctxguard.policy import Policy, choose
 from ctxguard.run import activate, current_run
@@ -110,7 +110,6 @@ def guarded(policy: Policy | None = None, **overrides: Any) -> Block:
         PolicyError: an override is no field of Policy, or its value cannot be used.
     """
     chosen = choose("guarded", policy, overrides)
-    warn_unverified("guarded", chosen, stacklevel=3)
     return Block(Handle(Guard(chosen), None))
 
 

@@ -7,7 +7,6 @@ points `ctxguard.adapters` and hands it a Guard.
 from __future__ import annotations
 
 import uuid
-import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any, Literal, TypeVar, overload
 from ctxguard.adapters import Adapter, SupportsProcess, find_adapter
 from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
 from ctxguard.fitting import ModelCall, fit_call, uncounted
-from ctxguard.handle import CoverageWarning, Handle
+from ctxguard.handle import Handle
 from ctxguard.intake import coerce_chunks, identify_chunks
 from ctxguard.ledger import Ledger
 from ctxguard.models import ModelCard
@@ -34,7 +33,7 @@ from ctxguard.verifying import Given, gate_for, repair_answer, verify_answer
 from ctxguard.window import Fitted
 from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
-__all__ = ["Adapter", "Guard", "Prepared", "guard", "warn_unverified"]
+__all__ = ["Adapter", "Guard", "Prepared", "guard"]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Item)
@@ -381,7 +380,6 @@ def guard(
     chosen = choose("guard", policy, overrides)
     if scope not in SCOPES:
         raise PolicyError(f"guard(scope={scope!r}): choose one of {', '.join(map(repr, SCOPES))}")
-    warn_unverified("guard", chosen, stacklevel=3)
     adapter = find_adapter(obj)
     if scope == "copy":
         return adapter.guard(obj, Guard(chosen))
@@ -390,13 +388,3 @@ def guard(
             f'guard(scope="process"): the integration {adapter.name} only makes guarded copies'
         )
     return adapter.guard_in_place(obj, Guard(chosen))
-
-
-def warn_unverified(caller: str, policy: Policy, *, stacklevel: int) -> None:
-    """Say that answers of a framework's objects are not verified, where a policy asks for it."""
-    if policy.verification is not None:
-        message = (
-            f"{caller}: answers of guarded objects are not verified yet; hand them to "
-            "Guard.verify, Guard.gate or Guard.repair"
-        )
-        warnings.warn(message, CoverageWarning, stacklevel=stacklevel)

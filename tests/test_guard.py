@@ -409,14 +409,3 @@ def test_evidence_that_is_handed_in_is_what_counts() -> None:
 def test_without_evidence_there_is_nothing_to_hold_an_answer_against() -> None:
     with pytest.raises(InputError, match=r"evidence: hand it in, or call verify inside"):
         Guard(Policy()).verify("The fee is $5.")
-
-
-def test_a_policy_that_asks_for_verification_is_told_that_answers_are_not_verified() -> None:
-    policy = Policy(verification=Verify())
-    with pytest.warns(CoverageWarning, match=r"guarded: answers .* are not verified yet"):
-        guarded(policy)
-    with (
-        pytest.warns(CoverageWarning, match=r"guard: answers .* are not verified yet"),
-        pytest.raises(UnsupportedObjectError),
-    ):
-        guard(object(), policy)
