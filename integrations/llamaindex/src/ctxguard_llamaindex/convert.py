@@ -48,6 +48,7 @@ from ctxguard.window import Fitted, apply_cuts
 __all__ = [
     "ALSO_IN",
     "QUESTION_NAMES",
+    "calls_of",
     "card_of",
     "chunks_of",
     "cut_prompt",
@@ -272,7 +273,7 @@ def with_fitted(messages: Sequence[ChatMessage], fitted: Fitted) -> Sequence[Cha
 
 def _message(index: int, message: ChatMessage, unanswered: list[str], count: Count) -> Message:
     role = _ROLES.get(message.role, "user")
-    calls = _calls(message)
+    calls = calls_of(message)
     ids = tuple(call_id or f"call-{index}-{i}" for i, (call_id, _) in enumerate(calls))
     unanswered.extend(new for new, (old, _) in zip(ids, calls, strict=True) if not old)
     answers: str | None = None
@@ -290,7 +291,7 @@ def _message(index: int, message: ChatMessage, unanswered: list[str], count: Cou
     )
 
 
-def _calls(message: ChatMessage) -> list[tuple[str, str]]:
+def calls_of(message: ChatMessage) -> list[tuple[str, str]]:
     """Id (blank if it has none) and written form of each call of a message, in order."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:

@@ -34,6 +34,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.tools import BaseTool
 from llama_index.core.workflow import Context, Event, Workflow
 
+from ctxguard_llamaindex.asides import ASKS_ASIDE
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "is_working_type",
     "kind_of",
     "starts_calls",
+    "takes_part",
     "wants_copy",
     "why_not",
     "works",
@@ -161,6 +163,7 @@ _ACT_ALONE: tuple[tuple[tuple[type[Any], ...], str], ...] = (
     ),
 )
 _STARTS_CALLS = (BaseRetriever, BaseQueryEngine, BaseChatEngine, BaseLLM, Workflow)
+_TAKES_PART = (BaseSynthesizer, *(kind for kind, _ in ASKS_ASIDE))
 _WORKS = (*_STARTS_CALLS, BaseSynthesizer, BaseTool)
 
 
@@ -178,6 +181,11 @@ def kind_of(obj: object) -> Kind | None:
 def starts_calls(obj: object) -> bool:
     """Whether a run may begin with an object that was taken out of a guarded one."""
     return isinstance(obj, _STARTS_CALLS)
+
+
+def takes_part(obj: object) -> bool:
+    """Whether an object gives answers that models make, or asks models for what is none."""
+    return isinstance(obj, _TAKES_PART) and not isinstance(obj, CtxGuardPostprocessor)
 
 
 def why_not(obj: object) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr, SkipValidation
 
 from ctxguard.guard import Guard
-from ctxguard.handle import Coverage, Handle, Reached
+from ctxguard.handle import Coverage, CoverageWarning, Handle, Reached
 from ctxguard.policy import Policy
 from ctxguard.run import Run, current_run
 from ctxguard_llamaindex.convert import chunks_of, question_of
 from ctxguard_llamaindex.hooks import prepare_nodes
 
 __all__ = ["CtxGuardPostprocessor"]
+
+_UNVERIFIED = (
+    "CtxGuardPostprocessor: it sees no answers, so the policy's verification does not happen; "
+    "guard(engine) verifies them"
+)
 
 
 class CtxGuardPostprocessor(BaseNodePostprocessor):
@@ -51,6 +58,8 @@ class CtxGuardPostprocessor(BaseNodePostprocessor):
         super().model_post_init(context)
         reached = Reached(path="", type=type(self).__name__, kind="postprocessor")
         self._handle = Handle(Guard(self.policy), None, Coverage(reached=(reached,)))
+        if self.policy.verification is not None:
+            warnings.warn(_UNVERIFIED, CoverageWarning, stacklevel=4)
 
     @classmethod
     def class_name(cls) -> str:

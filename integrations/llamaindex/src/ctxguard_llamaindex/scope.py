@@ -35,9 +35,11 @@ __all__ = [
     "Call",
     "Retrieval",
     "bound",
+    "defines",
     "due",
     "entry_points",
     "handle_of",
+    "is_async_stream",
     "outermost",
     "own_handle",
     "retrieval",
@@ -94,6 +96,11 @@ def bound(plain: Method, obj: object) -> Method:
     a third of the time of a function's that is given its object as an argument.
     """
     return cast("Method", plain.__get__(obj, type(obj)))
+
+
+def defines(plain: type[Any], name: str) -> type[Any]:
+    """The class that a method is from; span decorators make the methods incomparable."""
+    return next(kind for kind in plain.__mro__ if name in vars(kind))
 
 
 # -- retrievers inside retrievers ----------------------------------------------------------------
@@ -175,7 +182,7 @@ class Call:
             step: entered around each step of a stream; None: `self.step`.
         """
         step = step or self.step
-        if _is_async_stream(result):
+        if is_async_stream(result):
             return _adrive(result, step, self.finish)
         if isinstance(result, Generator):
             return _drive(cast("Generator[Any, None, None]", result), step, self.finish)
@@ -192,7 +199,7 @@ class Call:
         return result
 
 
-def _is_async_stream(result: object) -> TypeGuard[AsyncGenerator[Any, None]]:
+def is_async_stream(result: object) -> TypeGuard[AsyncGenerator[Any, None]]:
     """By what a tracer's proxy stands for: it has the methods of both kinds of streams."""
     return isinstance(result, AsyncGenerator) and not inspect.isgenerator(cast("object", result))
 

@@ -27,6 +27,7 @@ from ctxguard_llamaindex.kinds import (
     is_users,
     kind_of,
     starts_calls,
+    takes_part,
     wants_copy,
     why_not,
 )
@@ -88,7 +89,7 @@ class Walk:
         self._mark()
         for place in reversed(self.places.values()):
             needed = place.value is self.root or self._is_guarded_here(place)
-            if place.copied and (needed or starts_calls(place.value)):
+            if place.copied and (needed or self._has_calls(place.value)):
                 self._take(place, handle, needed=needed)
         for place in self.places.values():
             self._report_bound(place, handle)
@@ -226,6 +227,11 @@ class Walk:
     def _is_guarded_here(self, place: _Place) -> bool:
         return kind_of(place.value) in _GUARDED_KINDS and not self._keeps_own_guard(place)
 
+    def _has_calls(self, value: object) -> bool:
+        """Whether methods of an object that only holds others are guarded too."""
+        verifies = self.handle.policy.verification is not None
+        return starts_calls(value) or (verifies and takes_part(value))
+
     # -- copying ---------------------------------------------------------------------------------
 
     def _make_copies(self) -> bool:
@@ -253,7 +259,7 @@ class Walk:
                 raise UnsupportedObjectError(f"guard: {name}: {error}") from error
             place.obstacle = f"cannot be copied: {type(error).__name__}: {error}"
             return False
-        if not needed and starts_calls(place.value):
+        if not needed and self._has_calls(place.value):
             with contextlib.suppress(Exception):  # its parts are guarded all the same
                 attach(copy, self.handle)
         return True

@@ -1,0 +1,123 @@
+"""The check of one reply, driven by code that calls or by code that awaits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Any, TypeAlias
+
+from ctxguard.answering import Answering, Form, answering
+from ctxguard.guard import Guard
+from ctxguard.types import Chunk
+from ctxguard.verification import Asks, Retrieve, adrive, drive
+from ctxguard_llamaindex.asking import Asking
+from ctxguard_llamaindex.events import tell
+from ctxguard_llamaindex.reading import Reader, read_fields, read_whole
+from ctxguard_llamaindex.replies import is_spoken
+
+__all__ = ["Checking"]
+
+Result: TypeAlias = Any
+"""Whatever a model's method, or a synthesizer's, returns."""
+
+
+class Checking:
+    """Holds one reply against the evidence of its run, and tells what came of it."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        model: object,
+        *,
+        results: Sequence[Chunk] = (),
+        calls: bool = False,
+    ) -> None:
+        """Set up, without reading anything.
+
+        Args:
+            guard: whose policy applies.
+            model: what a repair asks.
+            results: evidence that no retriever of the run brought.
+            calls: whether the reply may call tools.
+        """
+        self._guard = guard
+        self._results = results
+        self._calls = calls
+        settings = guard.policy.verification
+        self._asking = Asking(model, None if settings is None else settings.heavy)
+        self._answering: Answering | None = None
+
+    def _follow(self, form: Form, *, streamed: bool = False) -> Answering | None:
+        self._answering = answering(
+            self._guard,
+            streamed=streamed,
+            form=form,
+            calls=self._calls,
+            results=self._results,
+        )
+        return self._answering
+
+    def _follow_stream(self, form: Form) -> Answering | None:
+        return self._follow(form, streamed=True)
+
+    def _retrieve(self, request: Retrieve) -> list[Chunk] | None:
+        return None if self._answering is None else self._answering.retrieve(request)
+
+    async def _aretrieve(self, request: Retrieve) -> list[Chunk] | None:
+        return None if self._answering is None else await self._answering.aretrieve(request)
+
+    def _drive(self, asks: Asks[Result]) -> Result:
+        return drive(asks, ask=self._asking.ask, retrieve=self._retrieve)
+
+    async def _adrive(self, asks: Asks[Result]) -> Result:
+        return await adrive(asks, ask=self._asking.aask, retrieve=self._aretrieve)
+
+    # -- whole replies ----------------------------------------------------------------------------
+
+    def whole(self, reply: Result) -> Result:
+        """The reply, put right as far as the policy goes."""
+        reply, settled = self._drive(self._read(reply))
+        tell((), settled)
+        return reply
+
+    async def awhole(self, reply: Result) -> Result:
+        """As `whole`."""
+        reply, settled = await self._adrive(self._read(reply))
+        tell((), settled)
+        return reply
+
+    def _read(self, reply: Result) -> Asks[tuple[Result, Any]]:
+        if is_spoken(reply):
+            return (yield from read_whole(reply, self._follow))
+        return reply, (yield from read_fields(reply, self._follow))
+
+    # -- streams ----------------------------------------------------------------------------------
+
+    def stream(self, parts: Generator[Result, None, None]) -> Generator[Result, None, None]:
+        """What may be shown of the parts, as they come."""
+        reader = Reader(self._follow_stream)
+        try:
+            for part in parts:
+                given = reader.take(part)
+                yield from given.parts
+                tell(given.corrections)
+            given = self._drive(reader.end())
+            yield from given.parts
+            tell(given.corrections, given.settled)
+        finally:
+            parts.close()
+
+    async def astream(self, parts: AsyncGenerator[Result, None]) -> AsyncGenerator[Result, None]:
+        """As `stream`."""
+        reader = Reader(self._follow_stream)
+        try:
+            async for part in parts:
+                given = reader.take(part)
+                for shown in given.parts:
+                    yield shown
+                tell(given.corrections)
+            given = await self._adrive(reader.end())
+            for shown in given.parts:
+                yield shown
+            tell(given.corrections, given.settled)
+        finally:
+            await parts.aclose()
