@@ -11,8 +11,15 @@ print(engine.ctxguard.last)
 
 from ctxguard_llamaindex.adapter import LlamaIndexAdapter, adapter
 from ctxguard_llamaindex.convert import ALSO_IN
+from ctxguard_llamaindex.evaluator import GroundednessEvaluator
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 
 __version__ = "0.1.0"
 
-__all__ = ["ALSO_IN", "CtxGuardPostprocessor", "LlamaIndexAdapter", "adapter"]
+__all__ = [
+    "ALSO_IN",
+    "CtxGuardPostprocessor",
+    "GroundednessEvaluator",
+    "LlamaIndexAdapter",
+    "adapter",
+]
