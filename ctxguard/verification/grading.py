@@ -10,7 +10,9 @@ from ctxguard.types import Quote, Verdict, Verification
 __all__ = ["Grade", "Outcome", "grade"]
 
 Outcome: TypeAlias = Literal["grounded", "contradicted", "not_found", "abstained", "not_judged"]
-"""'abstained': it claims nothing; 'not_judged': nothing that it claims could be judged."""
+"""'abstained': it claims nothing; 'not_judged': nothing in it could be judged."""
+_UNREAD = ("code", "math")
+"""Kinds of claims that say something, which is not read."""
 _LONGEST = 200
 """Characters of a claim and of a quote."""
 
@@ -28,7 +30,7 @@ class Grade:
 
     @property
     def passing(self) -> bool | None:
-        """As `Verification.grounded`: who claims nothing passes, and has no score."""
+        """Whether nothing failed; None: nothing could be judged. Who claims nothing passes."""
         return {"grounded": True, "abstained": True, "not_judged": None}.get(self.outcome, False)
 
 
@@ -54,7 +56,8 @@ def _outcome(verification: Verification) -> Outcome:
         return "not_found"
     if "supported" in labels:
         return "grounded"
-    return "not_judged" if verification.grounded is None else "abstained"
+    is_unread = any(verdict.claim.kind in _UNREAD for verdict in verification.claims)
+    return "not_judged" if is_unread or verification.grounded is None else "abstained"
 
 
 def _explanation(verification: Verification, outcome: Outcome) -> str:
@@ -65,7 +68,8 @@ def _explanation(verification: Verification, outcome: Outcome) -> str:
     open_ = [
         verdict
         for verdict in verification.claims
-        if verdict.label == "not_judged" and verdict.claim.is_checkable
+        if verdict.label == "not_judged"
+        and (verdict.claim.is_checkable or verdict.claim.kind in _UNREAD)
     ]
     lines = [f"{_quoted(verdict.claim.text)} was not judged: {verdict.reason}" for verdict in open_]
     supported = sum(verdict.label == "supported" for verdict in verification.claims)
@@ -82,14 +86,22 @@ def _failure(verdict: Verdict) -> str:
 
 
 def _against(verdict: Verdict) -> Quote | None:
-    """What speaks most against a claim, else the nearest passage."""
+    """The passage with what speaks most against a claim, else the nearest one."""
     found = [
         quote
         for finding in verdict.findings
         if finding.label != "supported"
         for quote in finding.evidence
     ]
-    return next(iter((*found, *verdict.evidence)), None)
+    whole = [
+        passage
+        for quote in found[:1]
+        for passage in verdict.evidence
+        if passage.chunk_id == quote.chunk_id
+        and passage.span[0] <= quote.span[0]
+        and quote.span[1] <= passage.span[1]
+    ]
+    return next(iter((*whole, *found, *verdict.evidence)), None)
 
 
 def _quoted(text: str) -> str:
