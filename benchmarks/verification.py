@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +306,7 @@ def stream_cost(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a gate adds to the time to the first sentence, against the same evidence."""
     evidence = evidence_of(rows)
     said = [row["claim"] for row in rows if row["evidence"] in evidence and not row["wrong"]]
-    pairs = [" ".join(pair) for pair in zip(said, said[1:], strict=False)]
+    pairs = [" ".join(pair) for pair in pairwise(said)]
     return gated(list(dict.fromkeys(pairs)), evidence)
 
 

@@ -6,7 +6,11 @@ import pytest
 
 from ctxguard.verification import Verifier, grade
 
-EVIDENCE = ["The fee is $500 per month.", "Notice is thirty days."]
+EVIDENCE = [
+    "The fee is $500 per month.",
+    "Notice is thirty days.",
+    "The tenant shall pay the rent to the landlord, and it is not to be refunded by him.",
+]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ EVIDENCE = ["The fee is $500 per month.", "Notice is thirty days."]
             "Le loyer est pour une année et le bail est dans les mains du locataire.",
             "not_judged",
             None,
-            0,
+            False,
         ),
         ("```\nfee = 600\n```", "not_judged", None, False),
     ],

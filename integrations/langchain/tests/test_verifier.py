@@ -13,9 +13,9 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langgraph.graph import END, START, StateGraph
-from langsmith import evaluate
+from langsmith import Client, evaluate
 from langsmith.evaluation import run_evaluator
-from langsmith.schemas import Example, Run
+from langsmith.schemas import Example, LangSmithInfo, Run
 from pydantic import BaseModel
 
 from ctxguard import InputError, guard
@@ -258,6 +258,7 @@ def test_langsmith_evaluates_without_its_service() -> None:
         lambda inputs: texts[inputs["question"]],
         data=examples,
         evaluators=[GroundednessEvaluator()],
+        client=Client(api_key="none", info=LangSmithInfo(), auto_batch_tracing=False),
         upload_results=False,
         blocking=True,
     )

@@ -13,7 +13,6 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.evaluation import BaseEvaluator, BatchEvalRunner
-from llama_index.core.evaluation.notebook_utils import get_eval_results_df
 from llama_index.core.schema import NodeWithScore, TextNode
 from pydantic import BaseModel
 
@@ -26,7 +25,10 @@ pytestmark = pytest.mark.anyio
 QUESTION = "What is the fee?"
 RIGHT, WRONG, OPEN = "The fee is $500 per month.", "The fee is $600 per month.", "I don't know."
 FOREIGN = "Le loyer est pour une année et le bail est dans les mains du locataire."
-SOURCES = [NodeWithScore(node=TextNode(text=RIGHT, id_="fee"), score=1.0)]
+MORE = "The tenant shall pay the rent to the landlord, and it is not to be refunded by him."
+SOURCES = [
+    NodeWithScore(node=TextNode(text=text, id_=text[-9:]), score=1.0) for text in (RIGHT, MORE)
+]
 
 
 class Fee(BaseModel):
@@ -46,19 +48,19 @@ async def test_every_way_gives_one_result(
     answer: str, passing: bool | None, scored: bool, feedback: str
 ) -> None:
     evaluator: BaseEvaluator = GroundednessEvaluator()
-    found = evaluator.evaluate(QUESTION, answer, [RIGHT])
-    assert (found.query, found.response, found.contexts) == (QUESTION, answer, [RIGHT])
+    found = evaluator.evaluate(QUESTION, answer, [RIGHT, MORE])
+    assert (found.query, found.response, found.contexts) == (QUESTION, answer, [RIGHT, MORE])
     assert found.passing is passing
     assert (found.score is not None) == scored
     assert feedback in str(found.feedback)
     assert found.invalid_result == (passing is None)
     assert found.invalid_reason == (found.feedback if passing is None else None)
-    assert await evaluator.aevaluate(QUESTION, answer, [RIGHT]) == found
+    assert await evaluator.aevaluate(QUESTION, answer, [RIGHT, MORE]) == found
     response = Response(response=answer, source_nodes=SOURCES)
     of_response = await evaluator.aevaluate_response(QUESTION, response)
     assert of_response == evaluator.evaluate_response(QUESTION, response)
     assert (of_response.passing, of_response.score) == (found.passing, found.score)
-    assert of_response.contexts == [RIGHT]
+    assert of_response.contexts == [RIGHT, MORE]
 
 
 async def test_streams_are_read_to_their_end() -> None:
@@ -114,8 +116,7 @@ async def test_in_the_batch_runner_beside_others() -> None:
         [QUESTION] * 3, [RIGHT, WRONG, OPEN], [[RIGHT]] * 3
     )
     assert [one.passing for one in texts["strict"]] == [True, False, True]
-    _, mean = get_eval_results_df(["1", "2", "3"], found["groundedness"], metric="groundedness")
-    assert 0.5 <= float(mean.iloc[0, 0]) < 0.75  # a refusal is no third answer
+    assert [one.score is None for one in texts["groundedness"]] == [False, False, True]
 
 
 def test_there_are_no_prompts() -> None:
