@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import pytest
@@ -68,8 +68,11 @@ async def test_streams_are_read_to_their_end() -> None:
         for part in (WRONG[:9], WRONG[9:]):
             yield part
 
+    def now() -> Generator[str, None, None]:
+        yield from (WRONG[:9], WRONG[9:])
+
     evaluator = GroundednessEvaluator()
-    streamed = StreamingResponse(response_gen=iter([WRONG[:9], WRONG[9:]]), source_nodes=SOURCES)
+    streamed = StreamingResponse(response_gen=now(), source_nodes=SOURCES)
     assert evaluator.evaluate_response(QUESTION, streamed).response == WRONG
     waiting = AsyncStreamingResponse(response_gen=later(), source_nodes=SOURCES)
     with pytest.raises(InputError, match="aevaluate_response"):
