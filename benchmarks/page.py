@@ -154,6 +154,7 @@ def tables(found: Mapping[str, Results]) -> dict[str, str]:
         ),
         "verified answers": _verified(found["verification"], _answers),
         "verified cost": _verified_cost(found["verification"]["cost"]),
+        "gate": _gate(found["verification"]["gate"]),
         "left out": _left_out([found[name] for name in QUALITY]),
     }
 
@@ -189,6 +190,13 @@ def _answers(measured: Mapping[str, Any]) -> Mapping[str, Any]:
 def _verified_cost(found: Mapping[str, Any]) -> str:
     row = [str(found["words"]), str(found["tokens"]), _times(found["ratio"])]
     return _table(["words of the answer", "tokens of the evidence", "verifying"], [row])
+
+
+def _gate(found: Mapping[str, Any]) -> str:
+    head = ["answers", "tokens of the first sentence", "tokens waited for", "work of the gate"]
+    tokens = [_whole(found[name]) for name in ("sentence", "waited")]
+    work = "{value:.1%} [{low:.1%}, {high:.1%}]".format(**found["work"])
+    return _table(head, [[str(found["answers"]), *tokens, work]])
 
 
 def _overhead(found: Mapping[str, Any]) -> str:

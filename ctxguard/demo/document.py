@@ -10,6 +10,7 @@ from typing import Any
 from ctxguard.demo.corpus import Corpus
 from ctxguard.demo.measures import DEFINITIONS
 from ctxguard.demo.run import Answer, Comparison, Summary
+from ctxguard.verification import grade
 
 __all__ = ["to_json"]
 
@@ -63,4 +64,16 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "first_token": answer.first_token,
         "seconds": answer.seconds,
         "in_prompt": answer.in_prompt,
+        "verdict": _verdict(answer),
     }
+
+
+def _verdict(answer: Answer) -> dict[str, Any] | None:
+    """What the answer's evidence says of it; None without an answer."""
+    if answer.verification is None:
+        return None
+    failed = [
+        {"claim": one.claim.text, "label": one.label, "code": one.code, "reason": one.reason}
+        for one in answer.verification.failed
+    ]
+    return {**dataclasses.asdict(grade(answer.verification)), "failed": failed}

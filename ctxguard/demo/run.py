@@ -15,10 +15,11 @@ from ctxguard.demo.chains import ANSWER_TOKENS, Chain, Endpoint, Pair, Passage
 from ctxguard.demo.measures import Retained, retained, words
 from ctxguard.demo.server import model_server
 from ctxguard.demo.wire import NoModel, Wire
+from ctxguard.guard import Guard
 from ctxguard.ledger import Ledger
 from ctxguard.policy import Policy
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
-from ctxguard.types import Budget
+from ctxguard.types import Budget, Verification
 
 __all__ = [
     "Answer",
@@ -29,6 +30,8 @@ __all__ = [
     "Summary",
     "Watch",
     "compare",
+    "flagged",
+    "judged",
     "open_model",
     "policy_for",
     "summarise",
@@ -78,6 +81,8 @@ class Answer:
     """Distributions that the passages name, those of copies that were left out included."""
     in_prompt: bool
     """Whether every passage stands in the prompt that was sent: measured is what was read."""
+    verification: Verification | None = None
+    """What the passages say of the answer; None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,10 @@ class Summary:
     median_first_token: tuple[float, float] | None
     seconds: tuple[float, float]
     """Whole answers, summed."""
+    claims: tuple[int, int] = (0, 0)
+    """Claims of the answers that were judged."""
+    flagged: tuple[int, int] = (0, 0)
+    """Those that the passages contradict or do not hold."""
 
 
 @contextmanager
@@ -200,8 +209,9 @@ def _ask(chain: Chain, question: str, model: Model, *, side: Side, watch: Watch 
     seconds = time.perf_counter() - start
     prompt = words("\n".join(exchange.prompt for exchange in model.wire.exchanges))
     passages = chain.evidence()
+    text = text.strip()
     return Answer(
-        text=text.strip(),
+        text=text,
         passages=passages,
         sources=_sources(passages),
         prompt_tokens=sum(
@@ -210,7 +220,17 @@ def _ask(chain: Chain, question: str, model: Model, *, side: Side, watch: Watch 
         first_token=first if model.answers else None,
         seconds=seconds,
         in_prompt=all(words(passage.text) in prompt for passage in passages),
+        verification=_verified(text, passages, question) if text else None,
     )
+
+
+def _verified(answer: str, passages: Sequence[Passage], question: str) -> Verification:
+    """The answer held against what its prompt was filled with."""
+    evidence = [
+        {"id": f"passage-{number}", "text": passage.text, "source": passage.source}
+        for number, passage in enumerate(passages, start=1)
+    ]
+    return Guard().verify(answer, evidence, question=question)
 
 
 def _sources(passages: Sequence[Passage]) -> tuple[str, ...]:
@@ -253,4 +273,17 @@ def summarise(comparisons: Sequence[Comparison]) -> Summary:
             (median(p for p, _ in firsts), median(g for _, g in firsts)) if firsts else None
         ),
         seconds=(sum(a.seconds for a in plain), sum(a.seconds for a in guarded)),
+        claims=(sum(map(judged, plain)), sum(map(judged, guarded))),
+        flagged=(sum(map(flagged, plain)), sum(map(flagged, guarded))),
     )
+
+
+def judged(answer: Answer) -> int:
+    """How many claims of an answer were judged."""
+    claims = answer.verification.claims if answer.verification else ()
+    return sum(verdict.label != "not_judged" for verdict in claims)
+
+
+def flagged(answer: Answer) -> int:
+    """How many claims of an answer its passages contradict or do not hold."""
+    return len(answer.verification.failed) if answer.verification else 0

@@ -18,15 +18,34 @@ from rich.text import Text
 from ctxguard.demo.chains import ANSWER_TOKENS, Pair
 from ctxguard.demo.corpus import Corpus
 from ctxguard.demo.measures import DEFINITIONS
-from ctxguard.demo.run import Answer, Comparison, Model, PolicyName, Side, Summary, Watch
+from ctxguard.demo.run import (
+    Answer,
+    Comparison,
+    Model,
+    PolicyName,
+    Side,
+    Summary,
+    Watch,
+    flagged,
+    judged,
+)
 from ctxguard.ledger import Ledger
 from ctxguard.types import Decision
+from ctxguard.verification import Outcome, grade
 
 __all__ = ["answering", "comparison", "introduction", "one_ledger", "summary"]
 
 REASON = 110
 """Characters of a reason that are shown beside a question; the ledger has all of it."""
 COLOURS = {"plain": "magenta", "guarded": "green"}
+VERDICTS: Mapping[Outcome, tuple[str, str]] = {
+    "grounded": ("✓ supported", "green"),
+    "contradicted": ("✗ contradicted", "red"),
+    "not_found": ("✗ not found", "red"),
+    "abstained": ("· claims nothing", "dim"),
+    "not_judged": ("· not judged", "dim"),
+}
+"""What the evidence says of an answer: mark, word and colour."""
 NEXT = (
     ("docs/concepts/decisions.md", "what is left out, what is kept, and how that is decided"),
     ("docs/how-to/budget.md", "a token budget for the evidence and for the whole prompt"),
@@ -155,18 +174,45 @@ def comparison(result: Comparison) -> RenderableType:
             *(f"{n}" for n in (len(answer.passages), copies, len(answer.sources), facts)),
         )
     items: list[RenderableType] = [table]
-    said = [
-        (side, Text(_quoted(answer)))
-        for side, answer in (("plain", result.plain), ("guarded", result.guarded))
-        if answer.text
-    ]
-    if said:
-        items.append(_below(_grid(said)))
+    items += _answers(result)
     decided = _decided(result.ledger)
     if decided:
         items.append(_below(_grid([(what, Text(why, style="dim")) for what, why in decided])))
     items += [Text(f"! {warning}", style="yellow") for warning in _warnings(result)]
     return Padding(Group(*items), (0, 0, 1, 2))
+
+
+def _answers(result: Comparison) -> list[RenderableType]:
+    """Both answers with what their evidence says of them, and how many claims were flagged."""
+    sides = {"plain": result.plain, "guarded": result.guarded}
+    said = {side: answer for side, answer in sides.items() if answer.text}
+    if not said:
+        return []
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for side, answer in said.items():
+        verdict, why = _verdict(answer)
+        table.add_row(side, verdict, Text(_quoted(answer)))
+        if why:
+            table.add_row("", "", Text(why, style="dim"))
+    counts = [f"{side} {flagged(one)} of {judged(one)}" for side, one in said.items()]
+    line = Text(f"claims flagged by their own evidence: {', '.join(counts)}", style="dim")
+    return [_below(table), line]
+
+
+def _verdict(answer: Answer) -> tuple[Text, str]:
+    """What an answer's evidence says of it, and of what failed the first reason."""
+    if answer.verification is None:
+        return Text(""), ""
+    outcome = grade(answer.verification).outcome
+    word, style = VERDICTS[outcome]
+    failed = answer.verification.failed
+    worst = [one for one in failed if one.label == outcome][:1]
+    reason = " ".join(f"{one.reason}" for one in worst)
+    more = f"; {len(failed) - 1} more" if len(failed) > 1 else ""
+    return Text(word, style=style), f"{_cut(reason)}{more}"
 
 
 def _decided(ledger: Ledger) -> list[tuple[str, str]]:
@@ -182,9 +228,13 @@ def _decided(ledger: Ledger) -> list[tuple[str, str]]:
 def _why(ledger: Ledger, decisions: Sequence[Decision]) -> str:
     first, more = decisions[0], len(decisions) - 1
     source = ledger.chunk(first.subject).source
-    reason = " ".join(first.reason.split())
     rest = f"; {more} more" if more else ""
-    return f"{source}: {reason[:REASON]}{'…' if len(reason) > REASON else ''}{rest}"
+    return f"{source}: {_cut(first.reason)}{rest}"
+
+
+def _cut(reason: str) -> str:
+    words = " ".join(reason.split())
+    return f"{words[:REASON]}{'…' if len(words) > REASON else ''}"
 
 
 def _warnings(result: Comparison) -> list[str]:
@@ -227,6 +277,11 @@ def summary(result: Summary, *, framework: str) -> RenderableType:
     table.add_row("sources named", *(f"{n:,}" for n in result.sources), _kept(*result.sources))
     table.add_row("facts in the prompts", *(f"{n:,}" for n in facts), _kept(*facts))
     table.add_row("wording, mean", "", "", f"{100 * result.wording:.1f} % of it kept")
+    if any(result.claims):
+        table.add_section()
+        table.add_row("claims of the answers", *(f"{n:,}" for n in result.claims), "judged")
+        by = "by the evidence of their own prompts"
+        table.add_row("flagged among them", *(f"{n:,}" for n in result.flagged), by)
     others = [line for line in NEXT if framework not in line[0]]
     return Group(
         Rule(Text("Summary", style="bold"), style="dim"),

@@ -7,6 +7,7 @@ from ctxguard.verification.calibration import Calibration, Labelled
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence, Passage
+from ctxguard.verification.grading import Grade, Outcome, grade
 from ctxguard.verification.groundedness import (
     GroundednessScorer,
     WordDoubt,
@@ -33,9 +34,11 @@ __all__ = [
     "Correction",
     "Evidence",
     "Gate",
+    "Grade",
     "GroundednessScorer",
     "Labelled",
     "Limits",
+    "Outcome",
     "Passage",
     "Release",
     "Repaired",
@@ -52,6 +55,7 @@ __all__ = [
     "draft",
     "drive",
     "find_citations",
+    "grade",
     "groundedness_scorer",
     "repair",
     "split_claims",

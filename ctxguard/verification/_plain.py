@@ -18,7 +18,10 @@ _MARKER = re.compile(
 _FORMULA = re.compile(
     r"\\\([^\n]{0,400}?\\\)|\$(?=[^$\n]{0,200}[\\^_{])[^$\s][^$\n]{0,200}\$(?!\d)"
 )
-_EMPHASIS = re.compile(r"\*{2,3}|__|</?[A-Za-z][^<>\n]{0,80}>")
+_EMPHASIS = re.compile(r"\*{2,3}|__|</?[A-Za-z](?!\w{0,10}:/)[^<>\n]{0,80}>")
+"""An address between the same brackets is no tag."""
+_LINK = re.compile(r"\]\((?=\S)")
+"""Between a link's words and its address, which would be read as one where both are addresses."""
 
 
 def plain_text(text: str, outside: Iterable[Span] = ()) -> str:
@@ -28,7 +31,8 @@ def plain_text(text: str, outside: Iterable[Span] = ()) -> str:
         text: a claim.
         outside: more spans of it that claim nothing: its citations.
     """
-    spans = [match.span() for pattern in (_FORMULA, _EMPHASIS) for match in pattern.finditer(text)]
+    patterns = (_FORMULA, _EMPHASIS, _LINK)
+    spans = [match.span() for pattern in patterns for match in pattern.finditer(text)]
     if marker := _MARKER.match(text):
         spans.append(marker.span())
     for start, end in (*spans, *outside):

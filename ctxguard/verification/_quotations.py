@@ -15,6 +15,7 @@ _QUOTED = re.compile(
     '\u201c([^\u201c\u201d]{1,2000})\u201d|"([^"\\n]{1,2000})"|\u00ab([^\u00ab\u00bb]{1,2000})\u00bb|\u201e([^\u201e\u201c]{1,2000})\u201c'
 )
 _GAPS = re.compile(r"\s*(?:\.{3}|\u2026|\[[^\[\]]{0,40}\])\s*")
+_WORD = re.compile(r"\w+")
 _LEAST = 3
 """Words from which on a quotation is no title and no word at arm's length."""
 _ALTERED = 0.9
@@ -25,12 +26,15 @@ _NEAR = 0.6
 
 
 def check_quotations(case: Case) -> Iterator[Finding]:
-    """Which quotations the evidence does not have word for word."""
+    """Which quotations neither the evidence nor the question has word for word."""
+    asked = " ".join(_WORD.findall(case.question.casefold()))
     for match in _QUOTED.finditer(case.text):
         group = match.lastindex or 1
         sizes = {part: len(words_of(part)) for part in _GAPS.split(match[group])}
         parts = [part for part, size in sizes.items() if size]
         if sum(sizes.values()) < _LEAST or all(map(case.evidence.find, parts)):
+            continue
+        if " ".join(_WORD.findall(match[group].casefold())) in asked:
             continue
         start = case.claim.span[0]
         near = case.best >= _NEAR

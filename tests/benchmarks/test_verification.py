@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import verification
+from benchmarks.gate import first_release, pieces
 from benchmarks.verification import Answered, auroc, balanced, ece, recall_at
 
 
@@ -85,3 +86,14 @@ def test_all_of_it_runs(tmp_path: Path) -> None:
     assert ours["SummEdits"]["balanced accuracy"]["value"] == 1.0
     assert found["systems"]["words that are new"]["claims"]["AUROC"]["value"] > 0.5
     assert found["cost"]["ratio"]["value"] > 0
+    assert found["gate"]["sentence"]["value"] > found["gate"]["waited"]["value"] > 0
+
+
+def test_a_gate_waits_for_the_first_word_of_the_next_sentence() -> None:
+    evidence = ["The fee is $500 per month. Notice is thirty days."]
+    found = first_release(["The fee is $500 ", "per month", ".", " No", "tice", " is"], evidence)
+    assert found is not None
+    assert (found.plain, found.gated) == (3, 6)
+    assert found.share == found.work / (3 / 50) > 0
+    assert first_release(["The fee is $600. ", "Notice "], evidence) is None
+    assert "".join(pieces("The fee, in full.")) == "The fee, in full."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,13 @@ from rich.console import Console, RenderableType
 
 from ctxguard.demo import show
 from ctxguard.demo.chains import Passage
+from ctxguard.demo.corpus import Corpus
+from ctxguard.demo.document import to_json
 from ctxguard.demo.measures import Retained
 from ctxguard.demo.run import Answer, Comparison, summarise
 from ctxguard.ledger import Ledger
 from ctxguard.types import Chunk, Decision
+from ctxguard.verification import Verifier
 
 RETAINED = Retained(copies=6, copies_left=0, facts=4, facts_lost=(), wording=1.0)
 
@@ -137,3 +141,34 @@ def test_where_to_go_next_exists(pytestconfig: pytest.Config) -> None:
     documents = [where for where, _ in show.NEXT if where.startswith("docs/")]
     assert documents
     assert all((pytestconfig.rootpath / where).is_file() for where in documents)
+
+
+def test_answers_have_the_verdict_of_their_evidence(timed: Comparison) -> None:
+    evidence = ["The fee is $500 per month. Notice is thirty days."]
+    wrong = "Notice is thirty days. The fee is $600 per month."
+    plain = replace(timed.plain, text=wrong, verification=Verifier()(wrong, evidence))
+    open_ = "I don't know."
+    guarded = replace(timed.guarded, text=open_, verification=Verifier()(open_, evidence))
+    result = replace(timed, plain=plain, guarded=guarded)
+    text = shown(show.comparison(result))
+    assert "plain    ✗ contradicted    “Notice is thirty days." in text
+    assert "the claim says '$600 per month'" in text
+    assert "guarded  · claims nothing  “I don't know.”" in text
+    assert "claims flagged by their own evidence: plain 1 of 2, guarded 0 of 0" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    total = shown(show.summary(summarise([result]), framework="langchain"))
+    assert row(total, "claims of the answers") == [
+        "claims",
+        "of",
+        "the",
+        "answers",
+        "2",
+        "0",
+        "judged",
+    ]
+    assert row(total, "flagged among them")[:5] == ["flagged", "among", "them", "1", "0"]
+    said = json.loads(to_json([result], summarise([result]), run={}, corpus=Corpus(licences=())))
+    verdict = said["questions"][0]["plain"]["verdict"]
+    assert verdict["outcome"] == "contradicted"
+    assert [one["code"] for one in verdict["failed"]] == ["amount-differs"]
+    assert said["questions"][0]["guarded"]["verdict"]["score"] is None

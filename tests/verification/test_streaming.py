@@ -244,3 +244,23 @@ def test_the_parts_of_a_long_text_take_linear_time(kind: str) -> None:
 
     small = min(seconds(4_000) for _ in range(3))
     assert seconds(32_000) < 24 * max(small, 0.01)
+
+
+def test_words_wait_for_their_own_sentence_and_one_word_more() -> None:
+    sentences = [
+        "The fee is $500 per month.",
+        "Notice is thirty days, in writing, to the other party.",
+        "Mr. Smith of Acme Inc. signs for the landlord.",
+        "The deposit is $1,500.50 in cash.",
+    ]
+    answer = " ".join(sentences)
+    ends = [answer.index(one) + len(one) for one in sentences]
+    gate = Gate(Verifier(), [answer])
+    for number in range(1, len(answer) + 1):
+        gate.push(answer[number - 1])
+        written = answer[:number]
+        # Of a sentence that has ended, nothing is held once the next word has ended, too.
+        ended = max((end for end in ends if len(written[end:].split()) >= 2), default=0)
+        assert len(gate.released.rstrip()) >= ended
+    gate.finish()
+    assert gate.released == answer

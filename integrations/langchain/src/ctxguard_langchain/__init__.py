@@ -16,13 +16,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ctxguard_langchain.convert import ALSO_IN
+from ctxguard_langchain.verifier import GroundednessChecker, GroundednessEvaluator
 
 if TYPE_CHECKING:
     from ctxguard_langchain.middleware import CtxGuardMiddleware
 
 __version__ = "0.1.0"
 
-__all__ = ["ALSO_IN", "CtxGuardMiddleware"]
+__all__ = ["ALSO_IN", "CtxGuardMiddleware", "GroundednessChecker", "GroundednessEvaluator"]
 
 
 def __getattr__(name: str) -> object:

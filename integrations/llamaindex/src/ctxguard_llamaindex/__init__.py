@@ -17,6 +17,7 @@ from ctxguard_llamaindex.events import (
     AnswerVerified,
     AnswerVerifiedEvent,
 )
+from ctxguard_llamaindex.evaluator import GroundednessEvaluator
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "AnswerVerified",
     "AnswerVerifiedEvent",
     "CtxGuardPostprocessor",
+    "GroundednessEvaluator",
     "LlamaIndexAdapter",
     "adapter",
 ]
