@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -90,8 +90,11 @@ def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
         balance.denials = balance.denials or any(
             word.sign < 0 for said in theirs.values() for word in said
         )
+        excepted = _is_of_exception(ours, theirs)
         for word in ours:
             matches = [match for match in theirs.get(word.term, ()) if match.sign]
+            if not excepted:  # an exception does not speak for the rule
+                matches = [match for match in matches if not match.is_exception] or matches
             if word.sign and matches:
                 met.add(word.term)
                 is_anchor = word.is_anchor or any(match.is_anchor for match in matches)
@@ -101,6 +104,12 @@ def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
         if word.sign < 0 and word.term not in met:
             balance.lost += case.best * (_ANCHOR if word.is_anchor else 1)
     return balance
+
+
+def _is_of_exception(ours: Sequence[Polar], theirs: Mapping[str, Sequence[Polar]]) -> bool:
+    """Whether a claim has a word that a passage has in an exception only."""
+    found = (theirs[word.term] for word in ours if word.term in theirs)
+    return any(all(match.is_exception for match in matches) for matches in found)
 
 
 def check_negation(case: Case) -> Iterator[Finding]:
