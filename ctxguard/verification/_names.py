@@ -97,9 +97,10 @@ def _check(case: Case, name: _Name) -> Iterator[Finding]:
         certainty, rival = _SHORTENED, ()
     elif all(_in_other_words(case, key) for key in missing):
         certainty = _SHORTENED
-    elif _is_only_subject(case, name.fact):
+    elif (said := _said_of(case, name.fact)) is not None:
         asked = case.question.casefold()
-        certainty *= _ASKED if all(key in asked for key in missing) else _SUBJECT
+        is_asked = all(key in asked for key in missing)
+        certainty *= _ASKED if is_asked or not _has_subject(case, said) else _SUBJECT
     yield _finding(name.fact, "name-differs" if rival else "name-not-found", certainty, rival)
 
 
@@ -169,15 +170,27 @@ def _in_other_words(case: Case, key: str) -> bool:
     return any(one is not None and one.kind in ("synonym", "broader") for one in found)
 
 
-def _is_only_subject(case: Case, name: Fact) -> bool:
-    """Whether the claim says something of the name, behind it, that the evidence has."""
+def _said_of(case: Case, name: Fact) -> Fact | None:
+    """What the claim says of a name, behind its verb, and the evidence has: the first fact."""
     keys, spans = case.words.keys, case.words.spans
     start = case.claim.span[0]
     verb = next((spans[n][0] for n, key in enumerate(keys) if key in _COPULAS), None)
     if verb is None or name.span[0] - start > verb:
-        return False
+        return None
     said = [fact for fact in case.facts if fact.span[0] - start > verb and fact.kind in _SAID]
-    return bool(said) and all(case.evidence.runs_of(fact.text, most=1) for fact in said)
+    is_known = said and all(case.evidence.runs_of(fact.text, most=1) for fact in said)
+    return said[0] if is_known else None
+
+
+def _has_subject(case: Case, said: Fact) -> bool:
+    """Whether the evidence says it behind a name: a passage need not repeat whom its page is about."""
+    for one in case.aligned:
+        passage = case.evidence.passages[one.number]
+        place = case.evidence.quote_passage(one.number).text.find(said.text)
+        names = (fact for fact in case.evidence.facts_of(one.number) if fact.kind == "name")
+        if place >= 0 and any(fact.span[1] <= passage.span[0] + place for fact in names):
+            return True
+    return False
 
 
 def _is_acronym(evidence: Evidence, keys: Sequence[str]) -> bool:
