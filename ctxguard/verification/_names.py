@@ -97,10 +97,10 @@ def _check(case: Case, name: _Name) -> Iterator[Finding]:
         certainty, rival = _SHORTENED, ()
     elif all(_in_other_words(case, key) for key in missing):
         certainty = _SHORTENED
-    elif (said := _said_of(case, name.fact)) is not None:
+    elif _is_only_subject(case, name.fact):
         asked = case.question.casefold()
-        is_asked = all(key in asked for key in missing)
-        certainty *= _ASKED if is_asked or not _has_subject(case, said) else _SUBJECT
+        is_meant = all(key in asked for key in missing) or _is_described(case, keys[-1])
+        certainty *= _ASKED if is_meant else _SUBJECT
     yield _finding(name.fact, "name-differs" if rival else "name-not-found", certainty, rival)
 
 
@@ -170,25 +170,22 @@ def _in_other_words(case: Case, key: str) -> bool:
     return any(one is not None and one.kind in ("synonym", "broader") for one in found)
 
 
-def _said_of(case: Case, name: Fact) -> Fact | None:
-    """What the claim says of a name, behind its verb, and the evidence has: the first fact."""
+def _is_only_subject(case: Case, name: Fact) -> bool:
+    """Whether the claim says something of the name, behind it, that the evidence has."""
     keys, spans = case.words.keys, case.words.spans
     start = case.claim.span[0]
     verb = next((spans[n][0] for n, key in enumerate(keys) if key in _COPULAS), None)
     if verb is None or name.span[0] - start > verb:
-        return None
+        return False
     said = [fact for fact in case.facts if fact.span[0] - start > verb and fact.kind in _SAID]
-    is_known = said and all(case.evidence.runs_of(fact.text, most=1) for fact in said)
-    return said[0] if is_known else None
+    return bool(said) and all(case.evidence.runs_of(fact.text, most=1) for fact in said)
 
 
-def _has_subject(case: Case, said: Fact) -> bool:
-    """Whether the evidence says it behind a name: a passage need not repeat whom its page is about."""
+def _is_described(case: Case, key: str) -> bool:
+    """Whether an aligned passage says "the county" of what the claim names in full."""
     for one in case.aligned:
-        passage = case.evidence.passages[one.number]
-        place = case.evidence.quote_passage(one.number).text.find(said.text)
-        names = (fact for fact in case.evidence.facts_of(one.number) if fact.kind == "name")
-        if place >= 0 and any(fact.span[1] <= passage.span[0] + place for fact in names):
+        passage = case.evidence.quote_passage(one.number).text
+        if f" the {key} " in f" {' '.join(words_of(passage).keys)} " and f"the {key}" in passage:
             return True
     return False
 
