@@ -12,6 +12,7 @@ from ctxguard.verification._names import check_names
 from ctxguard.verification._negation import check_negation
 from ctxguard.verification._opposites import check_opposites
 from ctxguard.verification._quotations import check_quotations
+from ctxguard.verification._slots import check_slots
 
 __all__ = ["findings_of", "holds_against"]
 
@@ -19,6 +20,7 @@ __all__ = ["findings_of", "holds_against"]
 def findings_of(case: Case) -> Iterator[Finding]:
     """What the evidence does not simply say of a claim, kind by kind."""
     yield from check_values(case)
+    yield from check_slots(case)
     quotations = list(check_quotations(case))
     yield from _unless_within(check_names(case), quotations)
     yield from quotations
