@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,6 +19,8 @@ __all__ = ["main"]
 
 USAGE_ERROR = 2
 NOT_GROUNDED = 1
+READER_GONE = 141
+"""What a shell reports for a command whose reader has gone away."""
 INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended."""
 
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 1 when the command failed or an answer is not known to be grounded, 2 for
-        a usage error or a missing package, 130 after Ctrl-C.
+        a usage error or a missing package, 130 after Ctrl-C, 141 when nobody reads on.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -42,13 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal gets question marks
     try:
-        return commands[options.command](options)
+        code = commands[options.command](options)
+        sys.stdout.flush()  # here, where a reader that is gone can still be told from a fault
+        return code
     except (InputError, MissingDependencyError) as error:
         print(f"ctxguard {options.command}: {error}", file=sys.stderr)
         return USAGE_ERROR
     except CtxguardError as error:
         print(f"ctxguard {options.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # "| head" has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running", file=sys.stderr)
         return INTERRUPTED

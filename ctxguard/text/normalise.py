@@ -58,7 +58,7 @@ _COPYRIGHT = re.compile(r"\(C\)(?=\s?(?:\d{4}|[Cc]opyright))|(?<=[Cc]opyright )\
 _EMPTY_CELL = re.compile(r"(?<=[^\s])\t(?=[ ]*\t)|(?<=␉)\t(?=[ ]*\t)")
 
 _MARKERS = re.compile(
-    r"^[ \t]*+(?:(?:[•◦▪‣●]|[-*+](?=\s+[^\W\d_]|\s+[-*+•◦▪‣●]\s)|#{1,6}(?=\s+[^\W\d_]))\s++)++",
+    r"^[^\S\n]*+(?:(?:[•◦▪‣●]|[-*+](?=\s+[^\W\d_]|\s+[-*+•◦▪‣●]\s)|#{1,6}(?=\s+[^\W\d_]))\s++)++",
     re.MULTILINE,
 )
 """List markers before a word and heading markers before a word, at the start of a line."""

@@ -40,6 +40,7 @@ def language_of(keys: Iterable[str]) -> str:
     script, count = scripts.most_common(1)[0]
     if script != "LATIN":
         return script if 2 * count > len(words) else ""
+    words = [key for key in words if len(key) > 1]  # "A.F.C." is no Portuguese
     counts = sorted(
         ((sum(word in known for word in words), language) for language, known in _WORDS.items()),
         reverse=True,

@@ -99,7 +99,8 @@ def _check(case: Case, name: _Name) -> Iterator[Finding]:
         certainty = _SHORTENED
     elif _is_only_subject(case, name.fact):
         asked = case.question.casefold()
-        certainty *= _ASKED if all(key in asked for key in missing) else _SUBJECT
+        is_meant = all(key in asked for key in missing) or _is_described(case, keys[-1])
+        certainty *= _ASKED if is_meant else _SUBJECT
     yield _finding(name.fact, "name-differs" if rival else "name-not-found", certainty, rival)
 
 
@@ -178,6 +179,15 @@ def _is_only_subject(case: Case, name: Fact) -> bool:
         return False
     said = [fact for fact in case.facts if fact.span[0] - start > verb and fact.kind in _SAID]
     return bool(said) and all(case.evidence.runs_of(fact.text, most=1) for fact in said)
+
+
+def _is_described(case: Case, key: str) -> bool:
+    """Whether an aligned passage says "the county" of what the claim names in full."""
+    for one in case.aligned:
+        passage = case.evidence.quote_passage(one.number).text
+        if f" the {key} " in f" {' '.join(words_of(passage).keys)} " and f"the {key}" in passage:
+            return True
+    return False
 
 
 def _is_acronym(evidence: Evidence, keys: Sequence[str]) -> bool:

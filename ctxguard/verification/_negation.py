@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -43,6 +43,11 @@ _TURNED = 0.8
 deny something of them without denying them."""
 
 
+_REFUSED = 0.6
+"""That a claim is wrong which says of something what passages deny, and none affirms."""
+_COPULAS = frozenset(["be", "been", "is", "are", "was", "were"])
+
+
 @dataclass(frozen=True, slots=True)
 class _Met:
     """A word of the claim that stands the other way round in a passage."""
@@ -66,6 +71,8 @@ class _Balance:
     """What those tell that the claim denies and no passage has."""
     denials: bool = False
     """Whether a passage denies anything."""
+    refused: _Met | None = None
+    """What the claim says that something is, and every passage that has it denies."""
     worst: _Met | None = None
 
     def take(self, word: Polar, matches: Sequence[Polar], weight: float, passage: int) -> None:
@@ -90,17 +97,44 @@ def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
         balance.denials = balance.denials or any(
             word.sign < 0 for said in theirs.values() for word in said
         )
+        excepted = _is_of_exception(ours, theirs)
         for word in ours:
             matches = [match for match in theirs.get(word.term, ()) if match.sign]
+            if not excepted:  # an exception does not speak for the rule
+                matches = [match for match in matches if not match.is_exception] or matches
             if word.sign and matches:
                 met.add(word.term)
                 is_anchor = word.is_anchor or any(match.is_anchor for match in matches)
                 weight = _weight(case, word) * one.share
                 balance.take(word, matches, weight * (_ANCHOR if is_anchor else 1), one.number)
+    balance.refused = _refused(case, ours)
     for word in ours:
         if word.sign < 0 and word.term not in met:
             balance.lost += case.best * (_ANCHOR if word.is_anchor else 1)
     return balance
+
+
+def _refused(case: Case, ours: Sequence[Polar]) -> _Met | None:
+    """What a claim says that something is, where passages call it the opposite and none calls it so."""
+    keys = case.words.keys
+    for word in ours:
+        if word.sign <= 0 or not word.place or keys[word.place - 1] not in _COPULAS:
+            continue
+        found = [
+            (one.number, match)
+            for one in case.aligned
+            for match in case.evidence.polarity_of(one.number).get(word.term, ())
+            if match.sign and not match.is_exception
+        ]
+        if found and all(match.sign < 0 and match.is_anchor for _, match in found):
+            return _Met(word, _weight(case, word), found[0][0])
+    return None
+
+
+def _is_of_exception(ours: Sequence[Polar], theirs: Mapping[str, Sequence[Polar]]) -> bool:
+    """Whether a claim has a word that a passage has in an exception only."""
+    found = (theirs[word.term] for word in ours if word.term in theirs)
+    return any(all(match.is_exception for match in matches) for matches in found)
 
 
 def check_negation(case: Case) -> Iterator[Finding]:
@@ -123,7 +157,8 @@ def check_negation(case: Case) -> Iterator[Finding]:
     certainty = _risk(balance, is_denial=bool(is_denial), share=case.best)
     if not certainty:
         return
-    worst = balance.worst or _Met(denied[0], 0.0, case.aligned[0].number)
+    worst = (None if is_denial else balance.refused) or balance.worst
+    worst = worst or _Met(denied[0], 0.0, case.aligned[0].number)
     quotes = (case.evidence.quote_passage(worst.passage),)
     yield _finding(
         case, worst.word.place, denies=worst.word.sign < 0, certainty=certainty, quotes=quotes
@@ -144,7 +179,8 @@ def _risk(balance: _Balance, *, is_denial: bool, share: float) -> float:
         return certainty * against / max(against + balance.denied, 1e-9)
     total = balance.agree + balance.denied + balance.differ
     turned = balance.differ / total if total else 0.0
-    return _TURNED * turned * share if 2 * turned > 1 else 0.0
+    certainty = _TURNED * turned * share if 2 * turned > 1 else 0.0
+    return max(certainty, _REFUSED) if balance.refused else certainty
 
 
 def _finding(

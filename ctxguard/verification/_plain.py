@@ -18,10 +18,17 @@ _MARKER = re.compile(
 _FORMULA = re.compile(
     r"\\\([^\n]{0,400}?\\\)|\$(?=[^$\n]{0,200}[\\^_{])[^$\s][^$\n]{0,200}\$(?!\d)"
 )
+_ASKED = re.compile(
+    r"\bquestions?\b[ ]?[,:]?[ ](?:'[^'\n]{1,400}'(?!\w)|\"[^\"\n]{1,400}\""
+    "|\u2018[^\u2018\n]{1,400}?\u2019(?!\\w)|\u201c[^\u201c\u201d\n]{1,400}\u201d)",
+    re.IGNORECASE,
+)
+"""A question that an answer repeats: it asks, and claims nothing."""
 _EMPHASIS = re.compile(r"\*{2,3}|__|</?[A-Za-z](?!\w{0,10}:/)[^<>\n]{0,80}>")
 """An address between the same brackets is no tag."""
 _LINK = re.compile(r"\]\((?=\S)")
 """Between a link's words and its address, which would be read as one where both are addresses."""
+_OUTSIDE = (_FORMULA, _ASKED, _EMPHASIS, _LINK)
 
 
 def plain_text(text: str, outside: Iterable[Span] = ()) -> str:
@@ -31,8 +38,7 @@ def plain_text(text: str, outside: Iterable[Span] = ()) -> str:
         text: a claim.
         outside: more spans of it that claim nothing: its citations.
     """
-    patterns = (_FORMULA, _EMPHASIS, _LINK)
-    spans = [match.span() for pattern in patterns for match in pattern.finditer(text)]
+    spans = [match.span() for pattern in _OUTSIDE for match in pattern.finditer(text)]
     if marker := _MARKER.match(text):
         spans.append(marker.span())
     for start, end in (*spans, *outside):

@@ -66,6 +66,8 @@ _NO_OPPOSITES = (
     *("indefinit", "unanim", "undertak", "uniform"),
 )
 """Words that tell apart what two texts say, but deny nothing."""
+_EXCEPTING = {"except": _set("that in to for either any each where"), "provided": _set("that however")}
+"""Words that begin an exception to what is said before, with those that follow them then."""
 _ANCHORS = 2
 """Words after a negator that it is said of first."""
 
@@ -82,6 +84,8 @@ class Polar:
     """A negator stands right before it."""
     place: int
     """Index among the words of its text."""
+    is_exception: bool = False
+    """It stands in an exception to what is said before: behind "except that", "provided that"."""
 
 
 def polarities(words: Words, part: Span) -> list[Polar]:
@@ -175,6 +179,7 @@ class _Reader:
         self._aside: tuple[int, int] | None = None  # the sign before "unless", and where it stood
         self._intro: Span | None = None  # what stood between "except" and the comma after it
         self._unsettled: int | None = None  # where the words begin that a negator left so
+        self._is_exception = False
 
     def read(self, place: int) -> None:
         """Take one more word."""
@@ -185,9 +190,11 @@ class _Reader:
         if gap != " ":
             if _STOP.search(gap):
                 self._begin(1)
-                self._sentence, self._intro = len(self.out), None
+                self._sentence, self._intro, self._is_exception = len(self.out), None, False
             elif "," in gap or "(" in gap:
                 self._pause()
+        if key in _EXCEPTING and self.out and place + 1 < len(words):
+            self._is_exception |= words.keys[place + 1] in _EXCEPTING[key]
         if _is_plain(key):
             self._say(key, before)
             return
@@ -259,7 +266,7 @@ class _Reader:
         elif is_anchor and term in _GRANTS and self._unsettled is not None:
             for index in range(self._unsettled, len(self.out)):
                 self.out[index] = replace(self.out[index], sign=self.out[index].sign or sign)
-        self.out.append(Polar(term, sign, is_anchor, self._place))
+        self.out.append(Polar(term, sign, is_anchor, self._place, self._is_exception))
         self._prefix = False
         self._anchors -= self._anchors > 0
         if term in _REFUSE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ctxguard.text.terms import FUNCTION_WORDS
 from ctxguard.text.words import words_of
 from ctxguard.types import Finding
 from ctxguard.verification._align import Case
@@ -56,7 +57,11 @@ def check_quotations(case: Case) -> Iterator[Finding]:
 
 def _is_title(quotation: str) -> bool:
     """Whether its words are written like those of a title."""
-    words = [word for word in quotation.split() if word[0].isalpha() and len(word) > _SMALL]
+    words = [
+        word
+        for word in quotation.split()
+        if word[0].isalpha() and len(word) > _SMALL and word not in FUNCTION_WORDS
+    ]
     return bool(words) and quotation.strip()[-1] not in ".!?" and all(w[0].isupper() for w in words)
 
 
