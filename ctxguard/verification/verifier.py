@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from ctxguard.errors import InputError
 from ctxguard.intake import coerce_chunks, identify_chunks
 from ctxguard.text.facts import Fact, extract_facts
-from ctxguard.types import Chunk, Claim, Span, Verdict, Verification
+from ctxguard.types import Chunk, Claim, Quote, Span, Verdict, Verification
 from ctxguard.verification._align import Case, case_of
 from ctxguard.verification._conflicts import check_conflicts
 from ctxguard.verification._findings import findings_of
@@ -22,7 +22,8 @@ from ctxguard.verification.calibration import Calibration, Labelled, calibrate_s
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
-from ctxguard.verification.scorer import Scorer, Support
+from ctxguard.verification.groundedness import groundedness_scorer
+from ctxguard.verification.scorer import CaseScorer, Scorer, Support
 
 __all__ = ["Answer", "Check", "Session", "Verifier"]
 
@@ -50,7 +51,7 @@ Check: TypeAlias = Callable[[Answer, Evidence], Iterable[Verdict]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """Holds answers against evidence, with no model unless it is given a scorer.
+    """Holds answers against evidence, with no language model.
 
     Deterministic: the same answer and evidence give the same verdicts. What stands in the evidence
     is data; it is compared and never followed.
@@ -58,8 +59,8 @@ class Verifier:
 
     threshold: float | None = None
     """A claim with a lower score is not supported; None: that of the calibration, else 0.5."""
-    scorer: Scorer | None = None
-    """Judges what facts do not decide; None: by the words alone."""
+    scorer: Scorer | None = field(default_factory=groundedness_scorer)
+    """Judges what facts do not decide; None: by the words alone, in half the time."""
     checks: Sequence[Check] = ()
     """Checks of one's own, in addition."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -185,9 +186,10 @@ class Session:
         self._said += extract_facts(text)
         cited = {claim.span: self._citations(claim) for claim in claims if claim.is_checkable}
         cases = self._cases(claims, cited)
-        supports = self._supports(list(cases.values()))
+        stated = {span: case.stated() for span, case in cases.items()}
+        supports = self._supports([case for span, case in cases.items() if stated[span] is None])
         return [
-            self._judge(case, supports.get(claim.span), cited[claim.span])
+            self._judge(case, stated[claim.span], supports.get(claim.span), cited[claim.span])
             if (case := cases.get(claim.span))
             else not_judged(claim)
             for claim in claims
@@ -229,21 +231,29 @@ class Session:
         return cases
 
     def _supports(self, cases: Sequence[Case]) -> dict[Span, Support]:
-        """What the scorer says, asked once for all claims."""
+        """What the scorer says of claims that are not stated word for word, asked once for all."""
         scorer = self._verifier.scorer
         if scorer is None or not cases:
             return {}
-        found = scorer.score([case.text for case in cases], self._passages)
+        if isinstance(scorer, CaseScorer):
+            found = scorer.score_cases(cases)
+        else:
+            found = scorer.score([case.text for case in cases], self._passages)
         return {case.claim.span: one for case, one in zip(cases, found, strict=True)}
 
-    def _judge(self, case: Case, support: Support | None, cited: Sequence[Citation]) -> Verdict:
+    def _judge(
+        self,
+        case: Case,
+        stated: Quote | None,
+        support: Support | None,
+        cited: Sequence[Citation],
+    ) -> Verdict:
         claim = case.claim
         if not self.evidence.passages:
             reason = "there is no evidence that could support it"
             return Verdict(
                 claim=claim, label="not_found", score=0.0, code="no-evidence", reason=reason
             )
-        stated = case.stated()
         if stated is None and (language := self._other_language(case)):
             reason = f"it is in another language than the evidence ({language})"
             return not_judged(claim, code="other-language", reason=reason)
