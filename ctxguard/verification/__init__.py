@@ -13,7 +13,7 @@ from ctxguard.verification.groundedness import (
     groundedness_scorer,
 )
 from ctxguard.verification.repair import Attempt, Limits, Repaired, draft, repair
-from ctxguard.verification.scorer import Scorer, Support
+from ctxguard.verification.scorer import Scorer, Support, Weighing
 from ctxguard.verification.settings import Verify
 from ctxguard.verification.streaming import Annotator, Correction, Gate, Release
 from ctxguard.verification.verifier import Answer, Check, Session, Verifier
@@ -44,6 +44,7 @@ __all__ = [
     "Support",
     "Verifier",
     "Verify",
+    "Weighing",
     "WordDoubt",
     "adrive",
     "draft",

@@ -51,7 +51,6 @@ _OTHERS: dict[str, list[str]] = {}
 """The terms by which the evidence knows those words."""
 for _word, _term in _FORMS.items():
     _OTHERS.setdefault(_term, []).append(term_of(_word))
-_SPEAKER = re.compile(r"[ \t]{0,8}([^\W\d_]{1,30})(?:[ \t][^\W\d_]{1,30}){0,2}:[ \t]")
 
 
 def is_negator(key: str) -> bool:
@@ -129,14 +128,6 @@ class Reading:
     def rarity(self, term: str) -> float:
         """How much a term tells of where a claim belongs."""
         return math.log(1 + self.count / (len(self.passages_with(term)) + 0.5))
-
-    def speaker_of(self, number: int) -> str:
-        """The term of who speaks a passage, where its line begins as "Ann:"; blank if none does."""
-        passage = self._evidence.passages[number]
-        text = self._evidence.chunks[passage.chunk].text
-        line = text.rfind("\n", 0, passage.span[0]) + 1
-        found = _SPEAKER.match(text, line)
-        return read_term(found[1].casefold()) if found else ""
 
     def window(self, terms: Sequence[str]) -> Window:
         """The part of the passages that has the most of a claim's terms."""

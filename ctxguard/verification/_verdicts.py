@@ -23,6 +23,8 @@ _REASONS: Mapping[ClaimKind, str] = {
     "math": "formulas are not judged",
 }
 
+_TELLING = 0.5
+"""Certainty of a finding that is the reason for a verdict, where others speak against it too."""
 _CLIP = 1e-3
 """No finding is surer than this allows."""
 
@@ -65,7 +67,9 @@ def verdict_of(
     score = score if curve is None else curve(score)
     label: Label = "supported"
     code, reason = "supported", "the evidence supports it"
-    if score < threshold and worst is not None and 1 - worst.certainty <= p:
+    weighed = support is not None and support.weighing is not None
+    least = _TELLING if weighed else 1 - p
+    if score < threshold and worst is not None and worst.certainty >= least:
         label, code, reason = worst.label, worst.code, worst.reason
     elif score < threshold:
         label, code, reason = "not_found", "not-stated", "the evidence does not say so"

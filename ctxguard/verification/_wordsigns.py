@@ -30,8 +30,6 @@ SIGNS = (
     # Whether it stands where it should.
     *("before_in", "after_in", "before_near", "after_near", "both_near", "gap", "reversed"),
     *("cover", "new_neighbours", "new_run", "inside_run"),
-    # Whether it is said of whom the claim says it.
-    *("with_name", "without_name", "by_other", "name_share"),
     # What kind of word it is.
     *("function", "capital", "digit", "negator", "contrast", "denied"),
     # What its claim is like.
@@ -90,7 +88,6 @@ def read_signs(claim: str, reading: Reading, relations: Relations) -> Signs:
     found.read_relations()
     found.read_order()
     found.read_runs()
-    found.read_names()
     nearest = np.zeros_like(found.vectors)
     if found.cosines.size:
         nearest = found.window.vectors[found.cosines.argmax(axis=1)]
@@ -283,40 +280,6 @@ class _Claim:
             self.rows[start:end, _AT["new_run"]] = min(size, 8) / 4
             for place in range(start, end):
                 self.rows[place, _AT["inside_run"]] = not self.terms[place]
-
-    def read_names(self) -> None:
-        """Whether the evidence says each word in a sentence, or a turn, of the name before it."""
-        name: int | None = None
-        said: list[float] = []
-        for place in self.content:
-            if self.rows[place, _AT["capital"]] or (place == 0 and self._is_name(place)):
-                self._end_name(name, said)
-                name, said = place, []
-            elif name is not None and self.inside[place]:
-                said.append(self._read_name(place, self.terms[name]))
-        self._end_name(name, said)
-
-    def _is_name(self, place: int) -> bool:
-        return self.keys[place].isalpha() and not default_thesaurus().meanings(self.keys[place]).own
-
-    def _read_name(self, place: int, name: str) -> float:
-        """Whether a word is said with a name, by sentences and speakers."""
-        reading, row = self.reading, self.rows[place]
-        spoken = reading.passages_with(self.terms[place])[:_OFTEN]
-        speakers = [reading.speaker_of(number) for number in spoken]
-        named = set(reading.passages_with(name))
-        together = any(
-            number in named or speaker == name
-            for number, speaker in zip(spoken, speakers, strict=True)
-        )
-        row[_AT["with_name"]], row[_AT["without_name"]] = together, bool(named) and not together
-        row[_AT["by_other"]] = bool(speakers) and all(one and one != name for one in speakers)
-        return float(together)
-
-    def _end_name(self, name: int | None, said: Sequence[float]) -> None:
-        """What share of what is said of a name is said with it; below zero: nothing is."""
-        if name is not None:
-            self.rows[name, _AT["name_share"]] = sum(said) / len(said) if said else -0.5
 
     def _runs(self) -> list[tuple[int, int, int]]:
         """Start, end and content words of runs of content words that the window lacks."""

@@ -73,6 +73,11 @@ class Scorer(Protocol):
 class CaseScorer(Protocol):
     """A scorer that reads the verifier's own index of the evidence, and so reads nothing twice."""
 
+    @property
+    def threshold(self) -> float:
+        """The score under which a claim is not supported, unless the verifier says otherwise."""
+        ...
+
     def score_cases(self, cases: Sequence[Case]) -> Sequence[Support]:
         """One Support for each claim, in order; passages are those of the cases' evidence.
 

@@ -28,9 +28,9 @@ from ctxguard.verification.scorer import CaseScorer, Scorer, Support
 __all__ = ["Answer", "Check", "Session", "Verifier"]
 
 _THRESHOLD = 0.5
-_SCORES = "1"
-"""Raised when a release scores otherwise: calibrations made before say nothing of it."""
-
+_SCORES = "2"
+"""Of the rules: raised when they score otherwise, so that calibrations made before are refused.
+`tests/verification/test_scores.py` fails until it is. A scorer's weights are told by its name."""
 _FOREIGN = 0.6
 """Share of a claim's words that no evidence in another language has."""
 
@@ -58,7 +58,8 @@ class Verifier:
     """
 
     threshold: float | None = None
-    """A claim with a lower score is not supported; None: that of the calibration, else 0.5."""
+    """A claim with a lower score is not supported; None: that of the calibration, else that of the
+    scorer, else 0.5."""
     scorer: Scorer | None = field(default_factory=groundedness_scorer)
     """Judges what facts do not decide; None: by the words alone, in half the time."""
     checks: Sequence[Check] = ()
@@ -84,7 +85,9 @@ class Verifier:
         """The score under which a claim is not supported."""
         known = None if self.calibration is None else self.calibration.threshold
         first = known if self.threshold is None else self.threshold
-        return _THRESHOLD if first is None else first
+        if first is not None:
+            return first
+        return self.scorer.threshold if isinstance(self.scorer, CaseScorer) else _THRESHOLD
 
     @property
     def settings(self) -> Mapping[str, str]:
