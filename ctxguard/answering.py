@@ -23,10 +23,11 @@ from ctxguard.verification import (
     Gate,
     Repaired,
     Retrieve,
-    Verify,
+    adrive,
+    drive,
 )
 from ctxguard.verification.repair import Ending
-from ctxguard.verifying import flags_of
+from ctxguard.verifying import flags_of, settings_of
 
 if TYPE_CHECKING:
     from ctxguard.guard import Guard
@@ -114,7 +115,7 @@ class Answering:
         """Start before the first character; `answering` makes one."""
         self._guard = guard
         self._run = run
-        self._settings = guard.policy.verification or Verify()
+        self._settings = settings_of(guard.policy)
         self._streamed = streamed
         self._form: Form = form
         self._evidence = Evidence(evidence)
@@ -141,12 +142,19 @@ class Answering:
 
     def push(self, text: str) -> Shown:
         """What a reader may see, now that this text has followed."""
+        return drive(self._pushing(text))
+
+    async def apush(self, text: str) -> Shown:
+        """As `push`; a scorer is awaited, or runs in a thread unless it is quick."""
+        return await adrive(self._pushing(text))
+
+    def _pushing(self, text: str) -> Asks[Shown]:
         self._draft.append(text)
         shown = Shown(text=text)
         if self._reader is not None and not self._passes:
             reader = self._reader
             with self._guarding():
-                shown = _shown(reader, text)
+                shown = yield from _shown(reader, text)
             if self._passes:  # it failed just now
                 shown = Shown(text=self._held_back())
         self._shown.append(shown.text)
@@ -201,7 +209,7 @@ class Answering:
         self, draft: str, shown: str, ends_well: Callable[[BaseException], bool] | None
     ) -> Asks[Settled]:
         began = time.perf_counter()
-        verification, corrections = self._judged(draft)
+        verification, corrections = yield from self._judged(draft)
         self._seconds += time.perf_counter() - began
         self._run.add(Record(timings={_STAGE: self._seconds}))
         gated = self._settings.mode == "gate"  # whoever calls is given what a reader is shown
@@ -224,7 +232,7 @@ class Answering:
             ends_well=ends_well,
         )
         if gated:
-            return self._gated(repaired, shown)
+            return (yield from self._gated(repaired, shown))
         if told:
             better = repaired if repaired.answer != draft else None
             if better is not None:
@@ -246,16 +254,18 @@ class Answering:
             answer=repaired.answer, verification=repaired.verification, ending=repaired.ending
         )
 
-    def _judged(self, draft: str) -> tuple[Verification, tuple[Correction, ...]]:
+    def _judged(self, draft: str) -> Asks[tuple[Verification, tuple[Correction, ...]]]:
         """What the evidence says of the whole reply, and what of it was not said before."""
         reader = self._reader
         if isinstance(reader, Annotator):
-            late = reader.finish()
+            late = yield from reader.finishing()
             return reader.verification, late
         if isinstance(reader, Gate):
-            reader.finish()
+            yield from reader.finishing()
             return reader.verification, ()
-        verification = self._settings.verifier(draft, self._evidence, self._run.question)
+        judge = self._settings.verifier
+        verifying = judge.verifying_fields if self._form == "fields" else judge.verifying
+        verification = yield from verifying(draft, self._evidence, self._run.question)
         if not self._streamed:
             return verification, ()
         failed = verification.failed
@@ -264,11 +274,11 @@ class Answering:
             for verdict in failed
         )
 
-    def _gated(self, repaired: Repaired, shown: str) -> Settled:
+    def _gated(self, repaired: Repaired, shown: str) -> Asks[Settled]:
         """The end of what a gate lets through: never a sentence that failed."""
         answer = repaired.answer
         if repaired.verification.failed:
-            answer = self._passed(repaired, shown)
+            answer = yield from self._passed(repaired, shown)
             count = len(repaired.verification.failed)
             self._note(
                 "drop",
@@ -283,13 +293,13 @@ class Answering:
             ending=repaired.ending,
         )
 
-    def _passed(self, repaired: Repaired, shown: str) -> str:
+    def _passed(self, repaired: Repaired, shown: str) -> Asks[str]:
         """An answer without the sentences that failed; what was shown of it stays."""
         gate = Gate(
             self._settings.verifier, repaired.evidence, question=self._run.question, closes=False
         )
-        gate.push(repaired.answer)
-        gate.finish()
+        yield from gate.pushing(repaired.answer)
+        yield from gate.finishing()
         return gate.released if gate.released.startswith(shown) else shown
 
     # -- what it needs from around it -------------------------------------------------------------
@@ -350,10 +360,11 @@ class Answering:
         self._run.add(Record(decisions=(decision,)))
 
 
-def _shown(reader: Gate | Annotator, text: str) -> Shown:
+def _shown(reader: Gate | Annotator, text: str) -> Asks[Shown]:
     if isinstance(reader, Gate):
-        return Shown(text="".join(release.text for release in reader.push(text)))
-    return Shown(text=text, corrections=reader.push(text))
+        releases = yield from reader.pushing(text)
+        return Shown(text="".join(release.text for release in releases))
+    return Shown(text=text, corrections=(yield from reader.pushing(text)))
 
 
 def _until(request: Retrieve) -> float:

@@ -32,7 +32,15 @@ sys.path.insert(0, str(ROOT))
 
 from groundedness_data import Example, in_first_half, read_examples, read_variants  # noqa: E402 -- of this clone
 from groundedness_relations import fit_relations  # noqa: E402 -- of this clone
-from groundedness_training import Settings, calibrate, fit_network, stack  # noqa: E402 -- of this clone
+from groundedness_training import (  # noqa: E402 -- of this clone
+    Arrays,
+    Judged,
+    Settings,
+    calibrate,
+    fit_network,
+    merge,
+    stack,
+)
 
 from ctxguard.reliability import reliability_of  # noqa: E402 -- of this clone
 from ctxguard.text.words import words_of  # noqa: E402 -- of this clone
@@ -41,11 +49,13 @@ from ctxguard.verification._relations import Relations  # noqa: E402 -- of this 
 from ctxguard.verification._wordsigns import Signs  # noqa: E402 -- of this clone
 
 OUT = ROOT / "ctxguard" / "verification" / "groundedness.npz"
+FACTS = 0.1
+"""What claims and contracts count in the calibration, beside a domain of summaries."""
 DOMAINS = ("news", "samsum", "sales_call", "ectsum")
 
 
-def claim_odds(network: Network, example: Example) -> np.ndarray:
-    """Log odds of each claim of an answer."""
+def judged(network: Network, example: Example) -> Judged:
+    """The claims of an answer by a network that has not been calibrated."""
     signs = Signs(
         words=words_of(""),
         rows=example.rows.astype(np.float32),
@@ -53,16 +63,17 @@ def claim_odds(network: Network, example: Example) -> np.ndarray:
         nearest=example.nearest.astype(np.float32),
         passage=-1,
     )
-    words = network.word_odds(signs)
-    numbers = range(int(example.claim.max(initial=-1)) + 1)
-    told = signs.telling
-    return np.array([network.claim_odds(words[told & (example.claim == n)]) for n in numbers])
+    words, told = network.word_odds(signs), signs.telling
+    numbers = range(len(example.against))
+    odds = np.array([network.claim_odds(words[told & (example.claim == n)]) for n in numbers])
+    columns = np.stack([odds, example.against, example.against * example.share], axis=1)
+    return Judged(columns=columns, wrong=example.wrong)
 
 
-def risks(odds: Sequence[np.ndarray], fit: tuple[float, float]) -> np.ndarray:
+def risks(answers: Sequence[Judged], fit: np.ndarray) -> np.ndarray:
     """P(not supported) of the worst claim of each answer."""
-    worst = np.array([one.max(initial=-9.0) for one in odds])
-    return 1 / (1 + np.exp(-(worst * fit[0] + fit[1])))
+    worst = np.array([(one.columns @ fit[:3]).max() + fit[3] for one in answers])
+    return 1 / (1 + np.exp(-worst))
 
 
 # -- figures --------------------------------------------------------------------------------------
@@ -113,24 +124,35 @@ class Study:
         self.variant = np.array([one.is_variant for one in examples])
         self.wrong = np.array([one.wrong for one in examples])
         self.first = np.array([in_first_half(one.group) for one in examples])
+        self.folds = np.array([in_first_half(f"fold {one.group}") for one in examples])
         self.summaries = np.isin(self.domains, DOMAINS)
 
-    def fit(self, learn: np.ndarray) -> dict[str, np.ndarray]:
-        """The arrays of a network that learned from some examples."""
-        return fit_network(self.batch, np.flatnonzero(learn), 0, self.settings)
+    def fit(self, learn: np.ndarray) -> Arrays:
+        """The arrays of networks that learned from some examples, merged."""
+        numbers = np.flatnonzero(learn)
+        seeds = range(self.settings.networks)
+        return merge([fit_network(self.batch, numbers, one, self.settings) for one in seeds])
 
-    def odds(self, arrays: dict[str, np.ndarray], ask: np.ndarray) -> list[np.ndarray]:
-        """Of the claims of some answers, by a network."""
-        network = Network(**arrays)
-        return [claim_odds(network, self.examples[i]) for i in np.flatnonzero(ask)]
+    def judge(self, arrays: Arrays, ask: np.ndarray) -> list[Judged]:
+        """Some answers, by a network."""
+        network = Network(**arrays, findings=np.zeros(2, dtype=np.float32))
+        return [judged(network, self.examples[i]) for i in np.flatnonzero(ask)]
 
-    def left_out(self) -> dict[str, list[np.ndarray]]:
-        """Odds of the answers of each domain, by networks that never saw it."""
-        found: dict[str, list[np.ndarray]] = {}
+    def left_out(self) -> dict[str, list[Judged]]:
+        """The answers of each domain, and of the facts, by networks that never saw them.
+
+        Of claims and contracts, the half that is learned from, in two folds.
+        """
+        found: dict[str, list[Judged]] = {}
         for domain in DOMAINS:
             away = self.domains == domain
             learn = (self.summaries & ~away) | (~self.summaries & self.first)
-            found[domain] = self.odds(self.fit(learn), away & ~self.variant)
+            found[domain] = self.judge(self.fit(learn), away & ~self.variant)
+        found["facts"] = []
+        for fold in (True, False):
+            away = ~self.summaries & self.first & (self.folds == fold)
+            arrays = self.fit(self.summaries | (~self.summaries & self.first & ~away))
+            found["facts"] += self.judge(arrays, away)
         return found
 
     def truth(self, domain: str) -> np.ndarray:
@@ -142,14 +164,13 @@ class Study:
         kept = np.flatnonzero((self.domains == domain) & ~self.variant)
         return [self.examples[i].group for i in kept]
 
-    def calibration(
-        self, held: dict[str, list[np.ndarray]], domains: Sequence[str]
-    ) -> tuple[float, float]:
-        """Slope and intercept from left-out odds of some domains."""
-        worst = np.concatenate([[one.max(initial=-9.0) for one in held[name]] for name in domains])
-        return calibrate(worst, np.concatenate([self.truth(name) for name in domains]))
+    @staticmethod
+    def calibration(held: dict[str, list[Judged]], domains: Sequence[str]) -> np.ndarray:
+        """Weights and intercept from answers of some domains, and of facts, that were left out."""
+        parts = [*(held[name] for name in domains), held["facts"]]
+        return calibrate(parts, [*(1.0 for _ in domains), FACTS])
 
-    def report(self, held: dict[str, list[np.ndarray]]) -> None:
+    def report(self, held: dict[str, list[Judged]]) -> None:
         """Print the figures of domains that were left out, then of all of them together."""
         means: list[float] = []
         everywhere: list[tuple[np.ndarray, np.ndarray]] = []
@@ -171,13 +192,18 @@ class Study:
         print(f"mean balanced accuracy {np.mean(means):.3f}")
         print(f"all together: ECE {reliability_of(risk.tolist(), wrong.tolist()).ece:.3f}")
 
-    def report_halves(self, arrays: dict[str, np.ndarray]) -> None:
+    def report_halves(self, arrays: Arrays, fit: np.ndarray) -> None:
         """Print the figures of the halves of claims and contracts that were not learned from."""
         for name in ("claims", "contracts"):
             ask = (self.domains == name) & ~self.first
-            worst = np.array([one.max(initial=-9.0) for one in self.odds(arrays, ask)])
+            risk = risks(self.judge(arrays, ask), fit)
             groups = [self.examples[i].group for i in np.flatnonzero(ask)]
-            print(f"{name}: AUROC {interval(auroc, worst, self.wrong[ask], groups)}", flush=True)
+            wrong = self.wrong[ask]
+            print(
+                f"{name}: AUROC {interval(auroc, risk, wrong, groups)}, "
+                f"ECE {reliability_of(risk.tolist(), wrong.tolist()).ece:.3f}",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -200,24 +226,26 @@ def main() -> None:
     study = Study(examples, Settings())
     held = study.left_out()
     arrays = study.fit(study.summaries | study.first)
+    fit = study.calibration(held, DOMAINS)
     if options.write:
-        write(arrays, relations, study.calibration(held, DOMAINS))
+        write(arrays, relations, fit)
     study.report(held)
-    study.report_halves(arrays)
+    study.report_halves(arrays, fit)
 
 
-def write(arrays: dict[str, np.ndarray], relations: Relations, fit: tuple[float, float]) -> None:
-    """Store the arrays; the calibration goes into the pooling."""
+def write(arrays: Arrays, relations: Relations, fit: np.ndarray) -> None:
+    """Store the arrays; the calibration goes into the pooling, and beside it."""
     bias, slope, offset = arrays["pooling"].tolist()
     arrays = arrays | {
-        "pooling": np.array([bias, slope * fit[0], offset * fit[0] + fit[1]]),
+        "pooling": np.array([bias, slope * fit[0], offset * fit[0] + fit[3]]),
+        "findings": fit[1:3],
         "projection": relations.projection,
         "relations": relations.weights,
         "relations_bias": relations.bias,
     }
     stored: dict[str, Any] = {name: array.astype(np.float16) for name, array in arrays.items()}
     np.savez_compressed(OUT, **stored)
-    print(f"{OUT.name}: {OUT.stat().st_size:,} bytes")
+    print(f"{OUT.name}: {OUT.stat().st_size:,} bytes; findings weigh {fit[1:3].round(2).tolist()}")
 
 
 if __name__ == "__main__":

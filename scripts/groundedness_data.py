@@ -6,6 +6,7 @@ import difflib
 import gzip
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ import numpy as np
 
 from ctxguard.text.sentences import split_sentences
 from ctxguard.text.words import words_of
-from ctxguard.verification import Support, Verifier
+from ctxguard.types import Chunk, Verdict
+from ctxguard.verification import Evidence, Support, Verifier
+from ctxguard.verification._align import Case
+from ctxguard.verification._findings import holds_against
 from ctxguard.verification._reading import Reading
 from ctxguard.verification._relations import Relations
 from ctxguard.verification._wordsigns import Signs, read_signs
@@ -41,10 +45,12 @@ class Example:
     nearest: np.ndarray
     claim: np.ndarray
     """For each word, the number of its claim."""
+    against: np.ndarray
+    """For each claim, what findings say against it, in nats."""
+    share: np.ndarray
+    """For each claim, the share of it that the best passage has."""
     changed: np.ndarray | None = None
     """For each word, whether the editor put it there; None: not known."""
-    facts: np.ndarray | None = None
-    """For each claim, P(supported) by its facts alone."""
     is_variant: bool = False
 
 
@@ -64,39 +70,48 @@ class _Probe:
 
     def __init__(self, relations: Relations) -> None:
         self._relations = relations
-        self._last: tuple[Sequence[str], Reading] = ((), Reading(()))
-        self.signs: list[Signs] = []
+        self.seen: list[tuple[Case, Signs]] = []
 
-    def score(self, claims: Sequence[str], passages: Sequence[str]) -> Sequence[Support]:
-        if self._last[0] != passages:
-            self._last = passages, Reading(passages)
-        self.signs = [read_signs(claim, self._last[1], self._relations) for claim in claims]
-        return [Support(probability=1.0) for _ in claims]
+    def score_cases(self, cases: Sequence[Case]) -> Sequence[Support]:
+        reading = Reading(cases[0].evidence)
+        self.seen += [(case, read_signs(case.text, reading, self._relations)) for case in cases]
+        return [Support(probability=1.0) for _ in cases]
+
+    score = score_cases  # what a Scorer has; it is never asked
 
 
 def read_examples(folder: Path, relations: Relations) -> Iterator[Example]:
-    """The answers of all three sets, beside their evidence, with what their facts say."""
+    """The answers of all three sets, beside their evidence, with what their facts say.
+
+    Claims that the evidence states word for word are left out: no scorer is asked of them.
+    """
     probe = _Probe(relations)
     verifier = Verifier(scorer=probe)
     for name in ("summedits", "claims", "contracts"):
         for row in rows_of(folder / f"{name}.jsonl.gz"):
-            probe.signs = []
+            probe.seen.clear()
             answer, wrong = row.get("answer") or row["claim"], row.get("wrong")
             found = verifier(answer, [row["evidence"]] if row["evidence"] else [])
-            judged = [verdict for verdict in found.claims if verdict.code != "no-evidence"]
-            judged = [verdict for verdict in judged if verdict.claim.is_checkable]
-            judged = [one for one in judged if any(map(str.isalnum, one.claim.text))]
-            if not probe.signs or len(judged) != len(probe.signs):
+            if not probe.seen:
                 continue
-            starts = [verdict.claim.span[0] for verdict in judged]
+            verdicts = {verdict.claim.span: verdict for verdict in found.claims}
+            judged = [verdicts[case.claim.span] for case, _ in probe.seen]
             yield _example(
-                probe.signs,
-                starts,
+                [signs for _, signs in probe.seen],
+                [verdict.claim.span[0] for verdict in judged],
                 row,
                 domain=row.get("domain", name),
-                facts=np.array([verdict.score for verdict in judged]),
+                against=np.array([against(verdict) for verdict in judged]),
+                share=np.array([case.best for case, _ in probe.seen]),
                 wrong=bool(wrong if wrong is not None else 1 - row["grounded"]),
             )
+
+
+def against(verdict: Verdict) -> float:
+    """What the findings of a claim say against it, in nats."""
+    return sum(
+        -math.log(max(1 - one.certainty, 1e-3)) for one in verdict.findings if holds_against(one)
+    )
 
 
 def read_variants(folder: Path, relations: Relations) -> Iterator[Example]:
@@ -112,7 +127,7 @@ def read_variants(folder: Path, relations: Relations) -> Iterator[Example]:
         spans = split_sentences(row["answer"])
         for text in rng.sample(others, min(VARIANTS, len(others))):
             if text not in readings:
-                readings[text] = Reading([text[slice(*span)] for span in split_sentences(text)])
+                readings[text] = Reading(Evidence([Chunk(id="1", text=text)]))
             signs = [
                 read_signs(row["answer"][slice(*span)], readings[text], relations) for span in spans
             ]
@@ -121,6 +136,8 @@ def read_variants(folder: Path, relations: Relations) -> Iterator[Example]:
                 [start for start, _ in spans],
                 row,
                 domain=row["domain"],
+                against=np.zeros(len(spans)),
+                share=np.zeros(len(spans)),
                 wrong=not row["grounded"],
                 is_variant=True,
             )

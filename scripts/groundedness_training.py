@@ -13,7 +13,11 @@ from torch.nn import functional as nn  # pyright: ignore[reportMissingImports] -
 from ctxguard.verification._network import SOFTNESS
 from ctxguard.verification._wordsigns import telling_words
 
-__all__ = ["Batch", "Settings", "calibrate", "fit_network", "stack"]
+__all__ = ["Arrays", "Batch", "Judged", "Settings", "calibrate", "fit_network", "merge", "stack"]
+
+Arrays = dict[str, np.ndarray]
+HELD = 1e-3
+"""How strongly the weights of the calibration are held to zero."""
 
 torch.set_num_threads(1)
 
@@ -30,6 +34,8 @@ class Settings:
     dropout: float = 0.3
     edited: float = 8.0
     """Weight of a word that an editor changed, beside one that was there."""
+    networks: int = 4
+    """How many, from other starts, are merged into one."""
     words: float = 2.0
     """Weight of the loss over words beside that over answers."""
 
@@ -101,9 +107,7 @@ class _Model(torch.nn.Module):
         return (most + SOFTNESS * torch.log(total + 1e-9)) * self.answer[0].abs() + self.answer[1]
 
 
-def fit_network(
-    batch: Batch, learn: np.ndarray, seed: int, settings: Settings
-) -> dict[str, np.ndarray]:
+def fit_network(batch: Batch, learn: np.ndarray, seed: int, settings: Settings) -> Arrays:
     """The arrays of a network, fitted on some examples.
 
     Args:
@@ -149,7 +153,7 @@ def _loss(model: _Model, batch: Batch, chosen: np.ndarray, settings: Settings) -
     return settings.words * (each * batch.weights[at]).mean() + whole
 
 
-def _arrays(model: _Model) -> dict[str, np.ndarray]:
+def _arrays(model: _Model) -> Arrays:
     read = {
         "mean": model.mean,
         "spread": model.spread,
@@ -163,23 +167,69 @@ def _arrays(model: _Model) -> dict[str, np.ndarray]:
     return {name: array.detach().numpy().astype(np.float32) for name, array in read.items()}
 
 
-def calibrate(odds: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept with which odds become probabilities (Platt 1999).
+def merge(networks: Sequence[Arrays]) -> Arrays:
+    """One network whose odds are the mean of several: their hidden layers side by side."""
+    count, signs, rank = len(networks), len(networks[0]["mean"]), len(networks[0]["own"])
+    hidden = [one["hidden"] for one in networks]
+    size = len(hidden[0])
+    wide = np.zeros((count * size, signs + 2 * count * rank), dtype=np.float32)
+    for number, one in enumerate(hidden):
+        rows = slice(number * size, (number + 1) * size)
+        own = signs + number * rank
+        product = own + count * rank
+        wide[rows, :signs] = one[:, :signs]
+        wide[rows, own : own + rank] = one[:, signs : signs + rank]
+        wide[rows, product : product + rank] = one[:, signs + rank :]
+    joined = {
+        name: np.concatenate([one[name] for one in networks])
+        for name in ("own", "product", "hidden_bias", "out")
+    }
+    return {
+        **networks[0],
+        **joined,
+        "hidden": wide,
+        "out": joined["out"] / count,
+        "pooling": np.mean([one["pooling"] for one in networks], axis=0),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """An answer as its claims, with what is said of each, and whether it is wrong."""
+
+    columns: np.ndarray
+    """Odds by words, findings, findings times share; shape `(claims, 3)`."""
+    wrong: bool
+
+
+def calibrate(parts: Sequence[Sequence[Judged]], importance: Sequence[float]) -> np.ndarray:
+    """Weights of the columns, none below zero, and an intercept: P(wrong) of the worst claim.
+
+    A logistic fit (Platt 1999) in which each answer is judged by its worst claim.
 
     Args:
-        odds: of the worst claim of each answer, that it lacks support.
-        wrong: whether the answer is.
+        parts: answers by where they are from.
+        importance: of each part, whatever its size.
     """
-    fit = torch.nn.Parameter(torch.tensor([1.0, 0.0]))
-    given, truth = torch.tensor(odds.astype(np.float32)), torch.tensor(wrong.astype(np.float32))
-    optimiser = torch.optim.LBFGS([fit], max_iter=60, line_search_fn="strong_wolfe")
+    answers = [one for part in parts for one in part]
+    share = [weight / len(part) for part, weight in zip(parts, importance, strict=True)]
+    weights = torch.tensor(np.repeat(share, [len(part) for part in parts]).astype(np.float32))
+    weights /= weights.sum()
+    truth = torch.tensor(np.array([one.wrong for one in answers], dtype=np.float32))
+    rows = torch.tensor(np.concatenate([one.columns for one in answers]).astype(np.float32))
+    owner = torch.tensor(np.repeat(np.arange(len(answers)), [len(one.columns) for one in answers]))
+    fit = torch.nn.Parameter(torch.tensor([0.5, 0.5, 0.5, -0.5]))
+    optimiser = torch.optim.LBFGS([fit], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = nn.binary_cross_entropy_with_logits(given * fit[0] + fit[1], truth)
+        odds = rows @ fit[:3].abs() + fit[3]
+        worst = torch.full((len(answers),), -99.0).scatter_reduce(0, owner, odds, "amax")
+        each = nn.binary_cross_entropy_with_logits(worst, truth, reduction="none")
+        loss = (each * weights).sum() + HELD * (fit[:3] ** 2).sum()
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    slope, offset = fit.detach().tolist()
-    return slope, offset
+    found = fit.detach().numpy()
+    return np.concatenate([np.abs(found[:3]), found[3:]])

@@ -19,6 +19,7 @@ __all__ = ["Index"]
 Ints = NDArray[np.int64]
 _read = lru_cache(maxsize=1 << 15)(read_word)
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:-[ \t]*\r?\n[ \t]*[a-z]+)*")
+_PART = re.compile(r"[^\W_]+")
 _STEM = 6
 """Letters by which words of one family are known."""
 _MOST = 1_000
@@ -143,6 +144,11 @@ class Index:
                 known = self._distinct[0]
                 return [known[place] for place in places if place is not None]
         return list(hash_words([text])[0].hashes)
+
+    def has_form(self, key: str) -> bool:
+        """Whether a text has a word in this very form; of "wasn't" or "1.5", each of its parts."""
+        parts = _PART.findall(key)
+        return bool(parts) and all(part in self._numbers for part in parts)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -12,8 +13,9 @@ import numpy as np
 from ctxguard.verification._reading import Floats
 from ctxguard.verification._relations import Relations
 from ctxguard.verification._wordsigns import SIGNS, Signs
+from ctxguard.verification.scorer import Weighing
 
-__all__ = ["SOFTNESS", "Network", "load_weights"]
+__all__ = ["SOFTNESS", "Network", "load_weights", "weights_digest"]
 
 _TABLE = "groundedness.npz"
 SOFTNESS = 0.3
@@ -42,6 +44,14 @@ class Network:
     """Shape `(h,)`."""
     pooling: Floats
     """Intercept of a word's odds; slope and intercept of a claim's, calibration included."""
+    findings: Floats
+    """What findings weigh beside it: anywhere, and by the share of the best passage."""
+
+    @property
+    def weighing(self) -> Weighing:
+        """How findings are weighed against what the words say."""
+        anywhere, aligned = self.findings.tolist()
+        return Weighing(anywhere=anywhere, aligned=aligned)
 
     def word_odds(self, signs: Signs) -> Floats:
         """Log odds that each word has no support."""
@@ -57,6 +67,12 @@ class Network:
         most = float(words.max(initial=_NOTHING))
         pooled = most + SOFTNESS * float(np.log(np.exp((words - most) / SOFTNESS).sum() + 1e-9))
         return pooled * float(self.pooling[1]) + float(self.pooling[2])
+
+
+def weights_digest() -> str:
+    """What tells the weights that ship from those of other releases: of a hash, eight digits."""
+    stored = resources.files("ctxguard.verification") / _TABLE
+    return hashlib.sha256(stored.read_bytes()).hexdigest()[:8]
 
 
 def load_weights(table: Mapping[str, Any] | None = None) -> tuple[Network, Relations]:

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from ctxguard.text.encoders import static_encoder
 from ctxguard.text.terms import FUNCTION_WORDS, term_of
 from ctxguard.text.thesaurus import default_thesaurus
-from ctxguard.text.words import words_of
+from ctxguard.verification.evidence import Evidence
 
 __all__ = ["Floats", "Reading", "Senses", "Window", "is_negator", "name_of", "read_term"]
 
 Floats = NDArray[np.float32]
-_LONGEST = 4_000
-"""Characters of a passage that are read."""
 _PASSAGES = 3
 """Passages around which a claim's window lies; with each, the one before and the one after."""
 _GAP = 3
@@ -49,6 +47,10 @@ _FORMS = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.f
     ("q1", "q2", "q3", "q4"), term_of("quarter")
 )
 """Words that are compared by the term of another."""
+_OTHERS: dict[str, list[str]] = {}
+"""The terms by which the evidence knows those words."""
+for _word, _term in _FORMS.items():
+    _OTHERS.setdefault(_term, []).append(term_of(_word))
 
 
 def is_negator(key: str) -> bool:
@@ -93,46 +95,50 @@ class Senses:
 
 
 class Reading:
-    """Passages, read once for all claims."""
+    """The evidence by the terms of `read_term`; what is read of it stays with the evidence."""
 
-    def __init__(self, passages: Sequence[str]) -> None:
-        """Read the words of the passages."""
-        self.keys: list[list[str]] = [words_of(text[:_LONGEST]).keys for text in passages]
-        self.terms: list[list[str]] = [[read_term(key) for key in keys] for keys in self.keys]
-        self._passages_with: defaultdict[str, list[int]] = defaultdict(list)
-        for number, terms in enumerate(self.terms):
-            for term in dict.fromkeys(terms):
-                self._passages_with[term].append(number)
+    def __init__(self, evidence: Evidence) -> None:
+        """Hold the evidence; nothing is read yet."""
+        self._evidence = evidence
+        self.count = len(evidence.passages)
 
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """Distinct words → row of `vectors`."""
-        keys = dict.fromkeys(key for keys in self.keys for key in keys if key[0].isalnum())
-        return {key: row for row, key in enumerate(keys)}
-
-    @cached_property
+    @property
     def vectors(self) -> Floats:
         """A unit row for each distinct word."""
-        return static_encoder().encode_words(list(self.rows))
+        return self._evidence.vectors
+
+    def has_form(self, key: str) -> bool:
+        """Whether a passage has a word as it is."""
+        return self._evidence.has_form(key)
+
+    def keys_of(self, number: int) -> Sequence[str]:
+        """The words of a passage in order, case folded."""
+        return self._evidence.keys_of(number)
+
+    def passages_with(self, term: str) -> Sequence[int]:
+        """The numbers of the passages that have a term, in any form that it is read from."""
+        if (others := _OTHERS.get(term)) is None:
+            return self._evidence.passages_with(term)
+        return sorted({n for one in (term, *others) for n in self._evidence.passages_with(one)})
 
     def has_term(self, term: str) -> bool:
         """Whether a passage has the term."""
-        return bool(term) and term in self._passages_with
+        return bool(term) and len(self.passages_with(term)) > 0
 
     def rarity(self, term: str) -> float:
         """How much a term tells of where a claim belongs."""
-        return math.log(1 + len(self.keys) / (len(self._passages_with.get(term, ())) + 0.5))
+        return math.log(1 + self.count / (len(self.passages_with(term)) + 0.5))
 
     def window(self, terms: Sequence[str]) -> Window:
         """The part of the passages that has the most of a claim's terms."""
         scores: defaultdict[int, float] = defaultdict(float)
         for term in dict.fromkeys(filter(None, terms)):
             rarity = self.rarity(term)
-            for number in self._passages_with.get(term, ()):
+            for number in self.passages_with(term):
                 scores[number] += rarity
         best = nsmallest(_PASSAGES, scores, key=lambda number: (-scores[number], number))
         around = {number + step for number in best for step in (-1, 0, 1)}
-        return Window(self, best, sorted(around & set(range(len(self.keys)))))
+        return Window(self, best, sorted(around & set(range(self.count))))
 
 
 class Window:
@@ -148,17 +154,17 @@ class Window:
         """
         self.best = best[0] if best else -1
         """Number of the best passage, -1 for none."""
-        self.best_terms = frozenset(reading.terms[best[0]]) if best else frozenset[str]()
+        self.best_terms = frozenset(map(read_term, reading.keys_of(best[0]) if best else ()))
         blank = [""] * _GAP
-        self.keys = [key for number in numbers for key in (*reading.keys[number], *blank)]
+        self.keys = [key for number in numbers for key in (*reading.keys_of(number), *blank)]
         """Words in order, blank between passages."""
-        self.terms = [term for number in numbers for term in (*reading.terms[number], *blank)]
+        self.terms = [read_term(key) if key else "" for key in self.keys]
         self.columns: dict[str, int] = {}
         """Distinct words → column of `vectors`."""
         for key in self.keys:
             if key and key[0].isalnum():
                 self.columns.setdefault(key, len(self.columns))
-        self.vectors: Floats = reading.vectors[[reading.rows[key] for key in self.columns]]
+        self.vectors: Floats = static_encoder().encode_words(list(self.columns))
 
     @cached_property
     def places(self) -> dict[str, list[int]]:

@@ -110,7 +110,8 @@ def _is_swap(
     one: frozenset[str], other: frozenset[str], ones: frozenset[str], others: frozenset[str]
 ) -> bool:
     """Whether each value has words that only the other one has in the passage, and none that tells
-    for it: words that both have there say nothing."""
+    for it: words that both have there say nothing.
+    """
     only_ones, only_others = ones - others, others - ones
     return (
         not (one & only_ones or other & only_others)

@@ -23,6 +23,11 @@ _REASONS: Mapping[ClaimKind, str] = {
     "math": "formulas are not judged",
 }
 
+_TELLING = 0.5
+"""Certainty of a finding that is the reason for a verdict, where others speak against it too."""
+_CLIP = 1e-3
+"""No finding is surer than this allows."""
+
 
 def not_judged(claim: Claim, *, code: str = "", reason: str = "", score: float = 1.0) -> Verdict:
     """The verdict on what cannot be judged; without a code, on what claims nothing."""
@@ -58,11 +63,13 @@ def verdict_of(
     p = 1.0 if stated else lexical_support(case) if support is None else support.probability
     against = [one for one in findings if holds_against(one)]
     worst = max(against, key=lambda one: one.certainty, default=None)
-    score = p * math.prod(1 - one.certainty for one in against)
+    score = _weigh(case, p, against, support)
     score = score if curve is None else curve(score)
     label: Label = "supported"
     code, reason = "supported", "the evidence supports it"
-    if score < threshold and worst is not None and 1 - worst.certainty <= p:
+    weighed = support is not None and support.weighing is not None
+    least = _TELLING if weighed else 1 - p
+    if score < threshold and worst is not None and worst.certainty >= least:
         label, code, reason = worst.label, worst.code, worst.reason
     elif score < threshold:
         label, code, reason = "not_found", "not-stated", "the evidence does not say so"
@@ -77,6 +84,15 @@ def verdict_of(
         findings=tuple(findings),
         evidence=_quotes(case, stated, support),
     )
+
+
+def _weigh(case: Case, p: float, against: Sequence[Finding], support: Support | None) -> float:
+    """The score that a probability of support and what was found against it add up to."""
+    weighing = support and support.weighing
+    if weighing is None:
+        return p * math.prod(1 - one.certainty for one in against)
+    doubt = sum(-math.log(max(1 - one.certainty, _CLIP)) for one in against)
+    return weighing.weigh(p, doubt, case.best)
 
 
 def _quotes(case: Case, stated: Quote | None, support: Support | None) -> tuple[Quote, ...]:

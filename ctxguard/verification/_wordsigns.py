@@ -128,7 +128,7 @@ class _Claim:
         known = [reading.has_term(term) for term in self.terms]
         negators = [is_negator(key) for key in self.keys]
         self._set("in_evidence", known)
-        self._set("in_form", [key in reading.rows for key in self.keys])
+        self._set("in_form", [reading.has_form(key) for key in self.keys])
         self._set("in_best", [bool(term) and term in window.best_terms for term in self.terms])
         self._set("in_window", self.inside)
         rarities = {term: reading.rarity(term) for term in dict.fromkeys(filter(None, self.terms))}
@@ -157,8 +157,7 @@ class _Claim:
             self._set("cosine", ordered[:, -1])
             if ordered.shape[1] > 1:
                 self._set("cosine_second", ordered[:, -2])
-        if len(self.reading.vectors):
-            self._set("cosine_evidence", (self.vectors @ self.reading.vectors.T).max(axis=1))
+        self._set("cosine_evidence", self._nearest_anywhere())
         senses, thesaurus = self.window.senses, default_thesaurus()
         for place in self.content:
             key, row = self.keys[place], self.rows[place]
@@ -174,6 +173,14 @@ class _Claim:
             row[_AT["sibling"]] = not means.parents.isdisjoint(senses.parents)
             row[_AT["known"]] = bool(means.own)
             row[_AT["senses"]] = min(len(means.own), 10) / 10
+
+    def _nearest_anywhere(self) -> Floats:
+        """The cosine of each word with the nearest one of all evidence."""
+        found = (self.rows[:, _AT["in_form"]] > 0).astype(np.float32)
+        new = found == 0
+        if new.any() and len(self.reading.vectors):
+            found[new] = (self.vectors[new] @ self.reading.vectors.T).max(axis=1)
+        return found
 
     def read_relations(self) -> None:
         """What is like each word, by learned relations: in the window, and beside neighbours."""

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxguard.text.encoders import static_encoder
 from ctxguard.text.facts import Fact
 from ctxguard.text.terms import term_of
 from ctxguard.text.words import Words, words_of
@@ -202,6 +206,15 @@ class Evidence:
             most: places that are wanted.
         """
         return self._index.runs_of(text, most)
+
+    def has_form(self, key: str) -> bool:
+        """Whether a chunk has a word in this very form."""
+        return self._index.has_form(key)
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """A unit row for each distinct word, for what is to be found in other words."""
+        return static_encoder().encode_words(self._index.keys)
 
     def has_value(self, claimed: Fact) -> bool:
         """Whether a figure of any chunk says the claimed one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,7 +10,36 @@ from typing import Protocol, runtime_checkable
 from ctxguard.types import Span
 from ctxguard.verification._align import Case
 
-__all__ = ["AsyncScorer", "Scorer", "Support", "lexical_support"]
+__all__ = ["AsyncScorer", "CaseScorer", "Scorer", "Support", "Weighing", "lexical_support"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing:
+    """How much findings take from a probability that was calibrated together with them.
+
+    A finding of certainty c speaks with -ln(1 - c). Beside a passage that is about the very same
+    thing it is nearly sure; beside one that shares a few words, what differs may well be another
+    thing: that part counts by the share of the claim that the best passage has.
+    """
+
+    anywhere: float
+    """Log odds for each unit, whatever the passages are about."""
+    aligned: float
+    """In addition, times the share of the best passage."""
+
+    def weigh(self, probability: float, against: float, share: float) -> float:
+        """P(supported) in the light of findings.
+
+        Args:
+            probability: P without them.
+            against: the sum of -ln(1 - certainty).
+            share: of the claim's words, as much as the best passage has; 0 to 1.
+        """
+        if not 0 < probability < 1:
+            return probability
+        odds = math.log(probability) - math.log1p(-probability)
+        odds -= (self.anywhere + self.aligned * share) * against
+        return 1 / (1 + math.exp(-max(odds, -_FURTHEST)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +52,8 @@ class Support:
     """Position of the passage that does it best, -1 for none."""
     span: Span = (0, 0)
     """Characters of that passage."""
+    weighing: Weighing | None = None
+    """How findings are weighed against it; None: their probabilities are multiplied."""
 
 
 class Scorer(Protocol):
@@ -50,6 +82,24 @@ class AsyncScorer(Scorer, Protocol):
         ...
 
 
+@runtime_checkable
+class CaseScorer(Protocol):
+    """A scorer that reads the verifier's own index of the evidence, and so reads nothing twice."""
+
+    @property
+    def threshold(self) -> float:
+        """The score under which a claim is not supported, unless the verifier says otherwise."""
+        ...
+
+    def score_cases(self, cases: Sequence[Case]) -> Sequence[Support]:
+        """One Support for each claim, in order; passages are those of the cases' evidence.
+
+        Args:
+            cases: claims of one answer, aligned to the same evidence.
+        """
+        ...
+
+
 def lexical_support(case: Case) -> float:
     """P(supported) by words alone: how many of the claim's words the passages have.
 
@@ -67,6 +117,8 @@ def lexical_support(case: Case) -> float:
     return _MOST - _SPREAD * (missing / len(terms)) ** _BEND
 
 
+_FURTHEST = 30.0
+"""Log odds beyond which a probability is 0."""
 _STEM = 6
 """Letters by which words of one family are known: compete, competitive."""
 _NOTHING = 0.45

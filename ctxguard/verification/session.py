@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ctxguard.errors import InputError
 from ctxguard.text.facts import Fact, extract_facts
 from ctxguard.text.words import words_of
-from ctxguard.types import Claim, Span, Verdict
+from ctxguard.types import Claim, Quote, Span, Verdict
 from ctxguard.verification._align import Case, case_of
 from ctxguard.verification._conflicts import check_conflicts
 from ctxguard.verification._findings import findings_of
@@ -21,7 +21,7 @@ from ctxguard.verification._verdicts import not_judged, verdict_of
 from ctxguard.verification.asks import Asks, Scoring, adrive, drive
 from ctxguard.verification.citations import Citation, CitationMap, find_citations
 from ctxguard.verification.evidence import Evidence, terms_of
-from ctxguard.verification.scorer import Support
+from ctxguard.verification.scorer import CaseScorer, Support
 
 if TYPE_CHECKING:
     from ctxguard.verification.verifier import Verifier
@@ -104,11 +104,14 @@ class Session:
         leads = leads or {}
         cited = {claim.span: self._citations(claim) for claim in claims if claim.is_checkable}
         cases, context = self._cases(claims, cited, leads)
-        scored = yield from self._scored(list(cases.values()))
+        stated = {span: case.stated() for span, case in cases.items()}
+        scored = yield from self._scored(
+            [case for span, case in cases.items() if stated[span] is None]
+        )
         self._context = context
         self._said += extract_facts(text)
         return [
-            self._judge(case, scored, cited[claim.span])
+            self._judge(case, stated[claim.span], scored, cited[claim.span])
             if (case := cases.get(claim.span))
             else not_judged(claim)
             for claim in claims
@@ -166,7 +169,9 @@ class Session:
         ]
 
     def _scored(self, cases: Sequence[Case]) -> Asks[_Scored]:
-        """What the scorer says, asked once for all claims; one that fails says so.
+        """What the scorer says, asked once for all claims not stated word for word.
+
+        One that fails says so.
 
         A field that is a figure and nothing else is left to facts.
         """
@@ -176,7 +181,10 @@ class Session:
             return _Scored()
         claims = tuple(case.text for case in cases)
         try:
-            given = yield Scoring(scorer=scorer, claims=claims, passages=self._passages)
+            if isinstance(scorer, CaseScorer):
+                given = scorer.score_cases(cases)
+            else:
+                given = yield Scoring(scorer=scorer, claims=claims, passages=self._passages)
             found = _checked(given, len(cases))
         except Exception as error:
             if self._passes(error):
@@ -191,14 +199,15 @@ class Session:
         passes = self._verifier.passes
         return passes is not None and passes(error)
 
-    def _judge(self, case: Case, scored: _Scored, cited: Sequence[Citation]) -> Verdict:
+    def _judge(
+        self, case: Case, stated: Quote | None, scored: _Scored, cited: Sequence[Citation]
+    ) -> Verdict:
         claim = case.claim
         if not self.evidence.passages:
             reason = "there is no evidence that could support it"
             return Verdict(
                 claim=claim, label="not_found", score=0.0, code="no-evidence", reason=reason
             )
-        stated = case.stated()
         if stated is None and (language := self._other_language(case)):
             reason = f"it is in another language than the evidence ({language})"
             return not_judged(claim, code="other-language", reason=reason)

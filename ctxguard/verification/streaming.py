@@ -169,27 +169,29 @@ class Gate(_Reader):
 
     def push(self, text: str) -> tuple[Release, ...]:
         """What may be shown, now that this text has followed."""
-        return drive(self._pushing(text))
+        return drive(self.pushing(text))
 
     async def apush(self, text: str) -> tuple[Release, ...]:
         """As `push`; a scorer is awaited, or runs in a thread unless it is quick.
 
         If it is cancelled, the text has been taken, and the next call goes on from there.
         """
-        return await adrive(self._pushing(text))
+        return await adrive(self.pushing(text))
 
     def finish(self) -> tuple[Release, ...]:
         """What may be shown of the rest: the answer has ended; a second time nothing."""
-        return drive(self._finishing())
+        return drive(self.finishing())
 
     async def afinish(self) -> tuple[Release, ...]:
         """As `finish`, awaited as `apush` is."""
-        return await adrive(self._finishing())
+        return await adrive(self.finishing())
 
-    def _pushing(self, text: str) -> Asks[tuple[Release, ...]]:
+    def pushing(self, text: str) -> Asks[tuple[Release, ...]]:
+        """As `push`, a generator for `drive` and `adrive` that asks for a scorer's numbers."""
         return self._let((yield from self._read(text, is_last=False)))
 
-    def _finishing(self) -> Asks[tuple[Release, ...]]:
+    def finishing(self) -> Asks[tuple[Release, ...]]:
+        """As `finish`, a generator like `pushing`."""
         releases = self._let((yield from self._read("", is_last=True)))
         self._conclude()
         return releases
@@ -211,27 +213,29 @@ class Annotator(_Reader):
 
     def push(self, text: str) -> tuple[Correction, ...]:
         """What is known to be wrong, now that this text has followed and is shown."""
-        return drive(self._pushing(text))
+        return drive(self.pushing(text))
 
     async def apush(self, text: str) -> tuple[Correction, ...]:
         """As `push`; a scorer is awaited, or runs in a thread unless it is quick.
 
         If it is cancelled, the text has been taken, and the next call goes on from there.
         """
-        return await adrive(self._pushing(text))
+        return await adrive(self.pushing(text))
 
     def finish(self) -> tuple[Correction, ...]:
         """What is wrong with the rest, and what checks of one's own say of the whole."""
-        return drive(self._finishing())
+        return drive(self.finishing())
 
     async def afinish(self) -> tuple[Correction, ...]:
         """As `finish`, awaited as `apush` is."""
-        return await adrive(self._finishing())
+        return await adrive(self.finishing())
 
-    def _pushing(self, text: str) -> Asks[tuple[Correction, ...]]:
+    def pushing(self, text: str) -> Asks[tuple[Correction, ...]]:
+        """As `push`, a generator for `drive` and `adrive` that asks for a scorer's numbers."""
         return self._corrections((yield from self._read(text, is_last=False)))
 
-    def _finishing(self) -> Asks[tuple[Correction, ...]]:
+    def finishing(self) -> Asks[tuple[Correction, ...]]:
+        """As `finish`, a generator like `pushing`."""
         found = self._corrections((yield from self._read("", is_last=True)))
         end = sum(map(len, self._draft))
         return (*found, *(_correction(end, one) for one in self._conclude() if one.failed))

@@ -14,28 +14,31 @@ from ctxguard.verification.calibration import Calibration, Labelled, calibrate_s
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
 from ctxguard.verification.fields import read_fields
-from ctxguard.verification.scorer import Scorer
+from ctxguard.verification.groundedness import groundedness_scorer
+from ctxguard.verification.scorer import CaseScorer, Scorer
 from ctxguard.verification.session import Check, Session, name_of
 
 __all__ = ["Verifier"]
 
 _THRESHOLD = 0.5
-_SCORES = "1"
-"""Raised when a release scores otherwise: calibrations made before say nothing of it."""
+_SCORES = "2"
+"""Of the rules: raised when they score otherwise, so that calibrations made before are refused.
+`tests/verification/test_scores.py` fails until it is. A scorer's weights are told by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """Holds answers against evidence, with no model unless it is given a scorer.
+    """Holds answers against evidence, with no language model.
 
     Deterministic: the same answer and evidence give the same verdicts. What stands in the evidence
     is data; it is compared and never followed.
     """
 
     threshold: float | None = None
-    """A claim with a lower score is not supported; None: that of the calibration, else 0.5."""
-    scorer: Scorer | None = None
-    """Judges what facts do not decide; None: by the words alone."""
+    """A claim with a lower score is not supported; None: that of the calibration, else that of the
+    scorer, else 0.5."""
+    scorer: Scorer | None = field(default_factory=groundedness_scorer)
+    """Judges what facts do not decide; None: by the words alone, in half the time."""
     checks: Sequence[Check] = ()
     """Checks of one's own, in addition."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -63,7 +66,9 @@ class Verifier:
         """The score under which a claim is not supported."""
         known = None if self.calibration is None else self.calibration.threshold
         first = known if self.threshold is None else self.threshold
-        return _THRESHOLD if first is None else first
+        if first is not None:
+            return first
+        return self.scorer.threshold if isinstance(self.scorer, CaseScorer) else _THRESHOLD
 
     @property
     def settings(self) -> Mapping[str, str]:

@@ -10,9 +10,11 @@ from hypothesis import given, settings, strategies as st
 
 from ctxguard.text.encoders import static_encoder
 from ctxguard.text.thesaurus import default_thesaurus
-from ctxguard.verification import Verifier, groundedness_scorer
+from ctxguard.types import Chunk, Claim
+from ctxguard.verification import Evidence, Verifier, groundedness_scorer
+from ctxguard.verification._align import case_of
 from ctxguard.verification._network import load_weights
-from ctxguard.verification._reading import Reading
+from ctxguard.verification._reading import Reading, read_term
 from ctxguard.verification._relations import KINDS
 from ctxguard.verification._wordsigns import SIGNS, read_signs
 
@@ -31,6 +33,11 @@ EDITS = (
     ("The company opened a ferry line.", "a ferry line", "a ferry line, but refused to hire"),
 )
 """Claims that the story supports, and what an editor makes of them."""
+
+
+def reading_of(*texts: str) -> Reading:
+    """Texts as evidence that is read for claims."""
+    return Reading(Evidence([Chunk(id=str(n), text=text) for n, text in enumerate(texts)]))
 
 
 def p_of(claim: str, *passages: str) -> float:
@@ -129,19 +136,58 @@ def test_any_text_gets_a_probability(claim: str, passages: list[str]) -> None:
 
 
 def test_signs_are_numbers_for_every_word() -> None:
-    signs = read_signs("Q3 sales rose 4.5%, not 5%.", Reading(STORY), load_weights()[1])
+    signs = read_signs("Q3 sales rose 4.5%, not 5%.", reading_of(*STORY), load_weights()[1])
     assert signs.rows.shape == (len(signs.words), len(SIGNS))
     assert np.isfinite(signs.rows).all()
 
 
 def test_figures_and_quarters_are_met_in_other_forms() -> None:
-    reading = Reading(["Revenue of the third quarter was 29.9 million from two regions."])
-    found = [reading.has_term(term) for term in Reading(["Q3 29.9m 2"]).terms[0]]
-    assert found == [True, True, True]
+    reading = reading_of("Revenue of the third quarter was 29.9 million from two regions.")
+    found = [reading.has_term(read_term(key)) for key in ("q3", "29.9m", "2", "two", "3")]
+    assert found == [True, True, True, True, False]
+
+
+def test_a_word_is_met_in_its_form_by_its_parts() -> None:
+    reading = reading_of("It wasn't 1.5 tons.")
+    assert [reading.has_form(key) for key in ("wasn't", "1.5", "were", "tons", "%")] == [
+        True, True, False, True, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_passages_may_be_texts_of_several_sentences(kept: int) -> None:
+    texts = [" ".join(STORY[:kept]), " ".join(STORY[kept:])]
+    (found,) = groundedness_scorer().score(["Fuel prices could rise."], texts)
+    assert found.passage == 1
+    assert found.span == (0, len(texts[1]))
+
+
+def test_cases_score_as_their_texts() -> None:
+    claims = [claim for claim, _, _ in EDITS]
+    evidence = Evidence([Chunk(id=str(n), text=text) for n, text in enumerate(STORY)])
+    cases = [case_of(Claim(text=claim, span=(0, len(claim))), evidence) for claim in claims]
+    found = groundedness_scorer().score_cases(cases)
+    assert [one.probability for one in found] == [p_of(claim) for claim in claims]
+    assert groundedness_scorer().score_cases([]) == []
+
+
+GERMAN = "Die Miete ist 500 Euro und der Vertrag wird von den Parteien nicht mit dem Jahr beendet."
+
+
+@pytest.mark.parametrize(
+    "claim",
+    ["Die Miete ist 500 Euro.", "Die Miete ist 600 Euro.", "Die Miete wird von ihm bezahlt."],
+)
+def test_other_languages_are_judged_as_without_a_scorer(claim: str) -> None:
+    with_scorer, without = (
+        verifier(claim, [GERMAN]) for verifier in (Verifier(), Verifier(scorer=None))
+    )
+    assert with_scorer.grounded == without.grounded
+    assert [one.label for one in with_scorer.claims] == [one.label for one in without.claims]
 
 
 def test_a_verifier_takes_it_and_still_believes_copies() -> None:
-    verifier = Verifier(scorer=groundedness_scorer())
+    verifier = Verifier()
     found = verifier(" ".join(STORY), [" ".join(STORY)])
     assert found.grounded
     assert found.score == 1.0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import pytest
+from hypothesis import given, strategies as st
+
 from ctxguard.types import Finding, Verdict
-from ctxguard.verification import Answer, Evidence, Support, Verifier
+from ctxguard.verification import Answer, Evidence, Support, Verifier, Weighing
 
 EVIDENCE = ["The fee is $500 per month. Cats sleep all day long."]
 
@@ -84,3 +87,24 @@ def test_a_check_that_fails_says_so_and_hides_nothing() -> None:
     assert (failed.label, failed.code) == ("not_judged", "check-failed")
     assert "'broken' failed: KeyError" in failed.reason
     assert verification.grounded
+
+
+def test_what_is_stated_is_not_asked() -> None:
+    scorer = Fixed(0.9)
+    Verifier(scorer=scorer)("Cats sleep all day. A cat sleeps at night.", EVIDENCE)
+    assert [claims for claims, _ in scorer.asked] == [["A cat sleeps at night."]]
+
+
+@given(
+    probability=st.floats(0, 1), share=st.floats(0, 1), against=st.floats(0, 20),
+    weights=st.tuples(st.floats(0, 5), st.floats(0, 5)),
+)  # fmt: skip
+def test_findings_only_lower_a_probability_and_the_more_the_nearer_the_passage(
+    probability: float, share: float, against: float, weights: tuple[float, float]
+) -> None:
+    weighing = Weighing(anywhere=weights[0], aligned=weights[1])
+    weighed = weighing.weigh(probability, against, share)
+    assert 0 <= weighed <= probability + 1e-9
+    assert weighing.weigh(probability, against + 1, share) <= weighed + 1e-9
+    assert weighing.weigh(probability, against, 1.0) <= weighed + 1e-9
+    assert weighing.weigh(probability, 0.0, share) == pytest.approx(probability)

@@ -92,9 +92,7 @@ TABLE = [
 
 @pytest.mark.parametrize("kind", [Speaker, AsyncSpeaker])
 @pytest.mark.parametrize(("mode", "on_fail", "called", "shown"), TABLE)
-def test_the_table(
-    kind: type[Speaker], mode: Any, on_fail: Any, called: str, shown: str
-) -> None:
+def test_the_table(kind: type[Speaker], mode: Any, on_fail: Any, called: str, shown: str) -> None:
     for ways, expected in ((CALLS, called), (STREAMS, shown)):
         for name, way in ways.items():
             model = speaker(kind)
@@ -269,5 +267,5 @@ async def test_tokens_are_told_when_they_are_released(
 
 def test_a_run_manager_that_is_none_is_left_alone() -> None:
     guarded = guard(speaker(), policy())
-    result = guarded._generate([], run_manager=None)  # noqa: SLF001 -- as wrappers of models do
+    result = guarded._generate([], run_manager=None)
     assert result.generations[0].message.content == DRAFT

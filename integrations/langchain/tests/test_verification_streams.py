@@ -55,8 +55,7 @@ HOSTILE = {
     "usage after the last": [*pieces(DRAFT), AIMessageChunk("", chunk_position="last"), usage()],
     "white space at the ends": [AIMessageChunk(" \n"), *pieces(DRAFT), AIMessageChunk("\n ")],
     "blocks": [
-        AIMessageChunk([{"type": "text", "text": one.content, "index": 0}])
-        for one in pieces(DRAFT)
+        AIMessageChunk([{"type": "text", "text": one.content, "index": 0}]) for one in pieces(DRAFT)
     ],
     "strings in a list": [AIMessageChunk([str(one.content)]) for one in pieces(DRAFT)],
     "two blocks": [
@@ -152,9 +151,7 @@ CALLING = {
 @pytest.mark.parametrize("name", CALLING)
 @pytest.mark.parametrize("mode", ["after", "gate", "annotate"])
 @pytest.mark.parametrize("on_fail", ["flag", "raise"])
-async def test_a_reply_that_calls_tools_passes_as_it_is(
-    name: str, mode: Any, on_fail: Any
-) -> None:
+async def test_a_reply_that_calls_tools_passes_as_it_is(name: str, mode: Any, on_fail: Any) -> None:
     for kind in (Speaker, AsyncSpeaker):
         model = kind(replies=[CALLING[name]])
         bound = model.bind_tools(["look_up"])
@@ -300,13 +297,18 @@ def test_events_of_a_call_of_tools_pass_as_they_are(mode: Any) -> None:
 
 
 def test_corrections_are_told_after_the_chunk_that_they_concern() -> None:
-    guarded, listener = guard(chain(Speaker(replies=[pieces(DRAFT)])), policy("annotate")), Listener()
+    guarded, listener = (
+        guard(chain(Speaker(replies=[pieces(DRAFT)])), policy("annotate")),
+        Listener(),
+    )
     list(guarded.stream("q", {"callbacks": [listener]}))
     names = [name for name, _ in listener.heard]
     at = names.index(CORRECTION)
     before = "".join(str(what) for name, what in listener.heard[:at] if name == "token")
     assert WRONG in before
-    assert len(before) - before.index(WRONG) - len(WRONG) < 2 * 7  # the first word after it tells that it has ended
+    assert (
+        len(before) - before.index(WRONG) - len(WRONG) < 2 * 7
+    )  # the first word after it tells that it has ended
     assert names[-1] == VERIFICATION
     data = listener.heard[at][1]
     assert data["claim"] == DRAFT[slice(*data["span"])] == WRONG

@@ -11,13 +11,13 @@ print(engine.ctxguard.last)
 
 from ctxguard_llamaindex.adapter import LlamaIndexAdapter, adapter
 from ctxguard_llamaindex.convert import ALSO_IN
+from ctxguard_llamaindex.evaluator import GroundednessEvaluator
 from ctxguard_llamaindex.events import (
     AnswerCorrected,
     AnswerCorrectedEvent,
     AnswerVerified,
     AnswerVerifiedEvent,
 )
-from ctxguard_llamaindex.evaluator import GroundednessEvaluator
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 
 __version__ = "0.1.0"
