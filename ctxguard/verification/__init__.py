@@ -14,12 +14,8 @@ from ctxguard.verification.groundedness import (
     groundedness_scorer,
 )
 from ctxguard.verification.repair import Attempt, Limits, Repaired, draft, repair
-<<<<<<< HEAD
-from ctxguard.verification.scorer import AsyncScorer, Scorer, Support
+from ctxguard.verification.scorer import AsyncScorer, Scorer, Support, Weighing
 from ctxguard.verification.session import Answer, Check, Session
-=======
-from ctxguard.verification.scorer import Scorer, Support, Weighing
->>>>>>> aa25476d6542c35e86a74aef218659383f2c4983
 from ctxguard.verification.settings import Verify
 from ctxguard.verification.streaming import Annotator, Correction, Gate, Release
 from ctxguard.verification.verifier import Verifier

@@ -91,7 +91,7 @@ def _slots(text: str, facts: Sequence[Fact], start: int) -> list[_Slot]:
 
 
 def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact] | None:
-    """Two values of a claim each of which has the other's words in a passage, and none of its own."""
+    """Two values of a claim that each have the other's words in a passage, and none of their own."""
     for number, one in enumerate(ours):
         for other in ours[number + 1 :]:
             if is_same(one.fact, other.fact) or not are_rivals(one.fact, other.fact):
@@ -109,8 +109,9 @@ def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact
 def _is_swap(
     one: frozenset[str], other: frozenset[str], ones: frozenset[str], others: frozenset[str]
 ) -> bool:
-    """Whether each value has words that only the other one has in the passage, and none that tells
-    for it: words that both have there say nothing.
+    """Whether each value has words that only the other one has in the passage, none of its own.
+
+    Words that both have there say nothing.
     """
     only_ones, only_others = ones - others, others - ones
     return (

@@ -1,4 +1,4 @@
-"""Answers of guarded models are verified: called and streamed, of whole chains and of bare models."""
+"""Answers of guarded models are verified: called and streamed, in chains and by themselves."""
 
 from __future__ import annotations
 
