@@ -91,7 +91,7 @@ def _slots(text: str, facts: Sequence[Fact], start: int) -> list[_Slot]:
 
 
 def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact] | None:
-    """Two values of a claim that each have the other's words in a passage, and none of their own."""
+    """Two values of a claim each with the other's words in a passage, and none of its own."""
     for number, one in enumerate(ours):
         for other in ours[number + 1 :]:
             if is_same(one.fact, other.fact) or not are_rivals(one.fact, other.fact):
