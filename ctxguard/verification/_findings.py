@@ -28,9 +28,7 @@ def findings_of(case: Case) -> Iterator[Finding]:
     yield from check_opposites(case, default_thesaurus())
 
 
-def _unless_within(
-    names: Iterable[Finding], quotations: Sequence[Finding]
-) -> Iterator[Finding]:
+def _unless_within(names: Iterable[Finding], quotations: Sequence[Finding]) -> Iterator[Finding]:
     """The names without those of a quotation that is found wrong itself: one fault counts once."""
     for name in names:
         first, last = name.span

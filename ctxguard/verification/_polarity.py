@@ -66,7 +66,10 @@ _NO_OPPOSITES = (
     *("indefinit", "unanim", "undertak", "uniform"),
 )
 """Words that tell apart what two texts say, but deny nothing."""
-_EXCEPTING = {"except": _set("that in to for either any each where"), "provided": _set("that however")}
+_EXCEPTING = {
+    "except": _set("that in to for either any each where"),
+    "provided": _set("that however"),
+}
 """Words that begin an exception to what is said before, with those that follow them then."""
 _ANCHORS = 2
 """Words after a negator that it is said of first."""

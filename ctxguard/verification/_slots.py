@@ -100,7 +100,9 @@ def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact
             others = [slot for slot in theirs if is_same(other.fact, slot.fact)]
             if len(ones) == len(others) == 1 and (
                 _is_swap(one.before, other.before, ones[0].before, others[0].before)
+                and not (one.before & ones[0].after and other.before & others[0].after)
                 or _is_swap(one.after, other.after, ones[0].after, others[0].after)
+                and not (one.after & ones[0].before and other.after & others[0].before)
             ):
                 return one.fact, other.fact
     return None
