@@ -47,7 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = commands[options.command](options)
         sys.stdout.flush()  # here, where a reader that is gone can still be told from a fault
-        return code
     except (InputError, MissingDependencyError) as error:
         print(f"ctxguard {options.command}: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -60,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running", file=sys.stderr)
         return INTERRUPTED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
