@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ctxguard.cli import main
+from ctxguard.cli import READER_GONE, main
 from ctxguard.verification import Labelled, Verifier
 
 FEE = "The fee is $500 per month."
@@ -140,3 +141,19 @@ def test_evidence_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str])
         main(["verify", "docs/a.md"])
     assert caught.value.code == 2
     assert "--evidence" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_fault(folder: Path) -> None:
+    answer(folder, f"{FEE} " * 2_000)  # more than a pipe holds
+    command = [sys.executable, "-m", "ctxguard", "verify", "answer.txt", "--evidence", "docs"]
+    with subprocess.Popen(
+        [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == READER_GONE
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said

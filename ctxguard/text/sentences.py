@@ -191,7 +191,7 @@ def _is_title(line: str, following: str) -> bool:
 
 # Runs are taken whole and judged afterwards: a pattern that demanded what follows would scan a
 # long run of dots again from each of its characters.
-_BEHIND = r"[\"'”’»)\]*_]*(?:\[\d{1,3}\])*"
+_BEHIND = r"[\"'”’»)\]*_]*(?:[ ]?\[\d{1,3}\](?!\w))*"
 _STOPS = (
     rf"[.!?…]+{_BEHIND}",
     r"[。！？｡]+[」』”’）】》〉\"')\]]*",

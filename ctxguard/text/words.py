@@ -59,7 +59,7 @@ _KEY = str.maketrans(
     | dict.fromkeys("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 )
 _JOINT = re.compile(r"[-\u2010][ \t]*\r?\n[ \t]*")
-_EMPHASIS = re.compile(r"[*_]+(?=['\u2019])")
+_EMPHASIS = re.compile(r"(?<![*_])[*_]++(?=['\u2019])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ def _balance(case: Case, ours: Sequence[Polar]) -> _Balance:
 
 
 def _refused(case: Case, ours: Sequence[Polar]) -> _Met | None:
-    """What a claim says something is, where passages say the opposite and none says the same."""
+    """What a claim says that something is, where passages deny it and none affirms it."""
     keys = case.words.keys
     for word in ours:
         if word.sign <= 0 or not word.place or keys[word.place - 1] not in _COPULAS:

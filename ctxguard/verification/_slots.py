@@ -91,7 +91,7 @@ def _slots(text: str, facts: Sequence[Fact], start: int) -> list[_Slot]:
 
 
 def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact] | None:
-    """Two values of a claim each with the other's words in a passage, and none of its own."""
+    """Two values of a claim that have each other's words in a passage, and none of their own."""
     for number, one in enumerate(ours):
         for other in ours[number + 1 :]:
             if is_same(one.fact, other.fact) or not are_rivals(one.fact, other.fact):
@@ -99,8 +99,14 @@ def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact
             ones = [slot for slot in theirs if is_same(one.fact, slot.fact)]
             others = [slot for slot in theirs if is_same(other.fact, slot.fact)]
             if len(ones) == len(others) == 1 and (
-                _is_swap(one.before, other.before, ones[0].before, others[0].before)
-                or _is_swap(one.after, other.after, ones[0].after, others[0].after)
+                (
+                    _is_swap(one.before, other.before, ones[0].before, others[0].before)
+                    and not (one.before & ones[0].after and other.before & others[0].after)
+                )
+                or (
+                    _is_swap(one.after, other.after, ones[0].after, others[0].after)
+                    and not (one.after & ones[0].before and other.after & others[0].before)
+                )
             ):
                 return one.fact, other.fact
     return None
@@ -109,7 +115,7 @@ def _swapped(ours: Sequence[_Slot], theirs: Sequence[_Slot]) -> tuple[Fact, Fact
 def _is_swap(
     one: frozenset[str], other: frozenset[str], ones: frozenset[str], others: frozenset[str]
 ) -> bool:
-    """Whether each value has words that only the other one has in the passage, none of its own.
+    """Whether each value has words that only the other one has in the passage, and none for it.
 
     Words that both have there say nothing.
     """

@@ -64,6 +64,12 @@ def test_what_is_neither_affirmed_nor_denied_stays_open(sentence: str, word: str
         ("Consent is required to sell it.", "No tenant may sell it without consent."),
         ("The roof is not new.", "The roof, built in the old days, is not new."),
         ("It ends on May 5.", "It ends on May 5 unless extended."),
+        ("The right is transferable.", "A right is transferable, a nontransferable one is not."),
+        (
+            "No consent is needed to sell it to a child.",
+            "No tenant may sell it without consent, except that a tenant may sell it to a child "
+            "without consent.",
+        ),
     ],
 )  # fmt: skip
 def test_two_ways_to_say_the_same_do_not_differ(claim: str, evidence: str) -> None:
@@ -78,6 +84,12 @@ def test_two_ways_to_say_the_same_do_not_differ(claim: str, evidence: str) -> No
         ("No consent is needed to sell it.", "No tenant may sell it without consent."),
         ("There is no right to inspect the books.", "The owner may inspect the books at any time."),
         ("Consent may be unreasonably withheld.", "Consent may not be unreasonably withheld."),
+        ("The right can be transferred.", "It grants a limited and nontransferable right."),
+        (
+            "No consent is needed to sell the house.",
+            "No tenant may sell the house without consent, except that a tenant may sell the house "
+            "to a child without consent.",
+        ),
     ],
 )
 def test_a_negation_more_or_less_is_found(claim: str, evidence: str) -> None:
