@@ -55,8 +55,8 @@ class Example:
 
 
 def in_first_half(group: str) -> bool:
-    """Whether a group is of the half that is learned from."""
-    return hashlib.sha256(group.encode()).digest()[0] % 2 == 0
+    """Whether a group is of the half that is learned from: `benchmarks` measures on the other."""
+    return hashlib.sha1(group.encode(), usedforsecurity=False).digest()[0] % 2 == 0
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -68,6 +68,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 class _Probe:
     """A scorer that supports everything and keeps the signs."""
 
+    threshold = 0.5
+
     def __init__(self, relations: Relations) -> None:
         self._relations = relations
         self.seen: list[tuple[Case, Signs]] = []
@@ -77,7 +79,8 @@ class _Probe:
         self.seen += [(case, read_signs(case.text, reading, self._relations)) for case in cases]
         return [Support(probability=1.0) for _ in cases]
 
-    score = score_cases  # what a Scorer has; it is never asked
+    def score(self, claims: Sequence[str], passages: Sequence[str]) -> Sequence[Support]:
+        raise NotImplementedError("a verifier asks for cases")
 
 
 def read_examples(folder: Path, relations: Relations) -> Iterator[Example]:

@@ -34,7 +34,7 @@ class Settings:
     dropout: float = 0.3
     edited: float = 8.0
     """Weight of a word that an editor changed, beside one that was there."""
-    networks: int = 4
+    networks: int = 3
     """How many, from other starts, are merged into one."""
     words: float = 2.0
     """Weight of the loss over words beside that over answers."""

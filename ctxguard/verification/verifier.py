@@ -14,7 +14,6 @@ from ctxguard.verification.calibration import Calibration, Labelled, calibrate_s
 from ctxguard.verification.claims import split_claims
 from ctxguard.verification.evidence import Evidence
 from ctxguard.verification.fields import read_fields
-from ctxguard.verification.groundedness import groundedness_scorer
 from ctxguard.verification.scorer import CaseScorer, Scorer
 from ctxguard.verification.session import Check, Session, name_of
 
@@ -28,7 +27,7 @@ _SCORES = "2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """Holds answers against evidence, with no language model.
+    """Holds answers against evidence, with no model unless it is given a scorer.
 
     Deterministic: the same answer and evidence give the same verdicts. What stands in the evidence
     is data; it is compared and never followed.
@@ -37,8 +36,8 @@ class Verifier:
     threshold: float | None = None
     """A claim with a lower score is not supported; None: that of the calibration, else that of the
     scorer, else 0.5."""
-    scorer: Scorer | None = field(default_factory=groundedness_scorer)
-    """Judges what facts do not decide; None: by the words alone, in half the time."""
+    scorer: Scorer | None = None
+    """Judges what facts do not decide; None: by the words alone."""
     checks: Sequence[Check] = ()
     """Checks of one's own, in addition."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])

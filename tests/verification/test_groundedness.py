@@ -180,14 +180,14 @@ GERMAN = "Die Miete ist 500 Euro und der Vertrag wird von den Parteien nicht mit
 )
 def test_other_languages_are_judged_as_without_a_scorer(claim: str) -> None:
     with_scorer, without = (
-        verifier(claim, [GERMAN]) for verifier in (Verifier(), Verifier(scorer=None))
+        Verifier(scorer=scorer)(claim, [GERMAN]) for scorer in (groundedness_scorer(), None)
     )
     assert with_scorer.grounded == without.grounded
     assert [one.label for one in with_scorer.claims] == [one.label for one in without.claims]
 
 
 def test_a_verifier_takes_it_and_still_believes_copies() -> None:
-    verifier = Verifier()
+    verifier = Verifier(scorer=groundedness_scorer())
     found = verifier(" ".join(STORY), [" ".join(STORY)])
     assert found.grounded
     assert found.score == 1.0
