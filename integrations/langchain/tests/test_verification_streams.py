@@ -306,17 +306,17 @@ def test_corrections_are_told_after_the_chunk_that_they_concern() -> None:
     at = names.index(CORRECTION)
     before = "".join(str(what) for name, what in listener.heard[:at] if name == "token")
     assert WRONG in before
-    assert (
-        len(before) - before.index(WRONG) - len(WRONG) < 2 * 7
-    )  # the first word after it tells that it has ended
-    assert names[-1] == VERIFICATION
+    late = len(before) - before.index(WRONG) - len(WRONG)
+    assert late < 2 * 7  # the first word after a sentence tells that it has ended
+    assert listener.events[-1][0] == VERIFICATION
+    assert "".join(str(what) for _, what in listener.heard[names.index(VERIFICATION) + 1 :]) == ""
     data = listener.heard[at][1]
     assert data["claim"] == DRAFT[slice(*data["span"])] == WRONG
     assert data["offset"] == DRAFT.index(WRONG) + len(WRONG)
     assert (data["label"], data["code"]) == ("contradicted", "amount-differs")
     assert data["quotes"][0]["chunk_id"] == "fee"
     assert 0 <= data["score"] < 0.5
-    verdict = listener.heard[-1][1]
+    verdict = listener.events[-1][1]
     assert verdict["grounded"] is False
     assert verdict["ending"] == "flagged"
     assert verdict["counts"] == {"contradicted": 1, "not_judged": 1, "supported": 1}
