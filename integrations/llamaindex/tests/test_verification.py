@@ -106,7 +106,8 @@ def astream_chat(engine: Any) -> str:
 def engine_of(index: VectorStoreIndex, llm: ScriptedLLM, way: Any, **options: Any) -> Any:
     if way in CHATS:
         memory = ChatMemoryBuffer.from_defaults(token_limit=8000)
-        return index.as_chat_engine(chat_mode="context", llm=llm, memory=memory, **options)
+        options |= {"chat_mode": "context", "memory": memory}
+        return index.as_chat_engine(llm=llm, **options)
     return index.as_query_engine(llm=llm, streaming=way in STREAMS, **options)
 
 
@@ -233,18 +234,35 @@ def test_what_no_model_said_is_no_answer(mode: str, index: Any) -> None:
     assert guarded.ctxguard.last.verifications == ()
 
 
-def test_what_a_reranker_is_told_is_no_answer(index: Any) -> None:
+@pytest.mark.parametrize("way", [query, aquery])
+def test_what_a_reranker_is_told_is_no_answer(way: Any, index: Any) -> None:
+    guarded = guard(reranked(index, way), policy("after", "raise"))
+    assert way(guarded) == RIGHT
+    assert len(guarded.ctxguard.last.verifications) == 1
+
+
+@pytest.mark.parametrize("way", [query, aquery])
+def test_nor_is_it_in_a_block(way: Any, index: Any) -> None:
+    engine = reranked(index, way)
+    with ctxguard.guarded(policy("after", "raise")) as block:
+        assert way(engine) == RIGHT
+    (ledger,) = block.ledgers
+    assert len(ledger.verifications) == 1
+    with ctxguard.guarded() as block:
+        assert way(engine) == RIGHT
+    (ledger,) = block.ledgers
+    assert ledger.verifications == ()
+
+
+def reranked(index: Any, way: Any) -> Any:
+    """An engine whose reranker asks a model, while there is evidence already."""
+
     def script(messages: Sequence[ChatMessage]) -> str:
         ranks = "Doc: 1, Relevance: 9\nDoc: 2, Relevance: 8"
         return ranks if "Relevance" in (messages[-1].content or "") else RIGHT
 
     llm = ScriptedLLM(script=script)
-    rerank = LLMRerank(llm=llm, top_n=2)
-    engine = engine_of(index, llm, query, node_postprocessors=[rerank])
-    guarded = guard(engine, policy("after", "raise"))
-    assert query(guarded) == RIGHT
-    assert len(llm.prompts) == 2
-    assert len(guarded.ctxguard.last.verifications) == 1
+    return engine_of(index, llm, way, node_postprocessors=[LLMRerank(llm=llm, top_n=2)])
 
 
 # -- each answer once ------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer
 from llama_index.core.schema import TextNode
 from llama_index.core.tools import FunctionTool
-from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
+from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
 import ctxguard
 from ctxguard import Policy, UngroundedAnswerError
@@ -225,6 +225,14 @@ async def started(workflow: Any) -> tuple[str, list[Any]]:
     handler = workflow.run(query=QUESTION)
     events = [event async for event in handler.stream_events()]
     return str(await handler), events
+
+
+def test_workflows_that_do_not_tell_of_their_step_have_the_dispatchers_events_only(
+    index: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Context, "get_step_context", raising=False)  # as older ones
+    _, events = run(guard(function_agent(search_of(index)), policy("annotate")))
+    assert not any(isinstance(event, AnswerCorrectedEvent) for event in events)
 
 
 def test_what_a_memory_is_told_is_no_answer(index: Any) -> None:

@@ -192,7 +192,7 @@ def test_nothing_said_is_nothing_shown(mode: str, pieces: list[str], read: Any) 
 def test_a_reader_waits_for_one_sentence_at_most() -> None:
     """Each sentence is shown with the first word of the next one."""
     guarded = guard(pieces_of(CUTS["words"]), policy("gate", "repair"))
-    shown = [part.delta for part in sync_parts(guarded)]
+    shown = [part.delta or "" for part in sync_parts(guarded)]
     first = next(number for number, text in enumerate(shown) if text)
     assert shown[first].startswith(NOTICE)
     assert first == len(NOTICE.split())
@@ -250,9 +250,7 @@ def test_a_whole_reply_that_calls_tools_is_the_same_object(method: str) -> None:
     call = call_tool("search", query="$600")
     llm = ScriptedLLM(script=lambda _: call)
     guarded = guard(llm, policy("gate", "raise"))
-    reply = (
-        guarded.chat(PROMPT) if method == "chat" else asyncio.run(guarded.achat(PROMPT))
-    )
+    reply = guarded.chat(PROMPT) if method == "chat" else asyncio.run(guarded.achat(PROMPT))
     assert reply.message is call
 
 
@@ -379,7 +377,7 @@ def test_a_whole_answer_has_one_event(method: str, heard: list[Any]) -> None:
     reply = guarded.chat(PROMPT) if method == "chat" else asyncio.run(guarded.achat(PROMPT))
     assert reply.message.content == f"{NOTICE} {REST}"
     events = [event for event in heard if isinstance(event, AnswerCorrected | AnswerVerified)]
-    assert [(type(event), event.ending) for event in events] == [(AnswerVerified, "repaired")]
+    assert [getattr(event, "ending", None) for event in events] == ["repaired"]
 
 
 # -- objects ---------------------------------------------------------------------------------------
@@ -392,7 +390,7 @@ class Terms(BaseModel):
 
 
 class Caller(ScriptedLLM):
-    """Streams a call as integrations did before there were blocks for it, where it is looked for."""
+    """Streams a call as integrations did before there were blocks for it."""
 
     def _part(self) -> ChatResponse:
         call = call_tool("Terms", fee=WRONG)
