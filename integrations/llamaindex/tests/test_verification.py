@@ -254,6 +254,21 @@ def test_nor_is_it_in_a_block(way: Any, index: Any) -> None:
     assert ledger.verifications == ()
 
 
+@pytest.mark.parametrize("way", [chat, achat, stream_chat, astream_chat])
+@pytest.mark.parametrize("mode", ["condense_question", "condense_plus_context"])
+def test_a_question_that_is_put_anew_is_no_answer(mode: str, way: Any, index: Any) -> None:
+    llm = ScriptedLLM(script=lambda _: RIGHT)
+    history = [ChatMessage(content="Hello"), ChatMessage(role="assistant", content=WRONG)]
+    memory = ChatMemoryBuffer.from_defaults(history, token_limit=8000)
+    guarded = guard(
+        index.as_chat_engine(chat_mode=mode, llm=llm, memory=memory), policy("after", "raise")
+    )
+    assert way(guarded) == RIGHT
+    assert len(llm.prompts) == 2
+    assert codes(guarded) == []
+    assert len(guarded.ctxguard.last.verifications) == 1
+
+
 def reranked(index: Any, way: Any) -> Any:
     """An engine whose reranker asks a model, while there is evidence already."""
 
