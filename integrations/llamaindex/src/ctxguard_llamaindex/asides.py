@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.evaluation import BaseEvaluator
 from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
 from llama_index.core.memory import BaseMemoryBlock
@@ -33,6 +34,7 @@ ASKS_ASIDE: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
     (BaseQuestionGenerator, ("generate", "agenerate")),
     (BaseQueryTransform, ("run",)),
     (BaseEvaluator, ("evaluate", "aevaluate")),
+    (BaseChatEngine, ("_condense_question", "_acondense_question")),
 )
 """Who asks a model for what is no answer, and in which methods."""
 

@@ -43,6 +43,7 @@ class Checking:
         self._results = results
         self._calls = calls
         settings = guard.policy.verification
+        self._flows = settings is None or settings.mode != "gate"
         self._asking = Asking(model, None if settings is None else settings.heavy)
         self._answering: Answering | None = None
 
@@ -94,7 +95,7 @@ class Checking:
 
     def stream(self, parts: Generator[Result, None, None]) -> Generator[Result, None, None]:
         """What may be shown of the parts, as they come."""
-        reader = Reader(self._follow_stream)
+        reader = Reader(self._follow_stream, flows=self._flows)
         try:
             for part in parts:
                 given = reader.take(part)
@@ -108,7 +109,7 @@ class Checking:
 
     async def astream(self, parts: AsyncGenerator[Result, None]) -> AsyncGenerator[Result, None]:
         """As `stream`."""
-        reader = Reader(self._follow_stream)
+        reader = Reader(self._follow_stream, flows=self._flows)
         try:
             async for part in parts:
                 given = reader.take(part)

@@ -6,6 +6,7 @@ Nothing that is handed in is changed: a node or a message that has to differ is 
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -137,6 +138,9 @@ def nodes_of(
         A kept node is the object that came in; one that was trimmed or stands for its copies is a
         copy. What is not text keeps its place between the texts around it.
     """
+    untouched = len(prepared.chunks) == len(chunks) == len(nodes)
+    if untouched and all(map(operator.is_, prepared.chunks, chunks)):
+        return nodes
     kept = [
         (places[position], _kept(nodes[places[position]], chunks[position], chunk))
         for position, chunk in zip(prepared.positions, prepared.chunks, strict=True)
@@ -182,8 +186,9 @@ def _texts(node: BaseNode) -> tuple[str, str]:
     hidden = node.excluded_llm_metadata_keys
     lines = [f"{key}: {value!s}" for key, value in node.metadata.items() if key not in hidden]
     header = node.metadata_separator.join(lines).strip()
-    text = node.text.strip()
-    return text, f"{header}\n\n{node.text}".strip() if header else text
+    whole = node.text
+    text = whole.strip()
+    return text, f"{header}\n\n{whole}".strip() if header else text
 
 
 def _chunk(item: NodeWithScore, text: str, rendered: str, index: int) -> Chunk:
@@ -212,9 +217,13 @@ def _metadata(node: BaseNode) -> Mapping[str, JsonValue]:
     """The node's metadata with its place in its document, in characters, when that is known."""
     if not isinstance(node, TextNode):  # the others have no such fields, and are slow to say so
         return dict(node.metadata)
-    fields = {"start_char_idx": node.start_char_idx, "end_char_idx": node.end_char_idx}
-    places = {name: place for name, place in fields.items() if place is not None}
-    return {**places, **node.metadata}
+    found: dict[str, JsonValue] = {}
+    if node.start_char_idx is not None:
+        found["start_char_idx"] = node.start_char_idx
+    if node.end_char_idx is not None:
+        found["end_char_idx"] = node.end_char_idx
+    found.update(node.metadata)
+    return found
 
 
 def _kept(item: NodeWithScore, given: Chunk, chunk: Chunk) -> NodeWithScore:

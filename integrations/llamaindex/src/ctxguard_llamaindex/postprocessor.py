@@ -52,14 +52,14 @@ class CtxGuardPostprocessor(BaseNodePostprocessor):
         """
         values: dict[str, object] = {"policy": policy or Policy.from_env()}
         super().__init__(callback_manager=callback_manager or CallbackManager(), **values)
+        if self.policy.verification is not None:
+            warnings.warn(_UNVERIFIED, CoverageWarning, stacklevel=2)
 
     def model_post_init(self, context: object, /) -> None:
         """Make the handle."""
         super().model_post_init(context)
         reached = Reached(path="", type=type(self).__name__, kind="postprocessor")
         self._handle = Handle(Guard(self.policy), None, Coverage(reached=(reached,)))
-        if self.policy.verification is not None:
-            warnings.warn(_UNVERIFIED, CoverageWarning, stacklevel=4)
 
     @classmethod
     def class_name(cls) -> str:

@@ -76,9 +76,15 @@ def read_fields(value: object, follow: Follow) -> Asks[Settled | None]:
 class Reader:
     """Reads a stream. Where nothing was held back or left out, a part is the one that came."""
 
-    def __init__(self, follow: Follow) -> None:
-        """Start before the first part."""
+    def __init__(self, follow: Follow, *, flows: bool) -> None:
+        """Start before the first part.
+
+        Args:
+            follow: starts to follow the reply.
+            flows: whether all of it is shown as it comes.
+        """
         self._follow = follow
+        self._flows = flows
         self._answering: Answering | None = None
         self._reasoning: Reasoning | None = Reasoning()
         self._raw = ""  # as far as the model has spoken
@@ -95,8 +101,8 @@ class Reader:
         text = delta_of(part, self._raw)
         self._raw += text
         shown = self._read(text, calls=calls_tools(part))
-        self._out += shown.text
-        if shown.text == text and self._out == self._raw:
+        self._out += text if self._flows else shown.text
+        if self._flows or (shown.text == text and self._out == self._raw):
             parts: Sequence[Part] = (part,)
         elif isinstance(part, str):
             parts = (shown.text,) if shown.text else ()
@@ -113,7 +119,7 @@ class Reader:
         if answering is None:
             return Given()
         settled = yield from answering.settle(ends_well)
-        more = shown.text + settled.rest
+        more = "" if self._flows else shown.text + settled.rest
         self._out += more
         if not more:
             parts: Sequence[Part] = ()
