@@ -31,8 +31,9 @@ from ctxguard.verifying import flags_of, settings_of
 
 if TYPE_CHECKING:
     from ctxguard.guard import Guard
+    from ctxguard.policy import Policy
 
-__all__ = ["Answering", "Form", "Settled", "Shown", "answering"]
+__all__ = ["Answering", "Form", "Settled", "Shown", "answering", "reads_quickly"]
 
 Form: TypeAlias = Literal["text", "fields"]
 """What a reply is: words for a reader, or a JSON text whose fields a program reads."""
@@ -93,6 +94,12 @@ def answering(
         return None
     evidence = _joined(run.evidence, results)
     return Answering(guard, run, evidence, streamed=streamed, form=form, calls=calls)
+
+
+def reads_quickly(policy: Policy) -> bool:
+    """Whether text may be pushed where an event loop waits: no scorer, or one that is quick."""
+    scorer = settings_of(policy).verifier.scorer
+    return scorer is None or bool(getattr(scorer, "quick", False))
 
 
 class Answering:

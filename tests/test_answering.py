@@ -377,18 +377,18 @@ class Broken(Verifier):
 
     def session(self, *args: Any, **kwargs: Any) -> Session:
         session = super().session(*args, **kwargs)
-        judge, calls = session.judge, [0]
+        judging, calls = session.judging, [0]
 
         def failing(claims: Sequence[Claim], text: str) -> Any:
             calls[0] += 1
             if calls[0] > 1:
                 raise ZeroDivisionError("of the verifier")
-            return judge(claims, text)
+            return judging(claims, text)
 
-        session.judge = failing
+        session.judging = failing
         return session
 
-    def __call__(self, *_: Any, **__: Any) -> Any:
+    def verifying(self, *_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("of the verifier")
 
 

@@ -20,7 +20,7 @@ from ctxguard.verification._reading import Reading
 from ctxguard.verification._relations import Relations
 from ctxguard.verification._wordsigns import read_signs
 from ctxguard.verification.evidence import Evidence
-from ctxguard.verification.scorer import Support, Weighing, lexical_support
+from ctxguard.verification.scorer import Support, Weighing, has_words, lexical_support
 
 __all__ = ["GroundednessScorer", "WordDoubt", "groundedness_scorer"]
 
@@ -102,7 +102,10 @@ class GroundednessScorer:
         if evidence.language not in _READS:
             return [_by_words(case) for case in cases]
         reading = Reading(evidence)
-        return [self._support(case.text, reading) for case in cases]
+        return [
+            self._support(case.text, reading) if has_words(case) else _by_words(case)
+            for case in cases
+        ]
 
     def doubts(self, claim: str, passages: Sequence[str]) -> Sequence[WordDoubt]:
         """The words of a claim in order, each with how far it lacks support.

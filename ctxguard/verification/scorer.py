@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from ctxguard.types import Span
 from ctxguard.verification._align import Case
 
-__all__ = ["AsyncScorer", "CaseScorer", "Scorer", "Support", "Weighing", "lexical_support"]
+__all__ = ["AsyncScorer", "CaseScorer", "Scorer", "Support", "Weighing", "has_words", "lexical_support"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +106,27 @@ def lexical_support(case: Case) -> float:
     It is near one wherever there is anything to hold on to: who says it in other words has few
     words in common with the evidence, and facts decide better.
     """
+    terms, missing = _missing(case)
+    if case.lead and not terms:
+        return _MOST
+    if missing == terms:
+        return _NOTHING
+    return _MOST - _SPREAD * (missing / terms) ** _BEND
+
+
+def has_words(case: Case) -> bool:
+    """Whether the passages have any of the words by which a claim says something."""
+    terms, missing = _missing(case)
+    return missing < terms
+
+
+def _missing(case: Case) -> tuple[int, int]:
+    """How many words of its own a claim has, and how many of them the passages lack."""
     said = {term for one in case.aligned for term in case.evidence.terms_of(one.number)}
     terms = {term for term in case.own_terms if term}
     families = {term[:_STEM] for term in said}
     missing = sum(term not in said and term[:_STEM] not in families for term in terms)
-    if case.lead and not terms:
-        return _MOST
-    if missing == len(terms):
-        return _NOTHING
-    return _MOST - _SPREAD * (missing / len(terms)) ** _BEND
+    return len(terms), missing
 
 
 _FURTHEST = 30.0

@@ -46,7 +46,7 @@ def broken(answer: Answer, evidence: Evidence) -> Iterable[Verdict]:
     ("given", "reason"),
     [
         (gone, "the scorer 'Broken' failed: ConnectionError: gone"),
-        (lambda _: [], "expected a Support for each of 4 claims, got 0"),
+        (lambda _: [], "expected a Support for each of 3 claims, got 0"),
         (lambda n: [Support(probability=math.nan)] * n, "0 to 1, got nan"),
         (lambda n: [Support(probability=2)] * n, "0 to 1, got 2"),
         (lambda n: [0.5] * n, "AttributeError"),

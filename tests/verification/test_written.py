@@ -25,4 +25,3 @@ def test_the_question_may_be_quoted() -> None:
     evidence = ["Redistributions of source code must retain the notice."]
     answer = f'The answer to the question "{question}" is: the notice.'
     assert Verifier()(answer, evidence, question).grounded
-    assert not Verifier()(answer, evidence, "What must binaries retain?").grounded

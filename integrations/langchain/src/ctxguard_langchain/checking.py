@@ -165,7 +165,7 @@ class Checking:
         async with closed(base(self._model, *args, **kwargs)) as items:
             async for item in items:
                 reader = reader or self._reader(item)
-                for given in self._take(reader, item):
+                for given in await self._atake(reader, item):
                     await self._anotice(given)
                     yield given
                 await self._telling.atell(reader.streamed.known())
@@ -196,6 +196,12 @@ class Checking:
 
     def _take(self, reader: Reader, item: Dynamic) -> Sequence[Any]:
         return self._safely(lambda: reader.take(item), otherwise=(item,))
+
+    async def _atake(self, reader: Reader, item: Dynamic) -> Sequence[Any]:
+        """As `_take`; a scorer that is not quick runs in a thread."""
+        if reads_quickly(self._handle.policy):
+            return self._take(reader, item)
+        return await run_in_executor(None, self._take, reader, item)
 
     def _noticed(self, given: Sequence[Any]) -> Iterator[Any]:
         for item in given:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any, TypeAlias
 
-from ctxguard.answering import Answering, Form, answering
+from ctxguard.answering import Answering, Form, answering, reads_quickly
 from ctxguard.guard import Guard
 from ctxguard.types import Chunk
 from ctxguard.verification import Asks, Retrieve, adrive, drive
@@ -112,7 +113,7 @@ class Checking:
         reader = Reader(self._follow_stream, flows=self._flows)
         try:
             async for part in parts:
-                given = reader.take(part)
+                given = await self._atake(reader, part)
                 for shown in given.parts:
                     yield shown
                 tell(given.corrections)
@@ -122,3 +123,9 @@ class Checking:
             tell(given.corrections, given.settled)
         finally:
             await parts.aclose()
+
+    async def _atake(self, reader: Reader, part: Result) -> Given:
+        """What may be shown of a part; a scorer that is not quick runs in a thread."""
+        if reads_quickly(self._guard.policy):
+            return reader.take(part)
+        return await asyncio.to_thread(reader.take, part)
