@@ -49,7 +49,7 @@ from ctxguard.verification._relations import Relations  # noqa: E402 -- of this 
 from ctxguard.verification._wordsigns import Signs  # noqa: E402 -- of this clone
 
 OUT = ROOT / "ctxguard" / "verification" / "groundedness.npz"
-FACTS = 0.1
+FACTS = 1.0
 """What claims and contracts count in the calibration, beside a domain of summaries."""
 DOMAINS = ("news", "samsum", "sales_call", "ectsum")
 
