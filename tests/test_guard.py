@@ -16,7 +16,6 @@ from ctxguard import (
     Budget,
     BudgetExceededError,
     Chunk,
-    CoverageWarning,
     Guard,
     InputError,
     Message,
@@ -25,14 +24,12 @@ from ctxguard import (
     Prepared,
     UnsupportedObjectError,
     guard,
-    guarded,
 )
 from ctxguard.models import ModelCard
 from ctxguard.run import Run, activate, current_run
 from ctxguard.stages import Deduplicate, Layout
 from ctxguard.testing import WordTokenizer
 from ctxguard.text.template import Template
-from ctxguard.verification import Verify
 
 NOTICE = (
     "Either party may end this agreement with a notice of {} days in writing to the other party."

@@ -1,4 +1,4 @@
-"""Answers of guarded models are verified: called and streamed, of whole chains and of bare models."""
+"""Answers of guarded models are verified: called and streamed, of chains and of bare models."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ TABLE = [
 
 @pytest.mark.parametrize("kind", [Speaker, AsyncSpeaker])
 @pytest.mark.parametrize(("mode", "on_fail", "called", "shown"), TABLE)
-def test_the_table(
-    kind: type[Speaker], mode: Any, on_fail: Any, called: str, shown: str
-) -> None:
+def test_the_table(kind: type[Speaker], mode: Any, on_fail: Any, called: str, shown: str) -> None:
     for ways, expected in ((CALLS, called), (STREAMS, shown)):
         for name, way in ways.items():
             model = speaker(kind)
@@ -155,14 +153,16 @@ def test_a_policy_without_verification_changes_nothing() -> None:
 def rich() -> list[AIMessageChunk]:
     """A reply with reasoning, blocks, usage and metadata."""
     texts = [
-        AIMessageChunk([{"type": "text", "text": part.content, "index": 1}])
+        AIMessageChunk(content=[{"type": "text", "text": part.content, "index": 1}])
         for part in pieces(DRAFT)
     ]
-    usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+    usage: Any = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
     return [
-        AIMessageChunk([{"type": "reasoning", "reasoning": WRONG, "index": 0}], id="msg-1"),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": WRONG, "index": 0}], id="msg-1"),
         *texts,
-        AIMessageChunk([], usage_metadata=usage, response_metadata={"finish_reason": "stop"}),
+        AIMessageChunk(
+            content=[], usage_metadata=usage, response_metadata={"finish_reason": "stop"}
+        ),
     ]
 
 
@@ -269,5 +269,5 @@ async def test_tokens_are_told_when_they_are_released(
 
 def test_a_run_manager_that_is_none_is_left_alone() -> None:
     guarded = guard(speaker(), policy())
-    result = guarded._generate([], run_manager=None)  # noqa: SLF001 -- as wrappers of models do
+    result = guarded._generate([], run_manager=None)
     assert result.generations[0].message.content == DRAFT

@@ -41,28 +41,41 @@ def merged(parts: Sequence[Any]) -> AIMessageChunk:
 
 
 def usage(**more: Any) -> AIMessageChunk:
-    counts = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-    return AIMessageChunk("", usage_metadata=counts, **more)
+    counts: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    return AIMessageChunk(content="", usage_metadata=counts, **more)
 
 
 HOSTILE = {
     "a character each": pieces(DRAFT, 1),
     "all in one": pieces(DRAFT, len(DRAFT)),
-    "all in one, the last": [AIMessageChunk(DRAFT, chunk_position="last")],
-    "empty ones between": [c for one in pieces(DRAFT) for c in (AIMessageChunk(""), one, usage())],
+    "all in one, the last": [AIMessageChunk(content=DRAFT, chunk_position="last")],
+    "empty ones between": [
+        c for one in pieces(DRAFT) for c in (AIMessageChunk(content=""), one, usage())
+    ],
     "the last one empty": [*pieces(DRAFT), usage(chunk_position="last")],
-    "the last one blank blocks": [*pieces(DRAFT), AIMessageChunk([], chunk_position="last")],
-    "usage after the last": [*pieces(DRAFT), AIMessageChunk("", chunk_position="last"), usage()],
-    "white space at the ends": [AIMessageChunk(" \n"), *pieces(DRAFT), AIMessageChunk("\n ")],
+    "the last one blank blocks": [
+        *pieces(DRAFT),
+        AIMessageChunk(content=[], chunk_position="last"),
+    ],
+    "usage after the last": [
+        *pieces(DRAFT),
+        AIMessageChunk(content="", chunk_position="last"),
+        usage(),
+    ],
+    "white space at the ends": [
+        AIMessageChunk(content=" \n"),
+        *pieces(DRAFT),
+        AIMessageChunk(content="\n "),
+    ],
     "blocks": [
-        AIMessageChunk([{"type": "text", "text": one.content, "index": 0}])
+        AIMessageChunk(content=[{"type": "text", "text": one.content, "index": 0}])
         for one in pieces(DRAFT)
     ],
-    "strings in a list": [AIMessageChunk([str(one.content)]) for one in pieces(DRAFT)],
+    "strings in a list": [AIMessageChunk(content=[str(one.content)]) for one in pieces(DRAFT)],
     "two blocks": [
-        AIMessageChunk([{"type": "text", "text": DRAFT[:40], "index": 0}]),
-        AIMessageChunk([{"type": "reasoning", "reasoning": "hm", "index": 1}]),
-        AIMessageChunk([{"type": "text", "text": DRAFT[40:], "index": 2}]),
+        AIMessageChunk(content=[{"type": "text", "text": DRAFT[:40], "index": 0}]),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": "hm", "index": 1}]),
+        AIMessageChunk(content=[{"type": "text", "text": DRAFT[40:], "index": 2}]),
     ],
 }
 
@@ -113,7 +126,7 @@ def test_a_reader_waits_one_sentence_at_most(size: int) -> None:
 
 
 def test_what_is_no_text_passes_at_once() -> None:
-    thought = AIMessageChunk([{"type": "reasoning", "reasoning": "hm", "index": 0}])
+    thought = AIMessageChunk(content=[{"type": "reasoning", "reasoning": "hm", "index": 0}])
     chunks = [pieces("The notice", 99)[0], thought, *pieces(" period is thirty days.")]
     model = Speaker(replies=[chunks])
     stream = iter(guard(chain(model), policy()).stream("q"))
@@ -127,8 +140,8 @@ def test_what_is_no_text_passes_at_once() -> None:
 
 
 def call(**more: Any) -> AIMessageChunk:
-    chunk = {"name": "look_up", "args": '{"query": "x"}', "id": "1", "index": 0}
-    return AIMessageChunk(tool_call_chunks=[{**chunk, "type": "tool_call_chunk"}], **more)
+    chunk: Any = {"name": "look_up", "args": '{"query": "x"}', "id": "1", "index": 0}
+    return AIMessageChunk(tool_call_chunks=[chunk | {"type": "tool_call_chunk"}], **more)
 
 
 CALLING = {
@@ -137,14 +150,16 @@ CALLING = {
     "text after": [*pieces(RIGHT), call(content=""), *pieces(f" {WRONG} {LAST}")],
     "a block": [
         *(
-            AIMessageChunk([{"type": "text", "text": one.content, "index": 0}])
+            AIMessageChunk(content=[{"type": "text", "text": one.content, "index": 0}])
             for one in pieces(DRAFT)
         ),
-        AIMessageChunk([{"type": "tool_use", "id": "1", "name": "look_up", "index": 1}]),
+        AIMessageChunk(content=[{"type": "tool_use", "id": "1", "name": "look_up", "index": 1}]),
     ],
     "a legacy call": [
         *pieces(DRAFT),
-        AIMessageChunk("", additional_kwargs={"function_call": {"name": "x", "arguments": "{}"}}),
+        AIMessageChunk(
+            content="", additional_kwargs={"function_call": {"name": "x", "arguments": "{}"}}
+        ),
     ],
 }
 
@@ -152,9 +167,7 @@ CALLING = {
 @pytest.mark.parametrize("name", CALLING)
 @pytest.mark.parametrize("mode", ["after", "gate", "annotate"])
 @pytest.mark.parametrize("on_fail", ["flag", "raise"])
-async def test_a_reply_that_calls_tools_passes_as_it_is(
-    name: str, mode: Any, on_fail: Any
-) -> None:
+async def test_a_reply_that_calls_tools_passes_as_it_is(name: str, mode: Any, on_fail: Any) -> None:
     for kind in (Speaker, AsyncSpeaker):
         model = kind(replies=[CALLING[name]])
         bound = model.bind_tools(["look_up"])
@@ -251,11 +264,11 @@ async def test_events_of_a_model_are_gated(
         with handle(guarded).run("q"):
             handle(guarded).guard.prepare("q", [BETTER, RIGHT])
             if way == "called":
-                stream = guarded.stream_events("q", version="v3")
-                events = list(stream)
+                stream: Any = guarded.stream_events("q", version="v3")
+                events: list[Any] = list(stream)
                 output = stream.output
             else:
-                astream = await guarded.astream_events("q", version="v3")
+                astream: Any = await guarded.astream_events("q", version="v3")
                 events = [event async for event in astream]
                 output = await astream.output
         assert output.text == expected
@@ -281,12 +294,12 @@ def _ends_text(event: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("mode", ["after", "gate", "annotate"])
 def test_events_of_a_call_of_tools_pass_as_they_are(mode: Any) -> None:
     model = EventSpeaker(replies=[], events=message(text_events(DRAFT), tool_events(1)))
-    plain = list(model.stream_events("q", version="v3"))
+    plain: list[Any] = list(model.stream_events("q", version="v3"))
     guarded = guard(model, policy(mode, "raise"))
     with handle(guarded).run("q"):
         handle(guarded).guard.prepare("q", [BETTER, RIGHT])
-        stream = guarded.stream_events("q", version="v3", tools=[{"name": "look_up"}])
-        found = list(stream)
+        stream: Any = guarded.stream_events("q", version="v3", tools=[{"name": "look_up"}])
+        found: list[Any] = list(stream)
         assert stream.output.tool_calls[0]["name"] == "look_up"
         assert stream.output.text == DRAFT
     order = [(event["event"], event.get("index")) for event in found]
@@ -300,7 +313,10 @@ def test_events_of_a_call_of_tools_pass_as_they_are(mode: Any) -> None:
 
 
 def test_corrections_are_told_after_the_chunk_that_they_concern() -> None:
-    guarded, listener = guard(chain(Speaker(replies=[pieces(DRAFT)])), policy("annotate")), Listener()
+    guarded, listener = (
+        guard(chain(Speaker(replies=[pieces(DRAFT)])), policy("annotate")),
+        Listener(),
+    )
     list(guarded.stream("q", {"callbacks": [listener]}))
     names = [name for name, _ in listener.heard]
     at = names.index(CORRECTION)
@@ -353,7 +369,7 @@ async def test_events_are_seen_in_astream_events(mode: Any) -> None:
 @pytest.mark.parametrize("way", ["invoke", "stream", "astream"])
 async def test_a_bare_model_tells_too(where: str, way: str) -> None:
     listener = Listener()
-    own = [listener] if where == "model" else None
+    own: Any = [listener] if where == "model" else None
     guarded = guard(Speaker(replies=[pieces(DRAFT)], callbacks=own), policy("annotate"))
     config: Any = {"callbacks": [listener]} if where == "config" else {}
     with handle(guarded).run("q"):
@@ -452,7 +468,7 @@ async def test_an_adapter_that_fails_lets_the_answer_pass(
 
 
 def test_a_verifier_that_fails_lets_the_stream_pass() -> None:
-    def broken(*_: Any) -> Any:
+    def broken(claims: Any, text: str) -> Any:
         raise ZeroDivisionError("of the verifier")
 
     class Broken(Verifier):
