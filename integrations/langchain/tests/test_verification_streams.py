@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
 
 from ctxguard import guard, handle
@@ -23,6 +23,7 @@ from integrations.langchain.tests.speaking import (
     RIGHT,
     WRONG,
     AsyncSpeaker,
+    Completer,
     EventSpeaker,
     Listener,
     Speaker,
@@ -209,9 +210,9 @@ def message(*blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [start, *(event for block in blocks for event in block), *ends]
 
 
-def tool_events(index: int) -> list[dict[str, Any]]:
+def tool_events(index: int, args: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     begun = {"type": "tool_call_chunk", "id": "1", "name": "look_up", "args": ""}
-    done = {"type": "tool_call", "id": "1", "name": "look_up", "args": {"query": "x"}}
+    done = {"type": "tool_call", "id": "1", "name": "look_up", "args": args or {"query": "x"}}
     return [
         {"event": "content-block-start", "index": index, "content": begun},
         {"event": "content-block-finish", "index": index, "content": done},
@@ -482,3 +483,57 @@ def test_a_verifier_that_fails_lets_the_stream_pass() -> None:
     )
     assert merged(list(guarded.stream("q"))).text == DRAFT
     assert codes(guarded) == ["verify-failed"]
+
+
+# -- structured output that a model makes events of ------------------------------------------------
+
+
+@pytest.mark.needs("langchain_core.language_models", "BaseChatModel.stream_events")
+@pytest.mark.filterwarnings("ignore:The method `BaseChatModel._a?chat_model_stream_v3` is in beta")
+@pytest.mark.parametrize("by", ["text", "call"])
+def test_events_of_structured_output_pass_and_are_checked(by: str) -> None:
+    fields = '{"fee": "$600 per month"}'
+    told = text_events(fields) if by == "text" else tool_events(0, {"fee": "$600 per month"})
+    model = EventSpeaker(replies=[], events=message(told))
+    plain: list[Any] = list(model.stream_events("q", version="v3"))
+    guarded = guard(model, policy("gate", "abstain"))
+    with handle(guarded).run("q"):
+        handle(guarded).guard.prepare("q", [BETTER, RIGHT])
+        options: Any = {"response_format": {"type": "json_object"}}
+        found: list[Any] = list(guarded.stream_events("q", version="v3", **options))
+    assert found == plain
+    assert "amount-differs" in codes(guarded)
+
+
+# -- models with an entry of their own ------------------------------------------------------------
+
+
+class OwnEntry(Speaker):
+    """One whose `invoke` and `stream` never come to the methods below them."""
+
+    def invoke(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        return AIMessage(content=DRAFT)
+
+    def stream(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        for one in pieces(DRAFT):
+            yield AIMessageChunk(content=one.content)
+
+
+class OwnCompletion(Completer):
+    """A completion model of that kind."""
+
+    def invoke(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        return DRAFT
+
+    def stream(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        for one in pieces(DRAFT):
+            yield str(one.content)
+
+
+def test_models_with_an_entry_of_their_own_are_verified() -> None:
+    guarded = guard(chain(OwnEntry(replies=[])), policy())
+    assert guarded.invoke("q").text == CUT
+    assert merged(list(guarded.stream("q"))).text == CUT
+    completing = guard(chain(OwnCompletion(script=[])), policy())
+    assert completing.invoke("q") == CUT
+    assert "".join(completing.stream("q")) == CUT
