@@ -1,4 +1,4 @@
-"""Answers of guarded models are verified: called and streamed, in chains and by themselves."""
+"""Answers of guarded models are verified: called and streamed, of chains and of bare models."""
 
 from __future__ import annotations
 
@@ -153,14 +153,16 @@ def test_a_policy_without_verification_changes_nothing() -> None:
 def rich() -> list[AIMessageChunk]:
     """A reply with reasoning, blocks, usage and metadata."""
     texts = [
-        AIMessageChunk([{"type": "text", "text": part.content, "index": 1}])
+        AIMessageChunk(content=[{"type": "text", "text": part.content, "index": 1}])
         for part in pieces(DRAFT)
     ]
-    usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+    usage: Any = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
     return [
-        AIMessageChunk([{"type": "reasoning", "reasoning": WRONG, "index": 0}], id="msg-1"),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": WRONG, "index": 0}], id="msg-1"),
         *texts,
-        AIMessageChunk([], usage_metadata=usage, response_metadata={"finish_reason": "stop"}),
+        AIMessageChunk(
+            content=[], usage_metadata=usage, response_metadata={"finish_reason": "stop"}
+        ),
     ]
 
 

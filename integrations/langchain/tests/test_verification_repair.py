@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
@@ -43,8 +43,8 @@ def drafting(**fields: Any) -> Speaker:
 
 
 def usage(text: str) -> list[AIMessageChunk]:
-    counts = {"input_tokens": 40, "output_tokens": 2, "total_tokens": 42}
-    return [AIMessageChunk(text, usage_metadata=counts)]
+    counts: Any = {"input_tokens": 40, "output_tokens": 2, "total_tokens": 42}
+    return [AIMessageChunk(content=text, usage_metadata=counts)]
 
 
 async def answered(guarded: Any, way: str, config: Any = None) -> str:
@@ -85,7 +85,7 @@ async def test_the_same_model_corrects_itself_unseen(way: str, kind: type[Speake
 async def test_a_repair_shows_nothing_in_astream_events_or_messages(way: str) -> None:
     model = AsyncSpeaker(replies=[pieces(DRAFT), pieces(BETTER)])
     guarded = guard(chain(model), policy("gate", "repair"))
-    events = [event async for event in guarded.astream_events("q", version="v2")]
+    events: list[Any] = [event async for event in guarded.astream_events("q", version="v2")]
     shown = [e["data"]["chunk"].text for e in events if e["event"] == "on_chat_model_stream"]
     assert "".join(shown) == REPAIRED
     ended = [e["data"]["output"].text for e in events if e["event"] == "on_chat_model_end"]
@@ -120,9 +120,9 @@ async def test_room_is_made_where_the_model_has_a_field_for_it(way: str) -> None
     class Limited(AsyncSpeaker):
         max_tokens: int | None = None
 
-        def _next(self, *args: Any) -> Any:
+        def _next(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Any:
             rooms.append(self.max_tokens)
-            return super()._next(*args)
+            return super()._next(messages, kwargs)
 
     for own, expected in ((None, 3_000), (50, 50)):
         rooms.clear()
@@ -257,7 +257,7 @@ class Learning(FixedRetriever):
 @pytest.mark.parametrize("way", WAYS)
 async def test_retrievers_are_searched_for_what_failed(way: str) -> None:
     model = AsyncSpeaker(replies=[pieces(DRAFT)])
-    plain = chain(model)
+    plain: Any = chain(model)
     plain.first.steps__["context"] = Learning(documents=DOCUMENTS)
     guarded = guard(plain, policy("gate", "repair"))
     assert await answered(guarded, way) == DRAFT  # the new evidence holds it
@@ -322,7 +322,7 @@ def test_what_a_source_returns_that_are_no_documents_fails_as_a_try() -> None:
         def _get_relevant_documents(self, query: str, **kwargs: Any) -> Any:
             return "text" if query == WRONG else list(self.documents)
 
-    plain = chain(drafting())
+    plain: Any = chain(drafting())
     plain.first.steps__["context"] = Odd(documents=DOCUMENTS)
     guarded = guard(plain, policy("after", "repair"))
     assert guarded.invoke("q").text == DRAFT
@@ -338,7 +338,7 @@ def test_a_query_that_a_model_writes_inside_a_retriever_is_no_answer() -> None:
             return list(self.documents)
 
     retriever = Rewriting(documents=DOCUMENTS, model=Speaker(replies=[pieces(WRONG)]))
-    plain = chain(Speaker(replies=[pieces(RIGHT)]))
+    plain: Any = chain(Speaker(replies=[pieces(RIGHT)]))
     plain.first.steps__["context"] = retriever
     twice = RunnableLambda(lambda q: plain.first.invoke(q) and q) | plain  # there is evidence then
     guarded = guard(twice, policy("after", "raise"))

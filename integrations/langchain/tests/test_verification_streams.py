@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
 
 from ctxguard import guard, handle
@@ -23,6 +23,7 @@ from integrations.langchain.tests.speaking import (
     RIGHT,
     WRONG,
     AsyncSpeaker,
+    Completer,
     EventSpeaker,
     Listener,
     Speaker,
@@ -41,27 +42,41 @@ def merged(parts: Sequence[Any]) -> AIMessageChunk:
 
 
 def usage(**more: Any) -> AIMessageChunk:
-    counts = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-    return AIMessageChunk("", usage_metadata=counts, **more)
+    counts: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    return AIMessageChunk(content="", usage_metadata=counts, **more)
 
 
 HOSTILE = {
     "a character each": pieces(DRAFT, 1),
     "all in one": pieces(DRAFT, len(DRAFT)),
-    "all in one, the last": [AIMessageChunk(DRAFT, chunk_position="last")],
-    "empty ones between": [c for one in pieces(DRAFT) for c in (AIMessageChunk(""), one, usage())],
-    "the last one empty": [*pieces(DRAFT), usage(chunk_position="last")],
-    "the last one blank blocks": [*pieces(DRAFT), AIMessageChunk([], chunk_position="last")],
-    "usage after the last": [*pieces(DRAFT), AIMessageChunk("", chunk_position="last"), usage()],
-    "white space at the ends": [AIMessageChunk(" \n"), *pieces(DRAFT), AIMessageChunk("\n ")],
-    "blocks": [
-        AIMessageChunk([{"type": "text", "text": one.content, "index": 0}]) for one in pieces(DRAFT)
+    "all in one, the last": [AIMessageChunk(content=DRAFT, chunk_position="last")],
+    "empty ones between": [
+        c for one in pieces(DRAFT) for c in (AIMessageChunk(content=""), one, usage())
     ],
-    "strings in a list": [AIMessageChunk([str(one.content)]) for one in pieces(DRAFT)],
+    "the last one empty": [*pieces(DRAFT), usage(chunk_position="last")],
+    "the last one blank blocks": [
+        *pieces(DRAFT),
+        AIMessageChunk(content=[], chunk_position="last"),
+    ],
+    "usage after the last": [
+        *pieces(DRAFT),
+        AIMessageChunk(content="", chunk_position="last"),
+        usage(),
+    ],
+    "white space at the ends": [
+        AIMessageChunk(content=" \n"),
+        *pieces(DRAFT),
+        AIMessageChunk(content="\n "),
+    ],
+    "blocks": [
+        AIMessageChunk(content=[{"type": "text", "text": one.content, "index": 0}])
+        for one in pieces(DRAFT)
+    ],
+    "strings in a list": [AIMessageChunk(content=[str(one.content)]) for one in pieces(DRAFT)],
     "two blocks": [
-        AIMessageChunk([{"type": "text", "text": DRAFT[:40], "index": 0}]),
-        AIMessageChunk([{"type": "reasoning", "reasoning": "hm", "index": 1}]),
-        AIMessageChunk([{"type": "text", "text": DRAFT[40:], "index": 2}]),
+        AIMessageChunk(content=[{"type": "text", "text": DRAFT[:40], "index": 0}]),
+        AIMessageChunk(content=[{"type": "reasoning", "reasoning": "hm", "index": 1}]),
+        AIMessageChunk(content=[{"type": "text", "text": DRAFT[40:], "index": 2}]),
     ],
 }
 
@@ -112,7 +127,7 @@ def test_a_reader_waits_one_sentence_at_most(size: int) -> None:
 
 
 def test_what_is_no_text_passes_at_once() -> None:
-    thought = AIMessageChunk([{"type": "reasoning", "reasoning": "hm", "index": 0}])
+    thought = AIMessageChunk(content=[{"type": "reasoning", "reasoning": "hm", "index": 0}])
     chunks = [pieces("The notice", 99)[0], thought, *pieces(" period is thirty days.")]
     model = Speaker(replies=[chunks])
     stream = iter(guard(chain(model), policy()).stream("q"))
@@ -126,8 +141,8 @@ def test_what_is_no_text_passes_at_once() -> None:
 
 
 def call(**more: Any) -> AIMessageChunk:
-    chunk = {"name": "look_up", "args": '{"query": "x"}', "id": "1", "index": 0}
-    return AIMessageChunk(tool_call_chunks=[{**chunk, "type": "tool_call_chunk"}], **more)
+    chunk: Any = {"name": "look_up", "args": '{"query": "x"}', "id": "1", "index": 0}
+    return AIMessageChunk(tool_call_chunks=[chunk | {"type": "tool_call_chunk"}], **more)
 
 
 CALLING = {
@@ -136,14 +151,16 @@ CALLING = {
     "text after": [*pieces(RIGHT), call(content=""), *pieces(f" {WRONG} {LAST}")],
     "a block": [
         *(
-            AIMessageChunk([{"type": "text", "text": one.content, "index": 0}])
+            AIMessageChunk(content=[{"type": "text", "text": one.content, "index": 0}])
             for one in pieces(DRAFT)
         ),
-        AIMessageChunk([{"type": "tool_use", "id": "1", "name": "look_up", "index": 1}]),
+        AIMessageChunk(content=[{"type": "tool_use", "id": "1", "name": "look_up", "index": 1}]),
     ],
     "a legacy call": [
         *pieces(DRAFT),
-        AIMessageChunk("", additional_kwargs={"function_call": {"name": "x", "arguments": "{}"}}),
+        AIMessageChunk(
+            content="", additional_kwargs={"function_call": {"name": "x", "arguments": "{}"}}
+        ),
     ],
 }
 
@@ -193,9 +210,9 @@ def message(*blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [start, *(event for block in blocks for event in block), *ends]
 
 
-def tool_events(index: int) -> list[dict[str, Any]]:
+def tool_events(index: int, args: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     begun = {"type": "tool_call_chunk", "id": "1", "name": "look_up", "args": ""}
-    done = {"type": "tool_call", "id": "1", "name": "look_up", "args": {"query": "x"}}
+    done = {"type": "tool_call", "id": "1", "name": "look_up", "args": args or {"query": "x"}}
     return [
         {"event": "content-block-start", "index": index, "content": begun},
         {"event": "content-block-finish", "index": index, "content": done},
@@ -248,11 +265,11 @@ async def test_events_of_a_model_are_gated(
         with handle(guarded).run("q"):
             handle(guarded).guard.prepare("q", [BETTER, RIGHT])
             if way == "called":
-                stream = guarded.stream_events("q", version="v3")
-                events = list(stream)
+                stream: Any = guarded.stream_events("q", version="v3")
+                events: list[Any] = list(stream)
                 output = stream.output
             else:
-                astream = await guarded.astream_events("q", version="v3")
+                astream: Any = await guarded.astream_events("q", version="v3")
                 events = [event async for event in astream]
                 output = await astream.output
         assert output.text == expected
@@ -278,12 +295,12 @@ def _ends_text(event: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("mode", ["after", "gate", "annotate"])
 def test_events_of_a_call_of_tools_pass_as_they_are(mode: Any) -> None:
     model = EventSpeaker(replies=[], events=message(text_events(DRAFT), tool_events(1)))
-    plain = list(model.stream_events("q", version="v3"))
+    plain: list[Any] = list(model.stream_events("q", version="v3"))
     guarded = guard(model, policy(mode, "raise"))
     with handle(guarded).run("q"):
         handle(guarded).guard.prepare("q", [BETTER, RIGHT])
-        stream = guarded.stream_events("q", version="v3", tools=[{"name": "look_up"}])
-        found = list(stream)
+        stream: Any = guarded.stream_events("q", version="v3", tools=[{"name": "look_up"}])
+        found: list[Any] = list(stream)
         assert stream.output.tool_calls[0]["name"] == "look_up"
         assert stream.output.text == DRAFT
     order = [(event["event"], event.get("index")) for event in found]
@@ -353,7 +370,7 @@ async def test_events_are_seen_in_astream_events(mode: Any) -> None:
 @pytest.mark.parametrize("way", ["invoke", "stream", "astream"])
 async def test_a_bare_model_tells_too(where: str, way: str) -> None:
     listener = Listener()
-    own = [listener] if where == "model" else None
+    own: Any = [listener] if where == "model" else None
     guarded = guard(Speaker(replies=[pieces(DRAFT)], callbacks=own), policy("annotate"))
     config: Any = {"callbacks": [listener]} if where == "config" else {}
     with handle(guarded).run("q"):
@@ -452,7 +469,7 @@ async def test_an_adapter_that_fails_lets_the_answer_pass(
 
 
 def test_a_verifier_that_fails_lets_the_stream_pass() -> None:
-    def broken(*_: Any) -> Any:
+    def broken(claims: Any, text: str) -> Any:
         raise ZeroDivisionError("of the verifier")
 
     class Broken(Verifier):
@@ -466,3 +483,57 @@ def test_a_verifier_that_fails_lets_the_stream_pass() -> None:
     )
     assert merged(list(guarded.stream("q"))).text == DRAFT
     assert codes(guarded) == ["verify-failed"]
+
+
+# -- structured output that a model makes events of ------------------------------------------------
+
+
+@pytest.mark.needs("langchain_core.language_models", "BaseChatModel.stream_events")
+@pytest.mark.filterwarnings("ignore:The method `BaseChatModel._a?chat_model_stream_v3` is in beta")
+@pytest.mark.parametrize("by", ["text", "call"])
+def test_events_of_structured_output_pass_and_are_checked(by: str) -> None:
+    fields = '{"fee": "$600 per month"}'
+    told = text_events(fields) if by == "text" else tool_events(0, {"fee": "$600 per month"})
+    model = EventSpeaker(replies=[], events=message(told))
+    plain: list[Any] = list(model.stream_events("q", version="v3"))
+    guarded = guard(model, policy("gate", "abstain"))
+    with handle(guarded).run("q"):
+        handle(guarded).guard.prepare("q", [BETTER, RIGHT])
+        options: Any = {"response_format": {"type": "json_object"}}
+        found: list[Any] = list(guarded.stream_events("q", version="v3", **options))
+    assert found == plain
+    assert "amount-differs" in codes(guarded)
+
+
+# -- models with an entry of their own ------------------------------------------------------------
+
+
+class OwnEntry(Speaker):
+    """One whose `invoke` and `stream` never come to the methods below them."""
+
+    def invoke(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        return AIMessage(content=DRAFT)
+
+    def stream(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        for one in pieces(DRAFT):
+            yield AIMessageChunk(content=one.content)
+
+
+class OwnCompletion(Completer):
+    """A completion model of that kind."""
+
+    def invoke(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        return DRAFT
+
+    def stream(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+        for one in pieces(DRAFT):
+            yield str(one.content)
+
+
+def test_models_with_an_entry_of_their_own_are_verified() -> None:
+    guarded = guard(chain(OwnEntry(replies=[])), policy())
+    assert guarded.invoke("q").text == CUT
+    assert merged(list(guarded.stream("q"))).text == CUT
+    completing = guard(chain(OwnCompletion(script=[])), policy())
+    assert completing.invoke("q") == CUT
+    assert "".join(completing.stream("q")) == CUT

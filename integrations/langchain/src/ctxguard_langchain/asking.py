@@ -72,8 +72,8 @@ class Asking:
     def ask(self, ask: Ask) -> Reply | str | None:
         """The reply to a request; None: there is no such model."""
         target, kwargs = self._target(ask)
-        if target is None or isinstance(target, str | Reply):
-            return target
+        if target is None:
+            return None
         with quietly():
             if isinstance(target, Runnable):
                 asked = _bounded(cast("Runnable[Any, Any]", target), ask)
@@ -110,12 +110,13 @@ class Asking:
         """Who answers, and with which arguments."""
         if ask.route == "light":
             return self._model, self._kwargs
-        if self._heavy is None or isinstance(self._heavy, Runnable) or callable(self._heavy):
-            return cast("Any", self._heavy), {}
-        raise TypeError(
-            f"Verify.heavy: expected a model, a Runnable or a function from an Ask, "
-            f"got {class_of(self._heavy).__name__}"
-        )
+        heavy = self._heavy
+        if heavy is not None and not isinstance(heavy, Runnable) and not callable(heavy):
+            raise TypeError(
+                f"Verify.heavy: expected a model, a Runnable or a function from an Ask, "
+                f"got {class_of(heavy).__name__}"
+            )
+        return self._heavy, {}
 
 
 def _bounded(model: Runnable[Any, Any], ask: Ask) -> Runnable[Any, Any]:

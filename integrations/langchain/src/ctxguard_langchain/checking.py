@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from ctxguard.answering import Answering, Form, Settled, answering
+from langchain_core.runnables import run_in_executor
+
+from ctxguard.answering import Answering, Form, Settled, answering, reads_quickly
 from ctxguard.handle import Handle
 from ctxguard.verification import adrive, drive
 from ctxguard_langchain.apply import safely

@@ -12,7 +12,7 @@ from ctxguard.types import Chunk
 from ctxguard.verification import Asks, Retrieve, adrive, drive
 from ctxguard_llamaindex.asking import Asking
 from ctxguard_llamaindex.events import tell
-from ctxguard_llamaindex.reading import Reader, read_fields, read_whole
+from ctxguard_llamaindex.reading import Given, Reader, read_fields, read_whole
 from ctxguard_llamaindex.replies import is_spoken
 
 __all__ = ["Checking"]
