@@ -87,6 +87,17 @@ class Budgets:
     )
     """The limits of single tenants, instead of `limits`."""
 
+    def __post_init__(self) -> None:
+        """Check that no tenant has two limits of one period.
+
+        Raises:
+            InputError: naming the tenant.
+        """
+        for tenant, limits in (("everybody", self.limits), *self.tenants.items()):
+            periods = [limit.per for limit in limits]
+            if len(set(periods)) < len(periods):
+                raise InputError(f"Budgets: two limits of one period for {tenant}: {periods}")
+
     def reserve(self, tenant: str, at_most: float) -> Reservation:
         """Set dollars aside for a call, or refuse to.
 

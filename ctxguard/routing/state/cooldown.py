@@ -15,7 +15,7 @@ from ctxguard.routing.state.store import StateStore, key_of
 __all__ = ["CoolDown", "CoolDowns"]
 
 _ATTEMPTS = 8
-"""Others that may change a cool-down before ours is given up: theirs is as new."""
+"""Others that may change a rest before ours is given up: theirs is as new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,10 @@ class CoolDowns:
         found = CoolDown(route=route, left=0.0, strikes=0)
         for _ in range(_ATTEMPTS):
             raw = self.store.get(key)
-            found = self._longer(self._read(route, raw), asked)
+            before = self._read(route, raw)
+            found = self._longer(before, asked)
+            if found == before:
+                break
             now = self.store.now()
             value = f"{now:.3f} {now + found.left:.3f} {found.strikes}"
             if self.store.swap(key, raw, value, ttl=found.left + 2 * self.longest):
@@ -106,7 +109,7 @@ class CoolDowns:
             return CoolDown(route=route, left=0.0, strikes=0)
         left = ends - self.store.now()
         if left > self.longest + 1 or ends < began:  # a clock was set back
-            left = 0.0
+            return CoolDown(route=route, left=0.0, strikes=0)
         return CoolDown(route=route, left=max(0.0, left), strikes=count)
 
 

@@ -7,7 +7,6 @@ of the machines that share it need not agree.
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -94,7 +93,6 @@ class RedisStore:
         self._clock: SteadyClock | None = None
         self._clock_until = 0.0
         self._ticks = SteadyClock(wall=lambda: 0.0)
-        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[RedisStore], tuple[str | Client]]:
         """Pickles as its URL; a client of one's own pickles if it can."""
@@ -109,18 +107,18 @@ class RedisStore:
 
     def now(self) -> float:
         """Seconds since the epoch by the server's clock, which is asked once a minute."""
-        with self._lock:
-            if self._clock is None or self._ticks() >= self._clock_until:
-                try:
-                    seconds, micros = self._run(self._client.time)
-                except StateStoreError:
-                    if self._clock is None:
-                        raise
-                else:
-                    server = seconds + micros / 1e6
-                    self._clock = SteadyClock(wall=lambda: server)
-                self._clock_until = self._ticks() + _CLOCK_LASTS
-            return self._clock()
+        clock = self._clock
+        if clock is None or self._ticks() >= self._clock_until:
+            try:
+                seconds, micros = self._run(self._client.time)
+            except StateStoreError:
+                if clock is None:
+                    raise
+            else:
+                server = seconds + micros / 1e6
+                clock = self._clock = SteadyClock(wall=lambda: server)
+            self._clock_until = self._ticks() + _CLOCK_LASTS
+        return clock()
 
     def get(self, key: str) -> str | None:
         """The value of a key, None when there is none or its time is over."""

@@ -246,13 +246,18 @@ class SharedState:
             self._late.append(_Late(hold, tuple(windows), cost, until))
 
     def _hand_over(self) -> None:
-        """Tell the store what was counted without it; what it does not take stays."""
+        """Tell the store what was counted without it; what it does not take stays.
+
+        A number that it may have taken, because only the answer was lost, is told again if that
+        counts too much, and not if it counts too little.
+        """
         if not self._owed and not self._late:
             return
         with self._lock:
             owed, self._owed = self._owed, {}
             late, self._late = self._late, []
         now = self._local.now()
+        refund = ""
         try:
             while late:
                 if late[-1].until > now:
@@ -261,9 +266,11 @@ class SharedState:
             while owed:
                 key, (amount, until) = next(iter(owed.items()))
                 if amount and until > now:
+                    refund = key if amount < 0 else ""
                     self._store.add(key, amount, ttl=until - now)
                 del owed[key]
         finally:
+            owed.pop(refund, None)
             with self._lock:
                 self._late += late
                 for key, (amount, until) in owed.items():

@@ -30,6 +30,9 @@ PRAGMA user_version = {_VERSION};
 """
 _PURGE = 256
 """Writes between two removals of what is over."""
+_BUSY = 0.002
+"""Seconds between two looks whether the file is free; SQLite's own wait grows up to 0.1 s, and who
+waits for long waits ever longer."""
 _PURGED = 1024
 """Entries that one removal takes at most, so that no write waits long for it."""
 
@@ -167,59 +170,49 @@ class SqliteStore:
 
     def _run(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
         """Do it in one transaction, or say why it could not be done."""
-        opened = self._opened()
+        opened, deadline = self._opened(), time.monotonic() + self._timeout
         if not opened.lock.acquire(timeout=self._timeout):
             raise StateStoreError(f"{self.name}: other threads wait for it")
         try:
-            db = self._connection(opened)
-            if not write:
-                return work(db)
-            db.execute("BEGIN IMMEDIATE")
+            while True:
+                try:
+                    return self._once(opened, work, write=write)
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() > deadline:
+                        raise
+                time.sleep(_BUSY)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise StateStoreError(f"{self.name}: {error}") from error
+        finally:
+            opened.lock.release()
+
+    def _once(self, opened: _Opened, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+        db = self._connection(opened)
+        if not write:
+            return work(db)
+        db.execute("BEGIN IMMEDIATE")
+        try:
             found = work(db)
             self._purge(opened, db)
             db.execute("COMMIT")
-        except (sqlite3.Error, OSError, ValueError) as error:
-            raise StateStoreError(f"{self.name}: {error}") from error
-        else:
-            return found
-        finally:
-            if opened.connection is not None and opened.connection.in_transaction:
-                _close(opened)  # nothing of it is kept, and the next use begins afresh
-            opened.lock.release()
+        except BaseException:
+            _close(opened)  # takes everything back, and the next use begins afresh
+            raise
+        return found
 
     def _connection(self, opened: _Opened) -> sqlite3.Connection:
         if opened.connection is not None and opened.file == _identity(self._path):
             return opened.connection
         _close(opened)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
+        db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(db)
+            _prepare(db)
         except BaseException:
             db.close()
             raise
         opened.connection, opened.file = db, _identity(self._path)
         return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        """Set the connection up, and the file where it is new."""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:  # going over to WAL does not wait for others that do so too
-                db.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-        db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine loses the last moments
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise sqlite3.DatabaseError(f"written by a later ctxguard (schema {version})")
-        if version < _VERSION:
-            db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
 
     def _purge(self, opened: _Opened, db: sqlite3.Connection) -> None:
         opened.writes += 1
@@ -228,6 +221,22 @@ class SqliteStore:
                 "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires <= ? LIMIT ?)",
                 (self.now(), _PURGED),
             )
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Set the connection up, and the file where it is new."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine loses the last moments
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > _VERSION:
+        raise sqlite3.DatabaseError(f"written by a later ctxguard (schema {version})")
+    if version < _VERSION:
+        db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    """Whether somebody else is at it; the extended codes of it share the lowest byte."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _live(db: sqlite3.Connection, key: str, now: float) -> str | int | None:
@@ -243,7 +252,8 @@ def _put(db: sqlite3.Connection, key: str, value: str | int, expires: float) -> 
 def _add(db: sqlite3.Connection, key: str, amount: int, ttl: float, now: float) -> int:
     row = db.execute(
         "INSERT INTO state VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET "
-        "value = iif(expires > ?4, value, 0) + ?2, expires = iif(expires > ?4, expires, ?3) "
+        "value = CASE WHEN expires > ?4 THEN value ELSE 0 END + ?2, "
+        "expires = CASE WHEN expires > ?4 THEN expires ELSE ?3 END "
         "RETURNING value",
         (key, amount, now + ttl, now),
     ).fetchone()
