@@ -6,11 +6,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from ctxguard.errors import StateStoreError
+from ctxguard.routing.state._outbox import Outbox
 from ctxguard.routing.state.memory import MemoryStore
 from ctxguard.routing.state.redis import RedisStore
 from ctxguard.routing.state.sqlite import SqliteStore
@@ -41,16 +41,6 @@ def open_state(where: str | Path | StateStore | None = None) -> SharedState:
     if where == "memory":
         return SharedState(MemoryStore())
     return SharedState(RedisStore(where) if where.startswith(_SCHEMES) else SqliteStore(where))
-
-
-@dataclass(frozen=True, slots=True)
-class _Late:
-    """A reservation to be settled when the store is back."""
-
-    hold: str
-    windows: tuple[Window, ...]
-    cost: int
-    until: float
 
 
 class SharedState:
@@ -85,8 +75,7 @@ class SharedState:
         self._failures = 0
         self._again = 0.0
         self._notice = ""
-        self._owed: dict[str, tuple[int, float]] = {}
-        self._late: list[_Late] = []
+        self._outbox = Outbox(self._local.now)
 
     def __reduce__(self) -> tuple[type[SharedState], tuple[StateStore]]:
         """Pickles as its store."""
@@ -138,7 +127,7 @@ class SharedState:
             return total
 
         def alone(local: MemoryStore) -> int:
-            self._owe(key, amount, ttl)
+            self._outbox.counted(key, amount, ttl)
             return local.add(key, amount, ttl=ttl)
 
         return self._either(shared, alone)
@@ -160,11 +149,11 @@ class SharedState:
             return admission
 
         def alone(local: MemoryStore) -> Admission:
-            if asked:  # it may have been done, and only the answer lost
-                self._postpone(hold, windows, 0)
             admission = local.reserve(hold, windows, amount)
             if admission.admitted:
-                self._owe_each(windows, amount)
+                self._outbox.reserved(hold, windows, amount, asked=asked)
+            elif asked:  # it may have been made, and only the answer lost
+                self._outbox.settled(hold, windows, 0)
             return admission
 
         return self._either(shared, alone)
@@ -176,17 +165,17 @@ class SharedState:
         """
         held = self._local.settle(hold, windows, cost)
         if held is not None:
-            self._owe_each(windows, cost - held)
+            self._outbox.settled(hold, windows, cost)
             return held
         return self._either(
             lambda store: store.settle(hold, windows, cost),
-            lambda _: self._postpone(hold, windows, cost),
+            lambda _: self._outbox.settled(hold, windows, cost),
         )
 
     def close(self) -> None:
         """Tell the store what it does not know yet, if it can be told, and close it."""
         with contextlib.suppress(StateStoreError):
-            self._hand_over()
+            self._outbox.send(self._store)
         self._store.close()
 
     # -- with the store or without --------------------------------------------------------------
@@ -194,7 +183,7 @@ class SharedState:
     def _either(self, shared: Callable[[StateStore], T], alone: Callable[[MemoryStore], T]) -> T:
         if self._due():
             try:
-                self._hand_over()
+                self._outbox.send(self._store)
                 found = shared(self._store)
             except StateStoreError as error:
                 self._went(error)
@@ -228,51 +217,3 @@ class SharedState:
         with self._lock:
             self._failures = 0
             self._notice = f"{self._store.name}: used again, with what was counted meanwhile"
-
-    # -- what the store does not know yet -------------------------------------------------------
-
-    def _owe_each(self, windows: Sequence[Window], amount: int) -> None:
-        for window in windows:
-            self._owe(window.key, amount, window.ttl)
-
-    def _owe(self, key: str, amount: int, ttl: float) -> None:
-        with self._lock:
-            owed, until = self._owed.get(key, (0, self._local.now() + ttl))
-            self._owed[key] = (owed + amount, until)
-
-    def _postpone(self, hold: str, windows: Sequence[Window], cost: int) -> None:
-        until = self._local.now() + max(window.ttl for window in windows)
-        with self._lock:
-            self._late.append(_Late(hold, tuple(windows), cost, until))
-
-    def _hand_over(self) -> None:
-        """Tell the store what was counted without it; what it does not take stays.
-
-        A number that it may have taken, because only the answer was lost, is told again if that
-        counts too much, and not if it counts too little.
-        """
-        if not self._owed and not self._late:
-            return
-        with self._lock:
-            owed, self._owed = self._owed, {}
-            late, self._late = self._late, []
-        now = self._local.now()
-        refund = ""
-        try:
-            while late:
-                if late[-1].until > now:
-                    self._store.settle(late[-1].hold, late[-1].windows, late[-1].cost)
-                late.pop()
-            while owed:
-                key, (amount, until) = next(iter(owed.items()))
-                if amount and until > now:
-                    refund = key if amount < 0 else ""
-                    self._store.add(key, amount, ttl=until - now)
-                del owed[key]
-        finally:
-            owed.pop(refund, None)
-            with self._lock:
-                self._late += late
-                for key, (amount, until) in owed.items():
-                    more, _ = self._owed.get(key, (0, until))
-                    self._owed[key] = (amount + more, until)

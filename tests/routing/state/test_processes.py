@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ctxguard.routing.state import (
     open_state,
 )
 from ctxguard.routing.state.sqlite import default_path
+from tests.routing.state.redis_server import RedisServer
 
 WORKER = """
 import sys
@@ -102,6 +104,49 @@ def test_a_killed_process_leaves_what_it_had_reserved(shared_store: StateStore) 
     budgets = Budgets(store=shared_store, limits=[SpendLimit(usd=1.0, per="day")])
     assert not budgets.reserve("acme", 0.5).admitted, "its call may have been made"
     assert budgets.reserve("acme", 0.4).admitted
+
+
+THROUGH = """
+import sys, time
+from ctxguard.routing.state import Budgets, RedisStore, SharedState, SpendLimit
+state = SharedState(RedisStore(sys.argv[1]), pause=0.05, longest_pause=0.1)
+budgets = Budgets(store=state, limits=[SpendLimit(usd=100.0, per="day")])
+spent, notices = 0.0, []
+print("ready", flush=True)
+sys.stdin.readline()
+until = time.monotonic() + 20
+while (len(notices) < 2 or spent < 0.1) and time.monotonic() < until:
+    reservation = budgets.reserve("acme", 0.002)
+    assert reservation.admitted
+    budgets.commit(reservation, 0.001)
+    spent += 0.001
+    notices += filter(None, [state.notice()])
+    time.sleep(0.002)
+state.close()
+print(spent, len(notices), "goes on by itself" in notices[0], "used again" in notices[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+def test_two_processes_go_on_through_a_killed_server(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as server:
+        workers = [worker(server.url, code=THROUGH) for _ in range(2)]
+        assert [line(one) for one in workers] == ["ready"] * 2
+        for one in workers:
+            assert one.stdin is not None
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        time.sleep(0.3)
+        server.kill()
+        time.sleep(0.3)
+        server.start()
+        told = [one.communicate(timeout=60)[0].split() for one in workers]
+        assert [one[1:] for one in told] == [["2", "True", "True"]] * 2, "gone, and back"
+        store = RedisStore(server.url)
+        budgets = Budgets(store=store, limits=[SpendLimit(usd=100.0, per="day")])
+        assert budgets.standing("acme")[0].usd == pytest.approx(sum(float(one[0]) for one in told))
+        store.close()
 
 
 OPENERS = """
