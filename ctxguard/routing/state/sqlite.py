@@ -181,7 +181,7 @@ class SqliteStore:
                     if not _is_busy(error) or time.monotonic() > deadline:
                         raise
                 time.sleep(_BUSY)
-        except (sqlite3.Error, OSError, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise StateStoreError(f"{self.name}: {error}") from error
         finally:
             opened.lock.release()

@@ -203,6 +203,47 @@ def test_what_cannot_be_handed_over_is_kept(outage: Outage) -> None:
     assert outage.store.totals(["n"]) == (5,), "handed over once"
 
 
+def test_counters_that_cannot_be_handed_over_are_kept(outage: Outage) -> None:
+    outage.store.cut = True
+    outage.state.add("n", 5, ttl=600)
+    outage.state.close()
+    outage.state.add("n", 2, ttl=600)
+    outage.store.cut = False
+    outage.state.close()
+    assert outage.store.totals(["n"]) == (7,)
+
+
+def test_a_window_that_is_over_is_not_handed_over(outage: Outage) -> None:
+    outage.store.cut = True
+    outage.state.reserve("hold", [Window(key="w", limit=9, ttl=0.02)], 3)
+    time.sleep(0.03)
+    outage.store.cut = False
+    outage.state.close()
+    assert outage.store.totals(["w"]) == (0,)
+
+
+def test_a_call_that_is_refused_alone_holds_nothing_there(outage: Outage) -> None:
+    outage.budgets.reserve("acme", 0.9)
+    outage.store.put_total(next(iter(outage.store._counters)), 0, ttl=600)  # others gave it back
+    outage.store.answers = False
+    assert not outage.budgets.reserve("acme", 0.2).admitted, "of what is known here"
+    assert outage.spent() == pytest.approx(0.2), "it was made there, only the answer was lost"
+    outage.store.answers = True
+    outage.state.close()
+    assert outage.spent() == 0
+
+
+def test_one_thread_hands_over_while_the_others_go_on(outage: Outage) -> None:
+    outage.store.cut = True
+    outage.budgets.reserve("acme", 0.1)
+    outage.store.cut = False
+    with outage.state._outbox._sending:
+        outage.state.close()
+        assert outage.spent() == 0
+    outage.state.close()
+    assert outage.spent() == pytest.approx(0.1)
+
+
 def test_everything_goes_on_alone(outage: Outage) -> None:
     sticky, rests = Stickiness(store=outage.state), CoolDowns(store=outage.state)
     feedback = Feedback(store=outage.state)

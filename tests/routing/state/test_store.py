@@ -269,6 +269,20 @@ def test_a_file_of_a_later_version(tmp_path: Path) -> None:
     fails(SqliteStore(tmp_path / "s.sqlite3"), "written by a later ctxguard")
 
 
+def test_a_change_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite3")
+    store.swap("w", None, "no number", ttl=60)
+    windows = [window("first"), window("w")]
+    with pytest.raises(StateStoreError, match="invalid literal"):
+        store.reserve("h", windows, 5)
+    store.reserve("h", [window("first")], 5)
+    with pytest.raises(StateStoreError, match="too large"):
+        store.settle("h", [window("first")], 2**70)
+    assert store.totals(["first"]) == (5,)
+    assert store.settle("h", [window("first")], 3) == 5
+    store.close()
+
+
 def test_a_file_that_others_have_locked(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.sqlite3", timeout=0.05)
     store.add("n", 1, ttl=60)
