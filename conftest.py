@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import operator
 import os
+import shutil
 from collections.abc import Iterator
 
 import hypothesis
@@ -43,8 +44,8 @@ def _event_loop() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need what is not there: CTXGUARD_DATA, torch, a newer framework."""
-    lacks = (_lacks_data, _lacks_models, _lacks_attribute)
+    """Leave out the tests that need what is not there: data, torch, Redis, a newer framework."""
+    lacks = (_lacks_data, _lacks_models, _lacks_redis, _lacks_attribute)
     without = [item for item in items if any(one(item) for one in lacks)]
     if without:
         config.hook.pytest_deselected(items=without)
@@ -57,6 +58,10 @@ def _lacks_data(item: pytest.Item) -> bool:
 
 def _lacks_models(item: pytest.Item) -> bool:
     return bool(item.get_closest_marker("models")) and importlib.util.find_spec("torch") is None
+
+
+def _lacks_redis(item: pytest.Item) -> bool:
+    return bool(item.get_closest_marker("redis")) and shutil.which("redis-server") is None
 
 
 def _lacks_attribute(item: pytest.Item) -> bool:

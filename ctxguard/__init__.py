@@ -16,6 +16,7 @@ from ctxguard.errors import (
     InputError,
     MissingDependencyError,
     PolicyError,
+    StateStoreError,
     UngroundedAnswerError,
     UnsupportedObjectError,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "PolicyError",
     "Prepared",
     "Segment",
+    "StateStoreError",
     "UngroundedAnswerError",
     "UnsupportedObjectError",
     "guard",

@@ -7,6 +7,7 @@ CtxguardError
 ├── BudgetExceededError                  what is pinned does not fit; `.usage` says who uses what
 ├── UngroundedAnswerError                an answer that the evidence does not hold: `.verification`
 ├── UnsupportedObjectError (TypeError)   guard() knows no adapter for this object
+├── StateStoreError                      shared state: locked, full, read-only or gone
 └── MissingDependencyError (ImportError) an extra is missing; the message prints the install line
 ```
 """
@@ -26,6 +27,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "PolicyError",
+    "StateStoreError",
     "UngroundedAnswerError",
     "UnsupportedObjectError",
 ]
@@ -111,6 +113,13 @@ _SHOWN = 5
 
 class UnsupportedObjectError(CtxguardError, TypeError):
     """guard() found no adapter for this object; the message lists what is supported."""
+
+
+class StateStoreError(CtxguardError):
+    """A store of shared state cannot do what was asked; the message names the store and says why.
+
+    `SharedState` goes on without its store instead.
+    """
 
 
 class MissingDependencyError(CtxguardError, ImportError):
