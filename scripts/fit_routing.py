@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from ctxguard.routing import Columns, evaluate, read_traces  # noqa: E402 -- of this clone
 from ctxguard.routing.features import signals_of  # noqa: E402 -- of this clone
-from ctxguard.routing.model import fit_model  # noqa: E402 -- of this clone
+from ctxguard.routing.fitting import fit_model  # noqa: E402 -- of this clone
 from ctxguard.text.analysis import default_analyzer  # noqa: E402 -- of this clone
 
 OUT = ROOT / "ctxguard" / "routing" / "prior.json"

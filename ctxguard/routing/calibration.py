@@ -4,9 +4,9 @@ Both promises hold in all but 1 - `confidence` of the samples that one could hav
 the questions look like, as long as later ones are like them and they were drawn one by one.
 
 *Quality* is tested threshold by threshold, in an order that was fixed before the data was seen:
-from all heavy to all light, up to the first that cannot be shown to keep it (fixed-sequence testing;
+from all heavy to all light, up to the first that is not shown to keep it (fixed-sequence testing;
 Angelopoulos et al. 2021, "Learn then Test", of which conformal risk control is the form in
-expectation). Each test is a bet that pays while the quality is kept (Waudby-Smith and Ramdas 2024):
+expectation). Each test is a bet that pays while quality is kept (Waudby-Smith and Ramdas 2024):
 exact for any bounded outcome, and much tighter than Hoeffding's bound where routes mostly agree.
 *Cost* is a rank among the scores (Wilks 1941).
 """
@@ -14,7 +14,7 @@ exact for any bounded outcome, and much tighter than Hoeffding's bound where rou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -118,13 +118,13 @@ def promise_quality(
     least = needed_for_quality(target, confidence)
     if scores.size < least:
         raise InputError(
-            f"traces: a target of {target:g} with confidence {confidence:g} takes {least} traces at "
-            f"the very least, and there are {scores.size}"
+            f"traces: a target of {target:g} with confidence {confidence:g} takes at least {least} "
+            f"traces, and there are {scores.size}"
         )
     threshold = _highest(scores, light_ok, heavy_ok, target, confidence)
     if threshold is None or not (scores < threshold).any():
         raise InputError(_too_few(scores, light_ok, heavy_ok, target, confidence))
-    return _promise(scores, light_ok, heavy_ok, threshold, target=target, confidence=confidence)
+    return replace(_seen(scores, light_ok, heavy_ok, threshold, confidence), target=target)
 
 
 def promise_budget(
@@ -164,24 +164,16 @@ def promise_budget(
                 f"{confidence:g} takes {least} traces, and there are {scores.size}"
             )
         threshold = _rank(scores, share, confidence)
-    return _promise(scores, light_ok, heavy_ok, threshold, budget=budget, confidence=confidence)
+    return replace(_seen(scores, light_ok, heavy_ok, threshold, confidence), budget=budget)
 
 
-def _promise(
-    scores: Floats,
-    light_ok: Labels,
-    heavy_ok: Labels,
-    threshold: float,
-    *,
-    confidence: float,
-    target: float | None = None,
-    budget: float | None = None,
+def _seen(
+    scores: Floats, light_ok: Labels, heavy_ok: Labels, threshold: float, confidence: float
 ) -> Promise:
+    """A promise of nothing yet, with what was seen on the traces."""
     is_heavy = scores >= threshold
     return Promise(
         threshold=threshold,
-        target=target,
-        budget=budget,
         confidence=confidence,
         traces=int(scores.size),
         heavy_share=float(is_heavy.mean()),
@@ -199,7 +191,8 @@ def _highest(
     for start in range(0, _GRID.size, _BLOCK):
         cuts = _GRID[start : start + _BLOCK]
         right = np.where(scores >= cuts[:, None], heavy_ok, light_ok)
-        kept = _is_kept(right - target * heavy_ok, target, confidence)
+        excess: Floats = right.astype(np.float64) - target * heavy_ok.astype(np.float64)
+        kept = _is_kept(excess, target, confidence)
         shown = int(np.argmin(kept)) if not kept.all() else kept.size
         if shown:
             reached = float(cuts[shown - 1])
@@ -215,14 +208,14 @@ def _is_kept(excess: Floats, target: float, confidence: float) -> NDArray[np.boo
     capital would be expected to shrink, and would come to 1 / (1 - confidence) times what she
     started with in at most 1 - confidence of the cases (Ville 1939).
     """
-    values = (excess + target) / (1 + target)
+    values: Floats = (excess + target) / (1 + target)
     null = target / (1 + target)
     count = values.shape[1]
-    before = np.arange(1, count + 1)
-    means = (0.5 + np.cumsum(values, axis=1)) / (before + 1)
-    variances = (0.25 + np.cumsum((values - means) ** 2, axis=1)) / (before + 1)
-    variances = np.column_stack([np.full(len(values), 0.25), variances[:, :-1]])
-    stakes = np.sqrt(-2 * math.log1p(-confidence) / (count * variances))
+    seen: Floats = np.arange(2, count + 2, dtype=np.float64)
+    means: Floats = (0.5 + values.cumsum(axis=1)) / seen
+    spreads: Floats = (0.25 + ((values - means) ** 2).cumsum(axis=1)) / seen
+    variances: Floats = np.column_stack([np.full(len(values), 0.25), spreads[:, :-1]])
+    stakes: Floats = np.sqrt(-2 * math.log1p(-confidence) / (count * variances))
     bets = np.minimum(stakes, _STAKE / null)
     capital = np.cumsum(np.log1p(bets * (values - null)), axis=1)
     kept: NDArray[np.bool_] = capital.max(axis=1) >= -math.log1p(-confidence)
@@ -238,8 +231,8 @@ def _too_few(
         f"{target:g} with confidence {confidence:g}; "
     )
     for times in _MORE:
-        more = [np.tile(one, times) for one in (scores, light_ok, heavy_ok)]
-        found = _highest(more[0], more[1], more[2], target, confidence)
+        rows = np.tile(np.arange(scores.size), times)
+        found = _highest(scores[rows], light_ok[rows], heavy_ok[rows], target, confidence)
         if found is not None and (scores < found).any():
             return f"{said}about {times * scores.size:,} would do, or a lower target"
     return f"{said}{_MORE[-1]} times as many would not do either: lower the target"

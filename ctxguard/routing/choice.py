@@ -75,7 +75,7 @@ class Routing:
     estimate: Estimate | None = None
     """None: there is one route, so that nothing had to be estimated."""
     flips: tuple[Moved, ...] = ()
-    """Signals which, had they been average, would have led to another route; blank: no few would."""
+    """Signals that, had they been average, would have led to another route; blank: none."""
 
     def decision(self, subject: str = "question") -> Decision:
         """The choice as a decision for a ledger."""

@@ -40,7 +40,7 @@ class Evaluation:
     heavy: float
     """Share of them that the heavy route alone gets right."""
     apgr: float
-    """Average performance gap recovered: 0 as light, .5 as a coin, 1 as heavy; above 1 is possible."""
+    """Average performance gap recovered: 0 as light, .5 as a coin, 1 as heavy; it may be more."""
     cpt50: float
     """Share of heavy calls at which half of the gap between the routes is closed."""
     cpt80: float
@@ -51,8 +51,8 @@ class Evaluation:
         """The figures, and a line per threshold."""
         head = (
             f"{self.questions:,} questions: light {self.light:.1%} right, heavy {self.heavy:.1%}\n"
-            f"APGR {self.apgr:.3f} (a coin: .500), half of the gap at {self.cpt50:.0%} heavy calls, "
-            f"80 % of it at {self.cpt80:.0%}"
+            f"APGR {self.apgr:.3f} (a coin: .500), half of the gap at {self.cpt50:.0%} heavy "
+            f"calls, 80 % of it at {self.cpt80:.0%}"
         )
         rows = [f"  {one.heavy:>6.1%} heavy  {one.quality:.1%} right" for one in self.points]
         return "\n".join([head, *rows])

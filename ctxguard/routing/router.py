@@ -15,7 +15,8 @@ from ctxguard.errors import InputError
 from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
 from ctxguard.routing.choice import Estimate, Moved, Routing, choose
 from ctxguard.routing.features import SIGNALS, Floats, signals_of
-from ctxguard.routing.model import Model, fit_model, shipped_model
+from ctxguard.routing.fitting import fit_model
+from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
 from ctxguard.routing.trace import Trace
 from ctxguard.text.analysis import Analysis, default_analyzer
@@ -158,11 +159,8 @@ class Router:
     def estimate(self, question: str | Analysis) -> Estimate:
         """What is expected of one question, and which signals moved it."""
         analysis = question if isinstance(question, Analysis) else _analyse(question)
-        row = signals_of(analysis)
-        gain = float(self.model.gains(row[None])[0])
-        odds = float(self.model.odds(row[None])[0])
+        gain, odds, parts = self.model.read(signals_of(analysis))
         fails = self.model.curve.at(odds)
-        parts = self.model.parts(row)
         moved = sorted(parts.items(), key=lambda part: -abs(part[1]))
         return Estimate(
             light_fails=fails,
@@ -225,7 +223,7 @@ class Router:
         version = table.pop("format", None)
         if version != _FORMAT or isinstance(version, bool):
             raise InputError(
-                f"router.format: expected {_FORMAT}, got {version!r}; Router.save writes such a file"
+                f"router.format: expected {_FORMAT}, got {version!r}; Router.save writes one"
             )
         Model.from_data(table.get("model"))  # says more of what is wrong
         try:

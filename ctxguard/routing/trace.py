@@ -1,4 +1,4 @@
-"""Traces: questions of which somebody knows whether the light and the heavy route got them right."""
+"""Traces: questions of which somebody knows which routes got them right."""
 
 from __future__ import annotations
 
