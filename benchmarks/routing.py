@@ -189,7 +189,8 @@ def own_labels(some: Questions, draws: int) -> dict[str, Any]:
         is_prior = np.isin(some.groups, rng.permutation(subjects)[: len(subjects) // 2])
         prior = fitted(some.at(is_prior))
         rest = rng.permutation(np.flatnonzero(~is_prior))
-        own, test = some.at(rest[:OWN]), some.at(rest[OWN:])
+        count = min(OWN, len(rest) // 2)
+        own, test = some.at(rest[:count]), some.at(rest[count:])
         models = {
             "ctxguard": fitted(own, prior, by_group=False),
             "the prior alone": prior,
