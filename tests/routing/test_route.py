@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ctxguard.errors import InputError
@@ -58,20 +60,20 @@ def test_a_window_holds_prompt_and_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("made", "match"),
     [
-        lambda: Route(name=""),
-        lambda: Route(name="x", top_k=0),
-        lambda: Route(name="x", window=-1),
-        lambda: Price(input=-1, output=0),
-        lambda: Price(input=float("nan"), output=0),
-        lambda: Load(input=-1),
-        lambda: Load(input=10, cache_read=6, cache_write=5),
-        lambda: ordered([], Load()),
-        lambda: ordered([Route(name="x"), Route(name="x")], Load()),
+        (lambda: Route(name=""), "needs a name"),
+        (lambda: Route(name="x", top_k=0), "Route.top_k"),
+        (lambda: Route(name="x", window=-1), "Route.window"),
+        (lambda: Price(input=-1, output=0), "Price.input"),
+        (lambda: Price(input=0, output=float("nan")), "Price.output"),
+        (lambda: Load(input=-1), "from 0 on"),
+        (lambda: Load(input=10, cache_read=6, cache_write=5), "parts of input"),
+        (lambda: ordered([], Load()), "at least one"),
+        (lambda: ordered([Route(name="x"), Route(name="x")], Load()), "names tell them apart"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_refused(bad: object) -> None:
-    assert callable(bad)
-    with pytest.raises(InputError):
-        bad()
+def test_what_is_refused(made: Callable[[], object], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        made()
