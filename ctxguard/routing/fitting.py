@@ -64,6 +64,7 @@ def fit_model(
     return Model(
         about=about,
         questions=len(gain),
+        gain=_short(float(gain.mean()) if gain.size else 0.0),
         levels=levels,
         curve=_fit_curve(odds, failed, groups),
         signals={
@@ -177,7 +178,7 @@ def _fit_curve(odds: Floats, failed: Floats, groups: Sequence[str] | None) -> Cu
     known = Layer(names=("odds",), weights=(1.0,), intercept=0.0)
     found = fit_layer(("odds",), odds[:, None], failed, strength=_CURVE_STRENGTH, prior=known)
     intercept, slope = found.intercept, found.weights[0]
-    if slope < 0:
+    if slope < 0 or not 0 < float(failed.sum()) < failed.size:
         share = (float(failed.sum()) + 1) / (failed.size + 2)
         intercept, slope = math.log(share / (1 - share)), 0.0
     p = 1 / (1 + np.exp(-(intercept + slope * odds)))

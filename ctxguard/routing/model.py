@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
@@ -121,6 +120,8 @@ class Model:
     """What it was fitted on."""
     questions: Annotated[int, Field(ge=0)]
     """How many those were."""
+    gain: Number
+    """Their mean gain; the threshold where nothing was promised."""
     levels: Levels
     curve: Curve
     """From the log-odds of the light route's failure to its probability."""
@@ -150,26 +151,13 @@ class Model:
         return found
 
     def to_json(self) -> str:
-        """A readable JSON object; `from_json` gives an equal model."""
+        """A readable JSON object; `from_data` gives an equal model."""
         data: object = _FILE.dump_python(self, mode="json")
         return json.dumps(data, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Model:
-        """The model in a JSON text.
-
-        Raises:
-            InputError: naming the first field that is missing, or cannot be used.
-        """
-        try:
-            data: object = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"router: not JSON ({error})") from error
-        return cls.from_data(data)
-
-    @classmethod
     def from_data(cls, data: object) -> Model:
-        """The model in what a JSON text holds.
+        """The model in what a file of a router holds of it.
 
         Raises:
             InputError: naming the first field that is missing, or cannot be used.
@@ -177,19 +165,19 @@ class Model:
         table = cast("dict[str, object]", data) if isinstance(data, dict) else {}
         if table.get("format") != _FORMAT or isinstance(table.get("format"), bool):
             raise InputError(
-                f"router.format: expected {_FORMAT}, got {table.get('format')!r}; Router.save "
+                f"router.model.format: expected {_FORMAT}, got {table.get('format')!r}; Router.save "
                 "writes such a file"
             )
         try:
             model = _FILE.validate_json(json.dumps(table))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, ("router", *first["loc"])))
+            where = ".".join(map(str, ("router.model", *first["loc"])))
             raise InputError(f"{where}: {first['msg']}, got {first['input']!r:.80}") from error
         missing, odd = set(SIGNALS) - set(model.signals), set(model.signals) - set(SIGNALS)
         if missing or odd:
             raise InputError(
-                f"router.signals: {sorted(missing) or 'nothing'} missing, "
+                f"router.model.signals: {sorted(missing) or 'nothing'} missing, "
                 f"{sorted(odd) or 'nothing'} unknown; fit it again with this release"
             )
         return model
@@ -235,7 +223,7 @@ def is_open(signals: Floats) -> NDArray[np.bool_]:
 def shipped_model() -> Model:
     """The prior that ships: fitted on questions of MMLU by `scripts/fit_routing.py`."""
     stored = resources.files("ctxguard.routing") / _PRIOR
-    return Model.from_json(Path(str(stored)).read_text("utf-8"))
+    return Model.from_data(json.loads(stored.read_text("utf-8")))
 
 
 def logistic(odds: float) -> float:

@@ -42,7 +42,7 @@ class Router:
     """Set by `calibrate`; its threshold then counts."""
     thresholds: tuple[float, ...] | None = None
     """Gains from which each heavier route is taken, ascending, one fewer than routes; None: the
-    promise's, else the gain of an average question."""
+    promise's, else the mean gain of the questions that were fitted."""
 
     def __post_init__(self) -> None:
         """Reject thresholds that contradict each other."""
@@ -193,7 +193,7 @@ class Router:
             return ()
         cuts = self.thresholds
         if cuts is None:
-            found = self.promise.threshold if self.promise else self.model.levels.choices
+            found = self.promise.threshold if self.promise else self.model.gain
             cuts = (found,)
         if len(cuts) != routes - 1:
             raise InputError(

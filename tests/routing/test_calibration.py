@@ -77,7 +77,7 @@ def test_too_little_data_says_how_much_it_takes() -> None:
     with pytest.raises(InputError, match=f"takes at least {least} traces, and there are 20"):
         promise_quality(*world(20), target=0.95)
     with pytest.raises(InputError, match=r"about [\d,]+ would do"):
-        promise_quality(*world(120), target=0.95)
+        promise_quality(*world(90), target=0.95)
     with pytest.raises(InputError, match=f"takes {needed_for_budget(0.3)} traces"):
         promise_budget(*world(5), budget=0.3)
     assert needed_for_budget(0.3) == 9

@@ -23,7 +23,7 @@ def test_an_open_question_has_no_choices() -> None:
 
 def test_the_options_are_not_read_as_the_question() -> None:
     found = read(CHOICE)
-    assert found["words"] == pytest.approx(np.log1p(6))
+    assert found["words"] == pytest.approx(np.log1p(7))
     assert found["emphasis"] == 1
     assert found["negations"] == pytest.approx(np.log(2))
     assert found["all_of_them"] == 1

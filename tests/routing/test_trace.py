@@ -18,6 +18,7 @@ TRACES = [
     Trace(prompt="Größe?", light_ok=False, heavy_ok=True, group="y"),
 ]
 NAMED = Columns(group="group")
+ROWS = b"prompt,light_ok,heavy_ok\n" + b"x,1,1\n" * 9
 
 
 def as_csv() -> str:
@@ -70,7 +71,7 @@ def test_parquet_needs_a_package(tmp_path: Path) -> None:
         ("a.csv", b"prompt,light_ok,heavy_ok\nx\n", "row 1, light_ok: expected true or false"),
         ("a.csv", b"\xff\xfe\x00", "not a text file"),
         ("a.csv.gz", b"no gzip", "Not a gzipped file"),
-        ("a.csv.gz", gzip.compress(b"prompt,light_ok\n" * 99)[:-9], "Compressed file ended"),
+        ("a.csv.gz", gzip.compress(ROWS, mtime=0)[:-9], "Compressed file ended"),
         ("a.jsonl", b"{", "line 1: not JSON"),
         ("a.jsonl", b"[1]", "line 1: expected an object"),
         ("a.csv", b"prompt,light_ok,heavy_ok\n" + b"x" * 200_000 + b",1,1\n", "not CSV"),
