@@ -165,8 +165,8 @@ class Model:
         table = cast("dict[str, object]", data) if isinstance(data, dict) else {}
         if table.get("format") != _FORMAT or isinstance(table.get("format"), bool):
             raise InputError(
-                f"router.model.format: expected {_FORMAT}, got {table.get('format')!r}; Router.save "
-                "writes such a file"
+                f"router.model.format: expected {_FORMAT}, got {table.get('format')!r}; "
+                "Router.save writes such a file"
             )
         try:
             model = _FILE.validate_json(json.dumps(table))

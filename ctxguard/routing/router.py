@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from ctxguard.text.analysis import Analysis, default_analyzer
 __all__ = ["Router"]
 
 _FORMAT = 1
+_TARGET = re.compile(r"(?:quality\s*)?(?:\u2265|>=)?\s*(\d*\.?\d+)\s*(%)?\s*of(?: all)? heavy")
 _LEAST = 50
 """Questions under which a fit says less than the prior."""
 
@@ -61,8 +63,8 @@ class Router:
     def fit(
         cls,
         prompts: Sequence[str],
-        light_ok: Sequence[bool],
-        heavy_ok: Sequence[bool],
+        weak_ok: Sequence[bool],
+        strong_ok: Sequence[bool],
         *,
         groups: Sequence[str] | None = None,
         prior: Model | Literal["shipped"] | None = "shipped",
@@ -72,8 +74,8 @@ class Router:
 
         Args:
             prompts: the questions.
-            light_ok: whether the light route got each right.
-            heavy_ok: whether the heavy route did.
+            weak_ok: whether the light route got each right.
+            strong_ok: whether the heavy route did.
             groups: what each belongs to (a subject, a customer); intervals are then those of a
                 question of a new group.
             prior: what the weights are held to; None: nothing but that work is work.
@@ -83,7 +85,7 @@ class Router:
             InputError: there are too few, or not as many of each.
         """
         count = len(prompts)
-        others = {"light_ok": light_ok, "heavy_ok": heavy_ok, "groups": groups}
+        others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups}
         for name, values in others.items():
             if values is not None and len(values) != count:
                 raise InputError(
@@ -93,8 +95,8 @@ class Router:
             raise InputError(f"prompts: a fit takes {_LEAST} labelled questions, got {count}")
         model = fit_model(
             _signals(prompts),
-            np.array(light_ok, dtype=np.bool_),
-            np.array(heavy_ok, dtype=np.bool_),
+            np.array(weak_ok, dtype=np.bool_),
+            np.array(strong_ok, dtype=np.bool_),
             prior=shipped_model() if prior == "shipped" else prior,
             groups=groups,
             about=about,
@@ -105,7 +107,7 @@ class Router:
         self,
         traces: Sequence[Trace],
         *,
-        target: float | None = None,
+        target: float | str | None = None,
         budget: float | None = None,
         costs: tuple[float, float] = (0.0, 1.0),
         confidence: float = 0.95,
@@ -116,7 +118,8 @@ class Router:
 
         Args:
             traces: drawn one by one.
-            target: quality to keep, as a share of that of all heavy: .95.
+            target: quality to keep, as a share of that of all heavy: 0.95, or
+                "quality ≥ 0.95 of heavy".
             budget: mean cost of a call.
             costs: of a light and of a heavy call; by default the budget is a share of heavy calls.
             confidence: how sure the promise is to be kept.
@@ -131,10 +134,11 @@ class Router:
         light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
         heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
         if target is not None:
+            share = _share(target)
             # In an order of its own: files are often sorted by what is in them.
             order = np.random.default_rng(0).permutation(len(traces))
             promise = promise_quality(
-                scores[order], light[order], heavy[order], target=target, confidence=confidence
+                scores[order], light[order], heavy[order], target=share, confidence=confidence
             )
         else:
             promise = promise_budget(
@@ -254,6 +258,18 @@ class Router:
 
 
 _FILE = TypeAdapter(Router)
+
+
+def _share(target: float | str) -> float:
+    """The share of a target, in figures or in words."""
+    if not isinstance(target, str):
+        return target
+    said = _TARGET.fullmatch(target.strip())
+    if said is None:
+        raise InputError(
+            f"target: expected a share, or 'quality >= 0.95 of heavy', got {target!r:.80}"
+        )
+    return float(said[1]) / (100 if said[2] else 1)
 
 
 def _analyse(text: str) -> Analysis:

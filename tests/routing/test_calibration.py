@@ -77,13 +77,13 @@ def test_too_little_data_says_how_much_it_takes() -> None:
     with pytest.raises(InputError, match=f"takes at least {least} traces, and there are 20"):
         promise_quality(*world(20), target=0.95)
     with pytest.raises(InputError, match=r"about [\d,]+ would do"):
-        promise_quality(*world(90), target=0.95)
+        promise_quality(*world(70), target=0.95)
     with pytest.raises(InputError, match=f"takes {needed_for_budget(0.3)} traces"):
         promise_budget(*world(5), budget=0.3)
     assert needed_for_budget(0.3) == 9
-    gains, _, heavy = world(200)
+    gains, _, heavy = world(400)
     with pytest.raises(InputError, match="would not do either"):
-        promise_quality(gains, np.zeros(200, dtype=bool), heavy, target=0.99)
+        promise_quality(gains, np.zeros(400, dtype=bool), heavy, target=0.99)
 
 
 def test_the_least_number_is_enough_where_light_never_fails() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ctxguard.errors import InputError
 from ctxguard.reliability import reliability_of
 from ctxguard.routing import Load, Price, Route, Router, Routing, evaluate
 from ctxguard.routing.features import SIGNALS, WORK
+from ctxguard.routing.model import shipped_model
 from ctxguard.text.analysis import default_analyzer
 from tests.routing.made import made
 
@@ -208,6 +210,24 @@ def test_a_promise_is_kept_in_the_file_and_counts(fitted: Router, tmp_path: Path
     assert all(name in path.read_text("utf-8") for name in SIGNALS)
 
 
+@pytest.mark.parametrize(
+    "target", ["quality ≥ 0.9 of heavy", "quality >= 90% of heavy", ">= .9 of all heavy"]
+)
+def test_a_target_in_words(fitted: Router, target: str) -> None:
+    traces = made(800, seed=8)
+    assert fitted.calibrate(traces, target=target) == fitted.calibrate(traces, target=0.9)
+
+
+def test_a_target_in_other_words_is_refused(fitted: Router) -> None:
+    with pytest.raises(InputError, match=r"expected a share, or 'quality >= 0\.95 of heavy'"):
+        fitted.calibrate(made(100), target="cheap and good")
+
+
+def test_the_prior_is_as_the_script_writes_it() -> None:
+    stored = resources.files("ctxguard.routing") / "prior.json"
+    assert stored.read_text("utf-8") == shipped_model().to_json()
+
+
 def test_a_promise_does_not_depend_on_a_sorted_file(fitted: Router) -> None:
     traces = sorted(made(800, seed=8), key=lambda trace: trace.light_ok)
     assert fitted.calibrate(traces, target=0.9).promise is not None
@@ -238,7 +258,7 @@ def test_contradictory_thresholds(fitted: Router) -> None:
 def test_what_no_router_learns_from() -> None:
     with pytest.raises(InputError, match="takes 50 labelled questions, got 2"):
         Router.fit(["a", "b"], [True, False], [True, True])
-    with pytest.raises(InputError, match="heavy_ok: expected 2, one for each prompt, got 1"):
+    with pytest.raises(InputError, match="strong_ok: expected 2, one for each prompt, got 1"):
         Router.fit(["a", "b"], [True, False], [True])
     with pytest.raises(InputError, match="got one text"):
         Router().score("a question")
