@@ -81,9 +81,10 @@ def test_too_little_data_says_how_much_it_takes() -> None:
     with pytest.raises(InputError, match=f"takes {needed_for_budget(0.3)} traces"):
         promise_budget(*world(5), budget=0.3)
     assert needed_for_budget(0.3) == 9
-    gains, _, heavy = world(400)
+    _, _, heavy = world(400)
+    alike = np.full(400, 0.1)  # all go light, or none
     with pytest.raises(InputError, match="would not do either"):
-        promise_quality(gains, np.zeros(400, dtype=bool), heavy, target=0.99)
+        promise_quality(alike, np.zeros(400, dtype=bool), heavy, target=0.99)
 
 
 def test_the_least_number_is_enough_where_light_never_fails() -> None:
