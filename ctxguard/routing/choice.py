@@ -121,7 +121,7 @@ class Routing:
                 f"  P(light fails) {estimate.light_fails:.2f}, 95 % interval {low:.2f} to "
                 f"{high:.2f}; P(heavy fails) {estimate.heavy_fails:.2f}",
                 "  moved by: " + (", ".join(map(str, estimate.moved[:_SHOWN])) or "nothing"),
-                f"  would flip: {self._flip()}",
+                f"  would flip: {self._flip(estimate.gain)}",
             ]
         for one in self.candidates:
             cost = "price unknown" if one.cost is None else f"{one.cost:.6f} per request"
@@ -129,12 +129,9 @@ class Routing:
             lines.append(f"  {one.route.name}: {cost}{room}")
         return "\n".join(lines)
 
-    def _flip(self) -> str:
-        threshold = self._threshold()
-        if threshold is None or self.estimate is None:
-            return "nothing"
-        side = "above" if self.estimate.gain >= threshold else "at or under"
-        said = f"a threshold {side} {self.estimate.gain:.3f}"
+    def _flip(self, gain: float) -> str:
+        reached = gain >= (self._threshold() or 0.0)
+        said = f"a threshold {'above' if reached else 'at or under'} {gain:.3f}"
         named = ", ".join(describe(one.signal) for one in self.flips)
         return f"{said}, or an average question in: {named}" if named else said
 
