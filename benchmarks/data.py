@@ -1,8 +1,8 @@
 """Where the data of the benchmarks is, and reading it.
 
 The folder is `--data`, else CTXGUARD_DATA, else ../shared/data. It holds `redundancy/`,
-`selection/` and `verification/`, whose files are JSON lines, gzipped; `FILES` says what each is and
-where it is from.
+`selection/` and `verification/`, whose files are JSON lines, gzipped, and `routing/`, a table;
+`FILES` says what each is and where it is from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FILES", "folder_option", "read"]
+__all__ = ["FILES", "folder_option", "located", "read"]
 
 FILES: Mapping[str, str] = {
     "redundancy/cuad_clauses": "clauses of CUAD v1 (The Atticus Project, CC BY 4.0)",
@@ -30,6 +30,8 @@ FILES: Mapping[str, str] = {
     "verification/contracts": "statements on clauses of CUAD v1 (CC BY 4.0), and wrong ones",
     "verification/claims": "answers of RAMDocs (MIT) beside a document that states the right one",
     "verification/summedits": "SummEdits, four domains (salesforce/factualNLG, Apache-2.0)",
+    "routing/mmlu_even_subjects": "MMLU, 26 subjects: answers of Mixtral-8x7B-Instruct and "
+    "GPT-4-1106 (lm-sys/RouteLLM, Apache-2.0)",
 }
 
 
@@ -41,11 +43,17 @@ def folder_option(parser: argparse.ArgumentParser) -> None:
 
 def read(folder: Path, name: str) -> Sequence[Mapping[str, Any]]:
     """The rows of one of `FILES`; where it is missing, says what to get and ends the process."""
-    path = folder / f"{name}.jsonl.gz"
+    path = located(folder, name, ".jsonl.gz")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def located(folder: Path, name: str, ending: str) -> Path:
+    """The file of one of `FILES`; where it is missing, says what to get and ends the process."""
+    path = folder / f"{name}{ending}"
     if not path.exists():
         sys.exit(
             f"{path} is missing: {FILES[name]}. "
             "Point --data or CTXGUARD_DATA to a folder that holds it."
         )
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return path

@@ -35,7 +35,7 @@ def results() -> dict[str, Results]:
     folder = ROOT / "benchmarks" / "results"
     return {
         name: json.loads((folder / f"{name}.json").read_text("utf-8"))
-        for name in (*QUALITY, "verification", "overhead", "adapters")
+        for name in (*QUALITY, "verification", "routing", "overhead", "adapters")
     }
 
 
@@ -155,6 +155,11 @@ def tables(found: Mapping[str, Results]) -> dict[str, str]:
         "verified answers": _verified(found["verification"], _answers),
         "verified cost": _verified_cost(found["verification"]["cost"]),
         "gate": _gate(found["verification"]["gate"]),
+        "routed": _routed(found["routing"]["protocols"]),
+        "promised": _promised(found["routing"]["promises"]),
+        "routing cost": _table(
+            ["", "µs"], [[what, _whole(one)] for what, one in found["routing"]["cost"].items()]
+        ),
         "left out": _left_out([found[name] for name in QUALITY]),
     }
 
@@ -197,6 +202,33 @@ def _gate(found: Mapping[str, Any]) -> str:
     tokens = [_whole(found[name]) for name in ("sentence", "waited")]
     work = "{value:.1%} [{low:.1%}, {high:.1%}]".format(**found["work"])
     return _table(head, [[str(found["answers"]), *tokens, work]])
+
+
+def _routed(protocols: Mapping[str, Any]) -> str:
+    head = ["questions", "routed by", "APGR", "heavy calls for half of the gap"]
+    head += ["calibration error (ECE)"]
+    rows = [
+        [protocol, name, figure(one["APGR"]), figure(one["CPT50"]), figure(one.get("ECE"))]
+        for protocol, systems in protocols.items()
+        for name, one in _ours_first(systems)
+    ]
+    return _table(head, rows)
+
+
+def _promised(promises: Mapping[str, Any]) -> str:
+    head = ["promise", "traces", "may be missed in", "missed in", "heavy calls", "too few traces"]
+    rows = [
+        [
+            what,
+            str(one["traces"]),
+            f"{1 - one['confidence']:.0%}",
+            f"{one['missed']:.1%}",
+            f"{one['heavy calls']:.0%}",
+            f"{one['refused']:.0%}",
+        ]
+        for what, one in promises.items()
+    ]
+    return _table(head, rows)
 
 
 def _overhead(found: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ LICENCES = tuple(
     for policy in ("balanced", "lean")
 )
 COST = (("overhead.py",), ("adapters.py",))
-QUALITY = ("redundancy.py", "selection.py", "verification.py")
+QUALITY = ("redundancy.py", "selection.py", "verification.py", "routing.py")
 """Need the data."""
 WITH_PEERS = ("redundancy.py", "selection.py")
 """Take long for their peers, so one system may be measured alone."""

@@ -1,4 +1,4 @@
-"""The command line: `ctxguard demo`, `ctxguard verify`, `ctxguard --version`."""
+"""The command line: `ctxguard demo`, `ctxguard route`, `ctxguard verify`, `ctxguard --version`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import argparse
 import io
 import json
 import os
+import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ctxguard
 from ctxguard.errors import CtxguardError, InputError, MissingDependencyError
 from ctxguard.types import Chunk
+
+if TYPE_CHECKING:
+    from ctxguard.routing import Router, Trace
 
 __all__ = ["main"]
 
@@ -40,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    commands: dict[str, Callable[[argparse.Namespace], int]] = {"demo": _demo, "verify": _verify}
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "demo": _demo,
+        "route": _route,
+        "verify": _verify,
+    }
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal gets question marks
@@ -83,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
         "code 0: it is grounded; 1: it is not, or it could not be judged; 2: bad input.",
     )
     _add_verify(verify)
+    route = commands.add_parser(
+        "route",
+        help="learn, judge and explain which questions need the heavy model",
+        description="Which questions need the heavy model. A file of traces has a row per question "
+        "and says whether the light and the heavy model got it right: CSV or JSON lines, gzipped "
+        "or not, or Parquet.",
+    )
+    _add_route(route)
     return parser
 
 
@@ -146,6 +163,42 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
         help="score under which a claim is not supported (default: the calibration's, else 0.5)",
     )
     add("--json", action="store_true", help="one JSON document on standard output, nothing else")
+
+
+def _add_route(route: argparse.ArgumentParser) -> None:
+    steps = route.add_subparsers(dest="step", metavar="STEP", required=True)
+    fit = steps.add_parser("fit", help="learn from traces, and write a router")
+    fit.add_argument("traces", type=Path, metavar="TRACES")
+    fit.add_argument("--output", "-o", type=Path, required=True, metavar="FILE")
+    fit.add_argument(
+        "--target",
+        type=float,
+        metavar="SHARE",
+        help="promise this share of the quality of all heavy: half of the traces are kept for it",
+    )
+    fit.add_argument(
+        "--budget",
+        type=float,
+        metavar="SHARE",
+        help="promise at most this share of heavy calls: half of the traces are kept for it",
+    )
+    fit.add_argument("--confidence", type=float, default=0.95, metavar="P")
+    judge = steps.add_parser("eval", help="how good a router is on traces")
+    judge.add_argument("traces", type=Path, metavar="TRACES")
+    explain = steps.add_parser("explain", help="why a question takes its route")
+    explain.add_argument("question", metavar="QUESTION", help="the text; - reads standard input")
+    explain.add_argument("--light", default="", metavar="MODEL", help="for its price")
+    explain.add_argument("--heavy", default="", metavar="MODEL", help="for its price")
+    for step in (judge, explain):
+        step.add_argument(
+            "--router", type=Path, metavar="FILE", help="a file of `fit` (default: what ships)"
+        )
+        step.add_argument("--json", action="store_true", help="one JSON document, nothing else")
+    for step in (fit, judge):
+        for name in ("prompt", "light", "heavy"):
+            key = name if name == "prompt" else f"{name}_ok"
+            step.add_argument(f"--{name}", default=key, metavar="COLUMN", help="(%(default)s)")
+        step.add_argument("--group", default="", metavar="COLUMN", help="what a question is of")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -241,3 +294,104 @@ def _verify(options: argparse.Namespace) -> int:
         for part in verification_parts(verification, threshold=verifier.cut):
             console.print(part)
     return 0 if verification.grounded else NOT_GROUNDED
+
+
+def _route(options: argparse.Namespace) -> int:
+    steps: dict[str, Callable[[argparse.Namespace], int]] = {
+        "fit": _route_fit,
+        "eval": _route_eval,
+        "explain": _route_explain,
+    }
+    return steps[options.step](options)
+
+
+def _route_fit(options: argparse.Namespace) -> int:
+    from ctxguard.routing import Router
+
+    if options.target is not None and options.budget is not None:
+        raise InputError("--target and --budget: a router promises one of them")
+    traces = _traces(options)
+    promises = options.target is not None or options.budget is not None
+    # Every second one, of traces in an order of its own: files are often sorted.
+    dealt = random.Random(0).sample(traces, len(traces))  # noqa: S311 -- no secret
+    learned, kept = (dealt[::2], dealt[1::2]) if promises else (dealt, [])
+    router = Router.fit(
+        [trace.prompt for trace in learned],
+        [trace.light_ok for trace in learned],
+        [trace.heavy_ok for trace in learned],
+        groups=[trace.group for trace in learned] if options.group else None,
+        about=options.traces.name,
+    )
+    if promises:
+        router = router.calibrate(
+            kept, target=options.target, budget=options.budget, confidence=options.confidence
+        )
+    try:
+        router.save(options.output)
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror or error}") from error
+    print(f"learned from {len(learned):,} questions; wrote {options.output}")
+    if router.promise is not None:
+        print(router.promise)
+    return 0
+
+
+def _route_eval(options: argparse.Namespace) -> int:
+    from ctxguard.reliability import reliability_of
+    from ctxguard.routing import evaluate
+
+    traces = _traces(options)
+    router = _router(options)
+    prompts = [trace.prompt for trace in traces]
+    failed = [not trace.light_ok for trace in traces]
+    found = evaluate(
+        router.score(prompts),
+        [trace.light_ok for trace in traces],
+        [trace.heavy_ok for trace in traces],
+    )
+    reliability = reliability_of(router.light_fails(prompts).tolist(), failed)
+    if options.json:
+        print(json.dumps({**asdict(found), "light_fails": asdict(reliability)}, indent=2))
+    else:
+        print(f"{found}\nP(light fails), {reliability}")
+    return 0
+
+
+def _route_explain(options: argparse.Namespace) -> int:
+    from ctxguard.routing import Route
+
+    question = _text(Path("-")) if options.question == "-" else options.question
+    routes = [Route(name=name, model=getattr(options, name)) for name in ("light", "heavy")]
+    routing = _router(options).decide(question, routes)
+    print(json.dumps(asdict(routing.decision()), indent=2) if options.json else routing)
+    return 0
+
+
+def _router(options: argparse.Namespace) -> Router:
+    from ctxguard.routing import Router
+
+    return Router() if options.router is None else Router.load(options.router)
+
+
+def _traces(options: argparse.Namespace) -> list[Trace]:
+    """The traces of a file, their questions read, with a bar for whoever looks on."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from ctxguard.routing import Columns, Router, read_traces
+
+    columns = Columns(
+        prompt=options.prompt, light_ok=options.light, heavy_ok=options.heavy, group=options.group
+    )
+    traces = read_traces(options.traces, columns)
+    console, router = Console(stderr=True), Router()
+    bar = track(
+        traces,
+        description="reading questions",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    for trace in bar:
+        router.score([trace.prompt])  # what is read stays with the analyzer
+    return traces

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bin", "Reliability", "ece_interval", "reliability_of"]
+__all__ = ["Bin", "Reliability", "binomial", "ece_interval", "reliability_of"]
 
 _BINS = 10
 _DRAWS = 600
@@ -111,6 +112,12 @@ def ece_interval(
     low, high = np.quantile(again, [(1 - level) / 2, (1 + level) / 2]).tolist()
     is_calibrated = found <= float(np.quantile(calibrated, (1 + level) / 2))
     return (0.0 if is_calibrated else max(0.0, 2 * found - high), max(found, 2 * found - low))
+
+
+def binomial(hits: int, count: int, share: float) -> float:
+    """P of so many hits in `count` draws; `share` between 0 and 1, exclusive."""
+    ways = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
+    return math.exp(ways + hits * math.log(share) + (count - hits) * math.log1p(-share))
 
 
 def _places(p: NDArray[np.float64]) -> NDArray[np.int64]:

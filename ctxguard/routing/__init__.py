@@ -1,3 +1,28 @@
-"""Which inference a question deserves: routes, and the state that processes share over them."""
+"""Routing: how much inference a question deserves, decided without a model."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from ctxguard.routing.calibration import Promise
+from ctxguard.routing.choice import Candidate, Estimate, Moved, Routing
+from ctxguard.routing.evaluation import Evaluation, Point, evaluate
+from ctxguard.routing.route import Load, Price, Route
+from ctxguard.routing.router import Router
+from ctxguard.routing.trace import Columns, Trace, read_traces
+
+__all__ = [
+    "Candidate",
+    "Columns",
+    "Estimate",
+    "Evaluation",
+    "Load",
+    "Moved",
+    "Point",
+    "Price",
+    "Promise",
+    "Route",
+    "Router",
+    "Routing",
+    "Trace",
+    "evaluate",
+    "read_traces",
+]

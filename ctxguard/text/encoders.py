@@ -99,6 +99,15 @@ class StaticEncoder:
         places, rows = self._known(words)
         return _unit(rows.take(places, axis=0))
 
+    def word_weights(self, words: Sequence[str], /) -> Vectors:
+        """How much words in lower case weigh in a text, shape `(len(words),)`.
+
+        The length of each row: little for "the", much for "warranty", 0 for what is not known.
+        """
+        places, rows = self._known(words)
+        weights: Vectors = np.linalg.norm(rows.take(places, axis=0), axis=1)
+        return weights
+
     def encode_ids(
         self, ids: NDArray[np.int64], tokenizer: Tokenizer, offsets: Sequence[int] | None = None
     ) -> Vectors | None:

@@ -23,7 +23,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
 from ctxguard.logistic import Layer, fit_layer
-from ctxguard.reliability import Reliability, ece_interval, reliability_of
+from ctxguard.reliability import Reliability, binomial, ece_interval, reliability_of
 from ctxguard.types import Chunk
 
 __all__ = ["Calibration", "Curve", "Labelled", "calibrate_scores", "needed_for"]
@@ -250,17 +250,11 @@ def _cut(right: Sequence[float], target: float, confidence: float) -> float:
             f"labelled: a target of {target:g} with confidence {confidence:g} needs {least} right "
             f"answers, and there are {count}: give more, or a target of {reached:g} and above"
         )
-    place, missed = 0, _binomial(0, count, target)
+    place, missed = 0, binomial(0, count, target)
     while missed <= 1 - confidence + 1e-12 and place < count:
         place += 1
-        missed += _binomial(place, count, target)
+        missed += binomial(place, count, target)
     return right[place - 1]
-
-
-def _binomial(hits: int, count: int, share: float) -> float:
-    """P of so many hits."""
-    ways = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
-    return math.exp(ways + hits * math.log(share) + (count - hits) * math.log1p(-share))
 
 
 def _fit(pairs: Sequence[tuple[float, bool]]) -> Curve:

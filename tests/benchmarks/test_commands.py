@@ -22,7 +22,7 @@ def test_a_quick_run_leaves_the_committed_results_alone() -> None:
     found = commands(quick=True)
     assert "page.py" not in [script for script, *_ in found]
     quality = [command for command in found if command[0] in QUALITY]
-    assert len(quality) == 3
+    assert len(quality) == 4
     for command in quality:
         assert "--quick" in command
         assert str(HERE) not in command[command.index("--output") + 1]
@@ -33,5 +33,6 @@ def test_one_system_is_measured_on_the_same_data_and_the_page_is_made_anew() -> 
         ("redundancy.py", "--data", "d", "--only", "ctxguard"),
         ("selection.py", "--data", "d", "--only", "ctxguard"),
         ("verification.py", "--data", "d"),
+        ("routing.py", "--data", "d"),
         ("page.py",),
     ]

@@ -1,0 +1,284 @@
+"""The router: which route a question takes, and why, without a model and within a millisecond."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ctxguard.errors import InputError
+from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
+from ctxguard.routing.choice import Estimate, Moved, Routing, choose
+from ctxguard.routing.features import SIGNALS, Floats, signals_of
+from ctxguard.routing.fitting import fit_model
+from ctxguard.routing.model import Model, shipped_model
+from ctxguard.routing.route import Load, Route
+from ctxguard.routing.trace import Trace
+from ctxguard.text.analysis import Analysis, default_analyzer
+
+__all__ = ["Router"]
+
+_FORMAT = 1
+_TARGET = re.compile(r"(?:quality\s*)?(?:\u2265|>=)?\s*(\d*\.?\d+)\s*(%)?\s*of(?: all)? heavy")
+_LEAST = 50
+"""Questions under which a fit says less than the prior."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """Chooses among routes by what a question is expected to gain from a heavier one.
+
+    Without more, it knows what ships: a prior from questions of an examination, with no promise.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    model: Model = field(default_factory=shipped_model)
+    promise: Promise | None = None
+    """Set by `calibrate`; its threshold then counts."""
+    thresholds: tuple[float, ...] | None = None
+    """Gains from which each heavier route is taken, ascending, one fewer than routes; None: the
+    promise's, else the mean gain of the questions that were fitted."""
+
+    def __post_init__(self) -> None:
+        """Reject thresholds that contradict each other."""
+        cuts = self.thresholds
+        if cuts is not None and (not cuts or list(cuts) != sorted(cuts)):
+            raise InputError(f"Router.thresholds: a heavier route takes a higher gain, got {cuts}")
+        if cuts is not None and self.promise is not None and cuts != (self.promise.threshold,):
+            raise InputError(
+                f"Router.thresholds: {cuts} is not what was promised for, "
+                f"{self.promise.threshold}; leave one of them out"
+            )
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        prompts: Sequence[str],
+        weak_ok: Sequence[bool],
+        strong_ok: Sequence[bool],
+        *,
+        groups: Sequence[str] | None = None,
+        prior: Model | Literal["shipped"] | None = "shipped",
+        about: str = "",
+    ) -> Router:
+        """A router that learned from labelled questions, from 100 on better than the prior.
+
+        Args:
+            prompts: the questions.
+            weak_ok: whether the light route got each right.
+            strong_ok: whether the heavy route did.
+            groups: what each belongs to (a subject, a customer); intervals are then those of a
+                question of a new group.
+            prior: what the weights are held to; None: nothing but that work is work.
+            about: what the questions are, for whoever reads the file.
+
+        Raises:
+            InputError: there are too few, or not as many of each.
+        """
+        count = len(prompts)
+        others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups}
+        for name, values in others.items():
+            if values is not None and len(values) != count:
+                raise InputError(
+                    f"{name}: expected {count}, one for each prompt, got {len(values)}"
+                )
+        if count < _LEAST:
+            raise InputError(f"prompts: a fit takes {_LEAST} labelled questions, got {count}")
+        model = fit_model(
+            _signals(prompts),
+            np.array(weak_ok, dtype=np.bool_),
+            np.array(strong_ok, dtype=np.bool_),
+            prior=shipped_model() if prior == "shipped" else prior,
+            groups=groups,
+            about=about,
+        )
+        return cls(model=model)
+
+    def calibrate(
+        self,
+        traces: Sequence[Trace],
+        *,
+        target: float | str | None = None,
+        budget: float | None = None,
+        costs: tuple[float, float] = (0.0, 1.0),
+        confidence: float = 0.95,
+    ) -> Router:
+        """This router with a threshold that keeps a promise; either `target` or `budget`.
+
+        The promise is of questions like the traces, which must not be those that it was fitted on.
+
+        Args:
+            traces: drawn one by one.
+            target: quality to keep, as a share of that of all heavy: 0.95, or
+                "quality ≥ 0.95 of heavy".
+            budget: mean cost of a call.
+            costs: of a light and of a heavy call; by default the budget is a share of heavy calls.
+            confidence: how sure the promise is to be kept.
+
+        Raises:
+            InputError: neither or both are given, or there are too few traces; says how many it
+                takes.
+        """
+        if (target is None) == (budget is None):
+            raise InputError("calibrate: give a target, or a budget")
+        scores = self.score([trace.prompt for trace in traces])
+        light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
+        heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
+        if target is not None:
+            share = _share(target)
+            # In an order of its own: files are often sorted by what is in them.
+            order = np.random.default_rng(0).permutation(len(traces))
+            promise = promise_quality(
+                scores[order], light[order], heavy[order], target=share, confidence=confidence
+            )
+        else:
+            promise = promise_budget(
+                scores, light, heavy, budget=budget or 0.0, costs=costs, confidence=confidence
+            )
+        return replace(self, promise=promise, thresholds=None)
+
+    # -- judging ----------------------------------------------------------------------------------
+
+    def score(self, prompts: Sequence[str]) -> Floats:
+        """What each question is expected to gain, shape `(len(prompts),)`; routes go by it.
+
+        How much likelier the heavy route is to be right than the light one.
+        """
+        return self.model.gains(_signals(prompts))
+
+    def light_fails(self, prompts: Sequence[str]) -> Floats:
+        """P that the light route fails, for each question."""
+        odds = self.model.odds(_signals(prompts))
+        return np.array([self.model.curve.at(one) for one in odds.tolist()], dtype=np.float64)
+
+    def estimate(self, question: str | Analysis) -> Estimate:
+        """What is expected of one question, and which signals moved it."""
+        analysis = question if isinstance(question, Analysis) else _analyse(question)
+        gain, odds, parts = self.model.read(signals_of(analysis))
+        fails = self.model.curve.at(odds)
+        moved = sorted(parts.items(), key=lambda part: -abs(part[1]))
+        return Estimate(
+            light_fails=fails,
+            interval=self.model.curve.interval(odds),
+            heavy_fails=min(1.0, max(0.0, fails - gain)),
+            gain=gain,
+            moved=tuple(Moved(signal=name, gain=part) for name, part in moved if part),
+        )
+
+    def decide(
+        self, question: str | Analysis, routes: Sequence[Route], load: Load | None = None
+    ) -> Routing:
+        """The route of a question.
+
+        Args:
+            question: what was asked, or its analysis.
+            routes: one or more, in any order where the price of each is known, else the lightest
+                first.
+            load: tokens of the request; None: a thousand, without a cache.
+
+        Raises:
+            InputError: for no routes, two with one name, or thresholds for another number of them.
+        """
+        return choose(
+            (lambda: self.estimate(question)), self._cuts(len(routes)), routes, load or Load()
+        )
+
+    def _cuts(self, routes: int) -> tuple[float, ...]:
+        if routes < 2:
+            return ()
+        cuts = self.thresholds
+        if cuts is None:
+            found = self.promise.threshold if self.promise else self.model.gain
+            cuts = (found,)
+        if len(cuts) != routes - 1:
+            raise InputError(
+                f"Router.thresholds: {routes} routes take {routes - 1}, and there are {len(cuts)}"
+            )
+        return cuts
+
+    # -- keeping ----------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """A readable JSON object; `from_json` gives an equal router."""
+        data = cast("dict[str, object]", _FILE.dump_python(self, mode="json"))
+        return json.dumps({"format": _FORMAT, **data}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Router:
+        """The router in a JSON text.
+
+        Raises:
+            InputError: naming the first field that is missing, or cannot be used.
+        """
+        try:
+            data: object = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"router: not JSON ({error})") from error
+        table = dict(cast("Mapping[str, object]", data)) if isinstance(data, dict) else {}
+        version = table.pop("format", None)
+        if version != _FORMAT or isinstance(version, bool):
+            raise InputError(
+                f"router.format: expected {_FORMAT}, got {version!r}; Router.save writes one"
+            )
+        Model.from_data(table.get("model"))  # says more of what is wrong
+        try:
+            return _FILE.validate_json(json.dumps(table))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, ("router", *first["loc"])))
+            raise InputError(f"{where}: {first['msg']}, got {first['input']!r:.80}") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the router to a file."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Router:
+        """Read a router from a file.
+
+        Raises:
+            InputError: when there is none, or it cannot be used.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"router {path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"router {path}: not a text file") from error
+        return cls.from_json(text)
+
+
+_FILE = TypeAdapter(Router)
+
+
+def _share(target: float | str) -> float:
+    """The share of a target, in figures or in words."""
+    if not isinstance(target, str):
+        return target
+    said = _TARGET.fullmatch(target.strip())
+    if said is None:
+        raise InputError(
+            f"target: expected a share, or 'quality >= 0.95 of heavy', got {target!r:.80}"
+        )
+    return float(said[1]) / (100 if said[2] else 1)
+
+
+def _analyse(text: str) -> Analysis:
+    return default_analyzer().analyse(text)
+
+
+def _signals(prompts: Sequence[str]) -> Floats:
+    if isinstance(prompts, str):
+        raise InputError("prompts: expected a list of questions, got one text")
+    if not prompts:
+        return np.zeros((0, len(SIGNALS)))
+    return np.stack([signals_of(_analyse(prompt)) for prompt in prompts])

@@ -1,0 +1,139 @@
+"""Traces: questions of which somebody knows which routes got them right."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ctxguard.errors import InputError, MissingDependencyError
+
+__all__ = ["Columns", "Trace", "read_traces"]
+
+_YES = frozenset({"true", "1", "1.0", "yes"})
+_NO = frozenset({"false", "0", "0.0", "no"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A question, and how both routes did."""
+
+    prompt: str
+    light_ok: bool
+    heavy_ok: bool
+    group: str = ""
+    """What it belongs to (a subject, a customer); blank: nothing but itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Names of the columns, or keys, of a file of traces."""
+
+    prompt: str = "prompt"
+    light_ok: str = "light_ok"
+    heavy_ok: str = "heavy_ok"
+    group: str = ""
+    """Blank: there is none."""
+
+
+def read_traces(path: str | Path, columns: Columns | None = None) -> list[Trace]:
+    """The traces of a file: CSV or JSON lines, gzipped or not, or Parquet.
+
+    Raises:
+        InputError: naming the file, and the row and column that cannot be used.
+        MissingDependencyError: Parquet is read by pyarrow, which is not installed.
+    """
+    where, names = Path(path), columns or Columns()
+    try:
+        rows = _rows(where)
+        traces = [_trace(row, names, f"{where}, row {number}") for number, row in rows]
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"traces {where}: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"traces {where}: not a text file in UTF-8") from error
+    except csv.Error as error:
+        raise InputError(f"traces {where}: not CSV ({error})") from error
+    if not traces:
+        raise InputError(f"traces {where}: there is no row")
+    return traces
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    kinds = [ending for ending in path.suffixes if ending != ".gz"]
+    kind = kinds[-1].lower() if kinds else ""
+    if kind == ".parquet":
+        return enumerate(_parquet(path), 1)
+    if kind == ".csv":
+        return enumerate(_csv(path), 1)
+    if kind in (".jsonl", ".ndjson"):
+        return enumerate(_json_lines(path), 1)
+    raise InputError(f"traces {path}: expected .csv, .jsonl (either with .gz) or .parquet")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
+        yield from lines
+
+
+def _csv(path: Path) -> Iterator[Mapping[str, object]]:
+    yield from csv.DictReader(_lines(path))
+
+
+def _json_lines(path: Path) -> Iterator[Mapping[str, object]]:
+    for number, line in enumerate(_lines(path), 1):
+        if line.strip():
+            try:
+                row: object = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"traces {path}, line {number}: not JSON ({error})") from error
+            if not isinstance(row, dict):
+                raise InputError(f"traces {path}, line {number}: expected an object")
+            yield cast("dict[str, object]", row)
+
+
+def _parquet(path: Path) -> Sequence[Mapping[str, object]]:
+    try:
+        # By name, so that a type checker does not need the package either.
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Parquet is read by pyarrow:\n  pip install pyarrow"
+        ) from error
+    return parquet.read_table(path).to_pylist()
+
+
+def _trace(row: Mapping[str, object], names: Columns, where: str) -> Trace:
+    prompt = _cell(row, names.prompt, where)
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InputError(f"traces {where}, {names.prompt}: expected a text, got {prompt!r:.80}")
+    return Trace(
+        prompt=prompt,
+        light_ok=_label(row, names.light_ok, where),
+        heavy_ok=_label(row, names.heavy_ok, where),
+        group=str(_cell(row, names.group, where)) if names.group else "",
+    )
+
+
+def _label(row: Mapping[str, object], name: str, where: str) -> bool:
+    value = _cell(row, name, where)
+    said = str(value).strip().lower()
+    if said not in _YES | _NO:
+        raise InputError(f"traces {where}, {name}: expected true or false, got {value!r:.80}")
+    return said in _YES
+
+
+def _cell(row: Mapping[str, object], name: str, where: str) -> object:
+    if name not in row:
+        raise InputError(f"traces {where}: no column {name!r}, there are {_listed(row)}")
+    return row[name]
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(repr, names)) or "none"

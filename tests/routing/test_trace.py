@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+import io
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from ctxguard.errors import InputError, MissingDependencyError
+from ctxguard.routing import Columns, Trace, read_traces
+
+TRACES = [
+    Trace(prompt='Say "a, b"\nor c?', light_ok=True, heavy_ok=False, group="x"),
+    Trace(prompt="Größe?", light_ok=False, heavy_ok=True, group="y"),
+]
+NAMED = Columns(group="group")
+ROWS = b"prompt,light_ok,heavy_ok\n" + b"x,1,1\n" * 9
+
+
+def as_csv() -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["prompt", "light_ok", "heavy_ok", "group"])
+    writer.writerows([[one.prompt, one.light_ok, one.heavy_ok, one.group] for one in TRACES])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".CSV"])
+def test_csv(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"traces{ending}"
+    data = as_csv().encode("utf-8-sig")
+    path.write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
+    assert read_traces(path, NAMED) == TRACES
+
+
+def test_json_lines_with_columns_of_other_names(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text('{"q": "a?", "l": 1, "h": "no"}\n\n{"q": "b?", "l": false, "h": true}\n')
+    found = read_traces(path, Columns(prompt="q", light_ok="l", heavy_ok="h"))
+    assert [(one.light_ok, one.heavy_ok) for one in found] == [(True, False), (False, True)]
+
+
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what pyarrow gives for a table; the package itself is not among the tests'."""
+    rows = [{"prompt": "a?", "light_ok": True, "heavy_ok": False}]
+    table = types.SimpleNamespace(to_pylist=lambda: rows)
+    parquet = types.SimpleNamespace(read_table=lambda path: table)
+    monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
+    assert read_traces(tmp_path / "traces.parquet")[0].prompt == "a?"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is there")
+def test_parquet_needs_a_package(tmp_path: Path) -> None:
+    with pytest.raises(MissingDependencyError, match="pip install pyarrow"):
+        read_traces(tmp_path / "traces.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "match"),
+    [
+        ("a.txt", b"", r"expected \.csv"),
+        ("a.csv", b"", "there is no row"),
+        ("a.csv", b"prompt,light_ok\nx,1\n", "row 1: no column 'heavy_ok', there are 'prompt'"),
+        ("a.csv", b"prompt,light_ok,heavy_ok\nx,1,maybe\n", "row 1, heavy_ok: expected true or"),
+        ("a.csv", b"prompt,light_ok,heavy_ok\n,1,1\n", "row 1, prompt: expected a text"),
+        ("a.csv", b"prompt,light_ok,heavy_ok\nx\n", "row 1, light_ok: expected true or false"),
+        ("a.csv", b"\xff\xfe\x00", "not a text file"),
+        ("a.csv.gz", b"no gzip", "Not a gzipped file"),
+        ("a.csv.gz", gzip.compress(ROWS, mtime=0)[:-9], "Compressed file ended"),
+        ("a.jsonl", b"{", "line 1: not JSON"),
+        ("a.jsonl", b"[1]", "line 1: expected an object"),
+        ("a.csv", b"prompt,light_ok,heavy_ok\n" + b"x" * 200_000 + b",1,1\n", "not CSV"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, data: bytes, match: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=match):
+        read_traces(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        read_traces(tmp_path / "none.csv")

@@ -1,0 +1,68 @@
+"""`ctxguard route`: learn, judge, explain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ctxguard.cli import main
+from ctxguard.routing import Router
+from tests.routing.made import made
+
+
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    rows = [
+        {"q": one.prompt, "light_ok": one.light_ok, "heavy_ok": one.heavy_ok, "who": one.group}
+        for one in made(1200)
+    ]
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(tmp_path)
+    return "traces.jsonl"
+
+
+def test_fit_eval_explain(traces: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fit = ["route", "fit", traces, "--prompt", "q", "--group", "who", "-o", "router.json"]
+    assert main([*fit, "--target", "0.85"]) == 0
+    out = capsys.readouterr().out
+    assert "learned from 600 questions; wrote router.json" in out
+    assert "quality at least 85.0% of all heavy (confidence 95%, 600 traces)" in out
+    assert Router.load("router.json").promise is not None
+    judge = ["route", "eval", traces, "--prompt", "q", "--router", "router.json"]
+    assert main(judge) == 0
+    assert "1,200 questions: light" in capsys.readouterr().out
+    assert main([*judge, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["apgr"] > 0.6
+    assert found["light_fails"]["ece"] < 0.1
+    explain = ["route", "explain", "What is the fee?", "--light", "gpt-4o-mini"]
+    assert main([*explain, "--heavy", "gpt-4o", "--router", "router.json"]) == 0
+    assert "P(light fails)" in capsys.readouterr().out
+    assert main([*explain, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["details"]["route"] == "light"
+
+
+def test_fit_without_a_promise_learns_from_all(
+    traces: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["route", "fit", traces, "--prompt", "q", "-o", "r.json"]) == 0
+    assert capsys.readouterr().out == "learned from 1,200 questions; wrote r.json\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "none.csv", "-o", "r.json"], "No such file"),
+        (["fit", "traces.jsonl", "-o", "r.json"], "no column 'prompt'"),
+        (["fit", "traces.jsonl", "-o", "r", "--target", ".9", "--budget", ".3"], "one of them"),
+        (["fit", "traces.jsonl", "--prompt", "q", "-o", "no/r.json"], "--output no/r.json"),
+        (["explain", "x", "--router", "none.json"], "No such file"),
+    ],
+)
+def test_bad_input_is_exit_code_2(
+    traces: str, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["route", *arguments]) == 2
+    assert said in capsys.readouterr().err
