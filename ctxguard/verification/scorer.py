@@ -10,7 +10,15 @@ from typing import Protocol, runtime_checkable
 from ctxguard.types import Span
 from ctxguard.verification._align import Case
 
-__all__ = ["AsyncScorer", "CaseScorer", "Scorer", "Support", "Weighing", "has_words", "lexical_support"]
+__all__ = [
+    "AsyncScorer",
+    "CaseScorer",
+    "Scorer",
+    "Support",
+    "Weighing",
+    "has_words",
+    "lexical_support",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
