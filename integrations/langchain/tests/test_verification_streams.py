@@ -511,10 +511,10 @@ def test_events_of_structured_output_pass_and_are_checked(by: str) -> None:
 class OwnEntry(Speaker):
     """One whose `invoke` and `stream` never come to the methods below them."""
 
-    def invoke(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
         return AIMessage(content=DRAFT)
 
-    def stream(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+    def stream(self, *args: Any, **kwargs: Any) -> Any:
         for one in pieces(DRAFT):
             yield AIMessageChunk(content=one.content)
 
@@ -522,10 +522,10 @@ class OwnEntry(Speaker):
 class OwnCompletion(Completer):
     """A completion model of that kind."""
 
-    def invoke(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
         return DRAFT
 
-    def stream(self, input: Any, *args: Any, **kwargs: Any) -> Any:
+    def stream(self, *args: Any, **kwargs: Any) -> Any:
         for one in pieces(DRAFT):
             yield str(one.content)
 
