@@ -379,11 +379,11 @@ class Broken(Verifier):
         session = super().session(*args, **kwargs)
         judging, calls = session.judging, [0]
 
-        def failing(claims: Sequence[Claim], text: str) -> Any:
+        def failing(claims: Sequence[Claim], text: str, **more: Any) -> Any:
             calls[0] += 1
             if calls[0] > 1:
                 raise ZeroDivisionError("of the verifier")
-            return judging(claims, text)
+            return judging(claims, text, **more)
 
         session.judging = failing
         return session

@@ -469,13 +469,13 @@ async def test_an_adapter_that_fails_lets_the_answer_pass(
 
 
 def test_a_verifier_that_fails_lets_the_stream_pass() -> None:
-    def broken(claims: Any, text: str) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("of the verifier")
 
     class Broken(Verifier):
         def session(self, *args: Any, **kwargs: Any) -> Any:
             session = super().session(*args, **kwargs)
-            session.judge = broken
+            session.judging = broken
             return session
 
     guarded = guard(
