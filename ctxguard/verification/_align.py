@@ -89,7 +89,7 @@ class Case:
         """Where the evidence says the claim word for word, if it does."""
         words = {term for term in self.terms if term.isalpha()}
         is_known = all(map(self.evidence.passages_with, words))
-        return self.evidence.find(self.text) if is_known else None
+        return self.evidence.find(self.text, is_claimed=True) if is_known else None
 
     @property
     def overlap(self) -> int:

@@ -217,13 +217,33 @@ def _edited(case: Case) -> tuple[bool, Finding | None]:
         said = sum(block.size for block in blocks)
         if said < least:
             continue
-        edits = list(_turning(ours, theirs, matcher.get_opcodes()))
+        opcodes = matcher.get_opcodes()
+        if _is_reframed(ours, theirs, opcodes):
+            continue  # what was left out may govern the rest: scopes tell
+        edits = list(_turning(ours, theirs, opcodes))
         if len(edits) % 2 == 0:  # "have found no evidence" is "have not found any evidence"
             return True, None
         place, is_more = edits[0]
         quotes = (case.evidence.quote_passage(one.number),)
         return True, _finding(case, place, denies=is_more, certainty=_SURE, quotes=quotes)
     return False, None
+
+
+def _is_reframed(
+    ours: Sequence[str], theirs: Sequence[str], edits: Iterable[tuple[str, int, int, int, int]]
+) -> bool:
+    """Whether a longer edit, or what a passage begins with, denies more or less: "in no event …".
+
+    Not one at the end: that is said in addition.
+    """
+    return any(
+        tag != "equal"
+        and (max(i2 - i1, j2 - j1) > _EDIT or i2 == 0)
+        and i2 < len(ours)
+        and j2 < len(theirs)
+        and _negators(theirs[j1:j2]) % 2 != _negators(ours[i1:i2]) % 2
+        for tag, i1, i2, j1, j2 in edits
+    )
 
 
 def _turning(

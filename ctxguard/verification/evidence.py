@@ -25,7 +25,7 @@ from ctxguard.verification._elsewhere import Values
 from ctxguard.verification._index import Index
 from ctxguard.verification._language import language_of
 from ctxguard.verification._plain import read_facts
-from ctxguard.verification._polarity import Polar, by_term, polarities
+from ctxguard.verification._polarity import Polar, by_term, denies, polarities
 
 __all__ = ["Evidence", "Passage", "terms_of"]
 
@@ -241,16 +241,45 @@ class Evidence:
         ]
         return frozenset(key.casefold() for text in texts for key in _PARTS.findall(text))
 
-    def find(self, text: str) -> Quote | None:
-        """Where the evidence says a text word for word, its signs included, or None."""
+    def find(self, text: str, *, is_claimed: bool = False) -> Quote | None:
+        """Where the evidence has a text word for word, its signs included, or None.
+
+        Args:
+            text: any words.
+            is_claimed: whether it is to be said, too: not where what stands before it in the same
+                sentence denies it, as in "none of the fees are refundable".
+        """
         wanted = words_of(text).keys
         for chunk, (start, end) in self.runs_of(text, most=_MOST_COPIES):
             around = self._index.texts[chunk][max(0, start - _AROUND) : end + _AROUND]
             if f" {' '.join(wanted)} " in f" {' '.join(words_of(around).keys)} " or (
                 wanted == words_of(self._index.texts[chunk][start:end]).keys
             ):
+                if is_claimed and self._is_denied(text, chunk, start):
+                    continue
                 return self.quote(chunk, (start, end))
         return None
+
+    def _is_denied(self, text: str, chunk: int, start: int) -> bool:
+        """Whether a sentence denies all that a text says which it has word for word."""
+        whole = self._index.texts[chunk]
+        begin = max(
+            (
+                one.span[0]
+                for one in self.passages
+                if one.chunk == chunk and one.span[0] <= start < one.span[1]
+            ),
+            default=start,
+        )
+        if not any(map(denies, words_of(whole[begin:start]).keys)):
+            return False
+        there = words_of(whole[begin : start + len(text)])
+        before = len(words_of(whole[begin:start]))
+        theirs = [one.sign for one in polarities(there, (0, len(there))) if one.place >= before]
+        said = words_of(text)
+        ours = [one.sign for one in polarities(said, (0, len(said)))]
+        pairs = [(one, other) for one, other in zip(ours, theirs, strict=False) if one and other]
+        return bool(pairs) and all(one == -other for one, other in pairs)
 
     def holds(self, text: str) -> bool:
         """Whether a chunk has a text letter by letter."""

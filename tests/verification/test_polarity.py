@@ -129,3 +129,42 @@ def test_words_that_are_no_numbers_opposites_or_names(claim: str) -> None:
         "We have many options, like these, that exist when you sign."
     )
     assert Verifier()(claim, [evidence]).findings == ()
+
+
+NAMES = (
+    "Neither the name of the holder nor the names of its contributors may be used to endorse it."
+)
+LIABLE = "In no event shall the authors or copyright holders be liable for any claim or damages."
+FRONT = "None of the fees are refundable. Under no circumstances may the Licensee sublicense it."
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence"),
+    [
+        ("The names of its contributors may be used to endorse it.", NAMES),
+        ("Yes, the names of contributors can be used to endorse it.", NAMES),
+        ("The authors or copyright holders shall be liable for any claim or damages.", LIABLE),
+        ("The fees are refundable.", FRONT),
+        ("Fees are refundable.", FRONT),
+        ("The Licensee may sublicense it.", FRONT),
+    ],
+)
+def test_what_a_sentence_begins_with_denies_the_rest(claim: str, evidence: str) -> None:
+    verdict = Verifier()(claim, [evidence]).claims[0]
+    assert (verdict.label, verdict.code) == ("contradicted", "negation-differs")
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence"),
+    [
+        ("The names of its contributors may not be used to endorse it.", NAMES),
+        ("The authors are not liable for damages.", LIABLE),
+        ("The copyright holders shall not be liable for any claim.", LIABLE),
+        ("The fees are not refundable.", FRONT),
+        ("The Licensee may not sublicense it.", FRONT),
+        ("The fee is $5.", "No notice is needed; the fee is $5."),
+        ("the fee is $5", "There is no refund, but the fee is $5."),
+    ],
+)
+def test_and_who_denies_it_too_is_right(claim: str, evidence: str) -> None:
+    assert Verifier()(claim, [evidence]).claims[0].label == "supported"

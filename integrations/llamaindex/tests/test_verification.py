@@ -210,7 +210,12 @@ def test_only_the_answer_of_a_synthesizer_is_verified(mode: Any, way: Any, index
 
 @pytest.mark.parametrize("way", [query, aquery])
 def test_a_summary_is_verified_as_a_whole(way: Any) -> None:
-    parts = [f"Passage {number} says nothing of it. " * 60 for number in range(6)]
+    parts = [
+        " ".join(
+            f"Clause {100 * number + at} is about subject {7 * at + number}." for at in range(80)
+        )
+        for number in range(6)
+    ]
     nodes = [TextNode(text=part) for part in parts]
     index = VectorStoreIndex([*nodes, TextNode(text=NOTICE), TextNode(text=FEE)])
     llm = ScriptedLLM(context_window=2000, script=lambda _: RIGHT)
