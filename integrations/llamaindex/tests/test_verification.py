@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import VectorStoreIndex, get_response_synthesizer
+from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.postprocessor import LLMRerank
@@ -219,7 +220,12 @@ def test_a_summary_is_verified_as_a_whole(way: Any) -> None:
     nodes = [TextNode(text=part) for part in parts]
     index = VectorStoreIndex([*nodes, TextNode(text=NOTICE), TextNode(text=FEE)])
     llm = ScriptedLLM(context_window=2000, script=lambda _: RIGHT)
-    options: dict[str, Any] = {"similarity_top_k": 8, "response_mode": "tree_summarize"}
+    # Its own, because Settings keeps the prompt helper of whatever ran before.
+    helper = PromptHelper(context_window=2000, num_output=256)
+    synthesizer = get_response_synthesizer(
+        llm=llm, response_mode=ResponseMode.TREE_SUMMARIZE, prompt_helper=helper
+    )
+    options: dict[str, Any] = {"similarity_top_k": 8, "response_synthesizer": synthesizer}
     guarded = guard(engine_of(index, llm, way, **options), policy())
     assert way(guarded) == RIGHT
     assert len(llm.prompts) > 2
