@@ -27,6 +27,8 @@ WINDOW = 8192
 START_SECONDS = 90.0
 """Loading takes about two seconds; a cold disk on a busy machine takes longer."""
 STOP_SECONDS = 5.0
+_ENDING_SECONDS = 1.0
+"""How long a server that was killed may take to be gone."""
 
 
 class ServerError(CtxguardError):
@@ -130,13 +132,22 @@ def model_server(*, weights: Path | None = None, window: int = WINDOW) -> Genera
                     address=address, pid=child.pid, tokenizer=tokenizer, window=window
                 )
         except Exception as error:
-            if isinstance(error, ServerError) or child.poll() is None:
+            if isinstance(error, ServerError) or not _has_ended(child):
                 raise
             raise ServerError(_failure(f"ended with code {child.returncode}", folder)) from error
         finally:
             _stop(child)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    """Whether the server is gone, or about to: its connections break before it has ended."""
+    try:
+        child.wait(timeout=_ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _start(weights: Path, folder: Path, log: int, window: int) -> subprocess.Popen[bytes]:
