@@ -7,13 +7,13 @@ has ended. What is decided here is the same for calls and streams of every frame
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ctxguard.errors import UngroundedAnswerError
-from ctxguard.run import Record, Run, current_run
+from ctxguard.run import Record, Run, Source, current_run
 from ctxguard.types import Action, Chunk, Decision, Verification
 from ctxguard.verification import (
     Annotator,
@@ -313,29 +313,29 @@ class Answering:
 
     def retrieve(self, request: Retrieve) -> list[Chunk] | None:
         """What the retrievers of the run find for a request; None: it has none."""
-        sources = self._run.sources
-        if not sources:
+        if not self._run.sources:
             return None
-        until = _until(request)
         found: list[Chunk] = []
-        for query in request.queries:
-            for source in sources:
-                if time.monotonic() < until:
-                    found += source.search(query)
+        for source, query in self._searches(request):
+            found += source.search(query)
         return found
 
     async def aretrieve(self, request: Retrieve) -> list[Chunk] | None:
         """As `retrieve`, with searches that are awaited."""
-        sources = self._run.sources
-        if not sources:
+        if not self._run.sources:
             return None
-        until = _until(request)
         found: list[Chunk] = []
-        for query in request.queries:
-            for source in sources:
-                if time.monotonic() < until:
-                    found += await source.asearch(query)
+        for source, query in self._searches(request):
+            found += await source.asearch(query)
         return found
+
+    def _searches(self, request: Retrieve) -> Iterator[tuple[Source, str]]:
+        """Who is asked what, as long as the request has time."""
+        until = _until(request)
+        for query in request.queries:
+            for source in self._run.sources:
+                if time.monotonic() < until:
+                    yield source, query
 
     # -- when something fails ---------------------------------------------------------------------
 
