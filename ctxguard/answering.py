@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ctxguard.attempts import current_attempt, verification_of
 from ctxguard.errors import UngroundedAnswerError
 from ctxguard.run import Record, Run, Source, current_run
 from ctxguard.types import Action, Chunk, Decision, Verification
@@ -89,9 +90,10 @@ def answering(
         results: what the prompt holds of evidence that no retriever of the run brought, as what
             tools returned.
     """
-    settings, run = guard.policy.verification, current_run()
+    settings, run = verification_of(guard.policy), current_run()
     if settings is None or run is None:
         return None
+    guard = guard.with_verification(settings)
     evidence = _joined(run.evidence, results)
     return Answering(guard, run, evidence, streamed=streamed, form=form, calls=calls)
 
@@ -236,6 +238,7 @@ class Answering:
             self._evidence,
             question=self._run.question,
             keep=len(shown) if gated else 0,
+            doubt=self._doubt(verification),
             ends_well=ends_well,
         )
         if gated:
@@ -260,6 +263,16 @@ class Answering:
         return Settled(
             answer=repaired.answer, verification=repaired.verification, ending=repaired.ending
         )
+
+    def _doubt(self, verification: Verification) -> str:
+        """Why an answer that passed is taken to a heavier route; blank where it is not."""
+        attempt = current_attempt()
+        doubt = "" if attempt is None or verification.failed else attempt.doubt(verification.score)
+        if not doubt:
+            return ""
+        said = "; a reader has it already, and it stays" if self._streamed else ""
+        self._note("flag", "low-confidence", f"{doubt}{said}")
+        return "" if said else doubt
 
     def _judged(self, draft: str) -> Asks[tuple[Verification, tuple[Correction, ...]]]:
         """What the evidence says of the whole reply, and what of it was not said before."""

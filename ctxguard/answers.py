@@ -121,6 +121,7 @@ class Answers(ABC):
         *,
         question: str | None = None,
         keep: int = 0,
+        doubt: str = "",
         ends_well: EndsWell = None,
     ) -> Asks[Repaired]:
         """Asks for what puts an answer right, as the policy's `verification` says.
@@ -130,12 +131,13 @@ class Answers(ABC):
             evidence: as for `verify`.
             question: as for `verify`.
             keep: characters of the answer that a reader has: they are not taken back.
+            doubt: why it is asked for anew although no claim failed; blank: it is not.
             ends_well: tells a framework's control flow, which passes through, from errors.
 
         Returns:
             A generator for `drive` and `adrive`; the run's ledger gets every attempt.
         """
-        limits = Limits(keep=keep, ends_well=ends_well, count=self._count)
+        limits = Limits(keep=keep, doubt=doubt, ends_well=ends_well, count=self._count)
         return repair_answer(self.policy, answer, evidence, question, limits)
 
     def draft(

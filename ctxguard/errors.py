@@ -5,6 +5,7 @@ CtxguardError
 ├── InputError (ValueError)              a value from the caller; the message names the field
 │   └── PolicyError                      a field of the policy; the message names the way out
 ├── BudgetExceededError                  what is pinned does not fit; `.usage` says who uses what
+├── SpendLimitError                      a tenant's limit is reached: `.tenant`, `.retry_after`
 ├── UngroundedAnswerError                an answer that the evidence does not hold: `.verification`
 ├── UnsupportedObjectError (TypeError)   guard() knows no adapter for this object
 ├── StateStoreError                      shared state: locked, full, read-only or gone
@@ -27,6 +28,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "PolicyError",
+    "SpendLimitError",
     "StateStoreError",
     "UngroundedAnswerError",
     "UnsupportedObjectError",
@@ -74,6 +76,38 @@ class BudgetExceededError(CtxguardError):
             "Raise Budget(window=…), lower Budget(reserve_output=…), or shorten what is pinned: "
             "instructions are never cut silently."
         )
+
+
+class SpendLimitError(CtxguardError):
+    """No route can be taken within what a tenant may spend.
+
+    Attributes:
+        tenant: whose limit it is.
+        retry_after: seconds until the limit that stands against it begins anew.
+    """
+
+    def __init__(self, reason: str, *, tenant: str, retry_after: float) -> None:
+        """Build the message.
+
+        Args:
+            reason: how the tenant stands.
+            tenant: whose limit it is.
+            retry_after: seconds.
+        """
+        self.tenant = tenant
+        self.retry_after = retry_after
+        whose = f"tenant {tenant!r}" if tenant else "the spend limit"
+        super().__init__(f"{whose}: {reason}; it begins anew in {retry_after:,.0f} s")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickles as it was raised, its reason included."""
+        return _spend_limit_error, (str(self), self.tenant, self.retry_after)
+
+
+def _spend_limit_error(message: str, tenant: str, retry_after: float) -> SpendLimitError:
+    error = SpendLimitError("", tenant=tenant, retry_after=retry_after)
+    error.args = (message,)
+    return error
 
 
 class UngroundedAnswerError(CtxguardError):

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar, overload
 
 from ctxguard.adapters import Adapter, SupportsProcess, find_adapter
 from ctxguard.answers import Answers
+from ctxguard.attempts import Request
+from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
 from ctxguard.fitting import ModelCall, fit_call, uncounted
 from ctxguard.handle import Handle
@@ -23,12 +25,14 @@ from ctxguard.ledger import Ledger
 from ctxguard.models import ModelCard
 from ctxguard.pipeline import Pipeline
 from ctxguard.policy import Policy, choose
+from ctxguard.routing.choice import Routing
 from ctxguard.run import Outcome, Record, Run, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks
 from ctxguard.text.analysis import Analyzer, shared_analyzer
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer
 from ctxguard.types import Budget, Chunk, Decision, Message
+from ctxguard.verification import Verify
 from ctxguard.window import Fitted
 from ctxguard.wire import FittedMessages, Item, Shape, listed, read_prompt, tools_text
 
@@ -96,7 +100,24 @@ class Guard(Answers):
 
     def with_card(self, card: ModelCard) -> Guard:
         """The same policy for another model."""
-        return Guard(self.policy, card=card)
+        return self._derived(self.policy, card)
+
+    def with_verification(self, settings: Verify | None) -> Guard:
+        """The same, but for how answers are verified."""
+        if settings is self.policy.verification:
+            return self
+        return self._derived(replace(self.policy, verification=settings), self.card)
+
+    def _derived(self, policy: Policy, card: ModelCard) -> Guard:
+        made = Guard(policy, card=card)
+        made.dispatcher = self.dispatcher  # one state for all of them
+        return made
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher | None:
+        """What routed calls of this guard have in common; None: the policy routes nothing."""
+        routing = self.policy.routing
+        return None if routing is None else Dispatcher(routing)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -164,6 +185,30 @@ class Guard(Answers):
             ),
             template=self.policy.template,
         )
+
+    # -- routes ---------------------------------------------------------------------------------
+
+    def route(self, question: str, request: Request | None = None) -> Routing:
+        """Which route the router takes for a question, and why; no model is asked.
+
+        What else speaks for another route (a conversation's cache, budgets, rests) is looked at
+        when a model is called: `ctxguard.dispatching`.
+
+        Args:
+            question: what is asked.
+            request: what is known of the call; None: nothing.
+
+        Raises:
+            InputError: the policy names no routes.
+        """
+        routing = self.policy.routing
+        if routing is None:
+            raise InputError("Policy.routing: there are no routes; give routing=Routes(routes=(…))")
+        if not isinstance(question, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(f"question: expected a str, got {type(question).__name__}")
+        known = request or Request()
+        resolved = [known.resolved(route) for route in routing.routes]
+        return routing.router.decide(question, resolved, known.load(output=300))
 
     # -- messages -------------------------------------------------------------------------------
 

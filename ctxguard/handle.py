@@ -10,9 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ctxguard.errors import UnsupportedObjectError
+from ctxguard.errors import InputError, UnsupportedObjectError
 from ctxguard.ledger import Ledger
 from ctxguard.policy import Policy
+from ctxguard.routing.state import Drift
 from ctxguard.run import Outcome, Run, activate, current_run
 
 if TYPE_CHECKING:
@@ -136,6 +137,26 @@ class Handle:
         with self._lock:
             outcomes = tuple(self._outcomes)
         return tuple(outcome.ledger for outcome in outcomes)
+
+    def feedback(self, run_id: str, *, ok: bool) -> Drift | None:
+        """Say whether the answer of a run was right: counted for its route, by any process.
+
+        Args:
+            run_id: `Ledger.run_id` of the run.
+            ok: whether somebody who can tell was content with the answer.
+
+        Returns:
+            Whether the route got worse than it was expected to be; None: nothing was expected.
+
+        Raises:
+            InputError: the policy routes nothing, or no route is known to have answered the run.
+        """
+        dispatcher = self.guard.dispatcher
+        if dispatcher is None:
+            raise InputError(
+                "Handle.feedback: the policy routes nothing: Policy(routing=Routes(…))"
+            )
+        return dispatcher.feedback(run_id, ok=ok)
 
     def unguard(self) -> Any:  # noqa: ANN401 -- the type that guard() was given, not known here
         """The original object; the guarded copy goes on working for whoever holds it."""

@@ -21,11 +21,11 @@ from ctxguard.types import Action, Budget, Chunk, Decision, Segment, Verificatio
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-__all__ = ["SCHEMA_VERSION", "Ledger", "Step"]
+__all__ = ["SCHEMA_VERSION", "Call", "Ledger", "Step"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Written into every JSON ledger; from_json refuses a newer one instead of misreading it. Version 1
-knew no verifications."""
+knew no verifications, version 2 no calls of routes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,33 @@ class Step:
     decisions: tuple[int, int] = (0, 0)
     """Slice `(start, end)` of the ledger's decisions that belong to this step."""
     segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a model on a route, and what it cost."""
+
+    route: str
+    model: str
+    """As its card names it; blank if unknown."""
+    reason: Literal["routed", "shadow", "fallback", "escalated", "repair"]
+    """Why it was made: 'shadow': as configured, while another route would have been taken."""
+    input: int
+    """Tokens of the prompt, with those below."""
+    output: int
+    cache_read: int = 0
+    """Of the prompt, read from the provider's cache."""
+    cache_write: int = 0
+    """Of the prompt, written to it."""
+    measured: bool = False
+    """Whether the provider said so; False: counted or estimated here."""
+    cost: float | None = None
+    """In dollars, or the currency of the routes' prices; None: no price is known."""
+    heavy_cost: float | None = None
+    """What the same tokens cost on the heaviest route, for a call that 'all heavy' would make as
+    well; 0 for one that it would not (a repair, an escalation, an attempt that failed)."""
+    error: str = ""
+    """The type of what ended it, blank when it answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -66,6 +93,8 @@ class Ledger:
     """Every chunk that came in, as it came in: the other half of 'nothing lost'."""
     verifications: tuple[Verification, ...] = ()
     """What the evidence says of each answer that was verified, attempts of a repair included."""
+    calls: tuple[Call, ...] = ()
+    """Calls of models on routes, in their order; none where the policy routes nothing."""
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     """Seconds per stage, summed over the run."""
     error: str = ""
@@ -94,6 +123,11 @@ class Ledger:
     def verification(self) -> Verification | None:
         """What the evidence says of the last answer that was verified."""
         return self.verifications[-1] if self.verifications else None
+
+    @property
+    def route(self) -> str:
+        """The route that answered last, blank where nothing was routed."""
+        return next((call.route for call in reversed(self.calls) if not call.error), "")
 
     @property
     def tokens_in(self) -> int:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError, PolicyError
 from ctxguard.fingerprint import fingerprint_of
+from ctxguard.routing.settings import Routes
 from ctxguard.stages import Compress, Deduplicate, Layout, Rank, Select
 from ctxguard.text.template import Template
 from ctxguard.text.tokens import Tokenizer, tokenizer_for
@@ -35,6 +36,7 @@ _PARTS: Mapping[str, type[Any]] = {
     "compress": Compress,
     "select": Select,
     "layout": Layout,
+    "routing": Routes,
     "verification": Verify,
 }
 """The fields that can be switched off, and what sets them up."""
@@ -62,6 +64,8 @@ class Policy:
     template: Template | None = None
     """What `Prepared.text` writes around each chunk (numbers, sources, conflicts); Select counts
     it. None: the text alone, and frameworks write chunks in their own way."""
+    routing: Routes | None = None
+    """Choose for each request how much inference it gets; None: what is configured."""
     verification: Verify | None = None
     """Hold every answer against the evidence; None: only where `Guard.verify` is called."""
     window: bool = True
@@ -90,6 +94,7 @@ class Policy:
             raise PolicyError(
                 f"Policy.template: expected Template(…) or None, got {self.template!r}"
             )
+        _check_cascade(self.routing, self.verification)
         if self.on_error not in get_args(OnError):
             raise PolicyError(f"Policy.on_error: expected 'pass' or 'raise', got {self.on_error!r}")
         if not isinstance(self.window, bool):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
@@ -198,6 +203,32 @@ class Policy:
         return Budget.of(self.budget)
 
     @property
+    def verifies(self) -> bool:
+        """Whether answers may be verified: it asks for that, or a route does."""
+        if self.verification is not None:
+            return True
+        routing = self.routing
+        if routing is None or routing.mode == "shadow":
+            return False
+        levels = (route.verification for route in routing.routes)
+        return routing.cascade is not None or any(level not in (None, "off") for level in levels)
+
+    @property
+    def repairs(self) -> bool:
+        """Whether an answer that failed may be asked for anew."""
+        own, routing = self.verification, self.routing
+        if own is not None and own.on_fail != "flag":
+            return True
+        return (
+            self.verifies
+            and routing is not None
+            and (
+                routing.cascade is not None
+                or any(route.verification == "repair" for route in routing.routes)
+            )
+        )
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are on, in the order in which they run."""
         stages = (self.dedupe, self.rank, self.compress, self.select, self.layout)
@@ -237,6 +268,19 @@ def choose(caller: str, policy: Policy | None, overrides: Mapping[str, object]) 
     return dataclasses.replace(chosen, **cast("dict[str, Any]", overrides)) if overrides else chosen
 
 
+def _check_cascade(routing: Routes | None, verification: Verify | None) -> None:
+    """A cascade that no answer can climb is a mistake."""
+    if routing is None or routing.cascade is None:
+        return
+    if len(routing.routes) == 1:
+        raise PolicyError("Policy.routing: a cascade takes two routes or more, and there is one")
+    if verification is not None and verification.heavy is not None:
+        raise PolicyError(
+            "Policy.verification: Verify.heavy and a cascade both say what 'escalate' asks; "
+            "leave one of them out"
+        )
+
+
 def _check_deadline(value: object) -> None:
     if value is None:
         return
@@ -264,6 +308,8 @@ def _parse(key: str, value: object, folder: str | Path) -> object:
     """One field from plain data: a table becomes its dataclass, `false` switches a stage off."""
     if key in _PARTS and value is False:
         return None
+    if key == "routing" and value is True:
+        raise PolicyError("Policy.routing: expected a table with routes, or false")
     if key in _PARTS and value is True:
         return _PARTS[key]()
     if not isinstance(value, Mapping):

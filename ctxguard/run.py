@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
-from ctxguard.ledger import Ledger, Step
+from ctxguard.ledger import Call, Ledger, Step
 from ctxguard.types import Budget, Chunk, Decision, Verification
 
 __all__ = ["Outcome", "Record", "Run", "Source", "activate", "current_run", "ledger_of"]
 
+T = TypeVar("T")
 _current: ContextVar[Run | None] = ContextVar("ctxguard_run", default=None)
 
 
@@ -39,6 +41,8 @@ class Record:
     budget: Budget = field(default_factory=Budget)
     verifications: tuple[Verification, ...] = ()
     """What the evidence says of answers, the one that was given last."""
+    calls: tuple[Call, ...] = ()
+    """Of models on routes."""
     complete: Callable[[Record], Record] | None = None
     """Adds, when the ledger is read, what nothing was decided by: tokens, and a keep for whatever
     nobody asked to leave out; None: all is there."""
@@ -128,6 +132,7 @@ class Run:
         self._records: list[Record] = []
         self._children: list[Outcome] = []
         self._sources: dict[str, Source] = {}
+        self._kept: dict[object, object] = {}
         self._error = ""
 
     @property
@@ -160,6 +165,28 @@ class Run:
             self._records.append(record)
         if self.parent is not None:
             self.parent.add(record)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was decided so far, here or around it, without what is only told in the ledger."""
+        if self.parent is not None:
+            return self.parent.decisions
+        with self._lock:
+            return tuple(decision for record in self._records for decision in record.decisions)
+
+    def keep(self, key: object, make: Callable[[], T]) -> T:
+        """What is kept under a key for the outermost run around this one; made when first asked.
+
+        Args:
+            key: nobody else's.
+            make: quick, and asks for nothing that is kept.
+        """
+        if self.parent is not None:
+            return self.parent.keep(key, make)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+            return cast("T", self._kept[key])
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -228,6 +255,7 @@ def ledger_of(
     decisions: list[Decision] = []
     verifications: list[Verification] = []
     steps: list[Step] = []
+    calls: list[Call] = []
     chunks: dict[str, Chunk] = {}
     timings: dict[str, float] = {}
     last = Record()
@@ -235,6 +263,7 @@ def ledger_of(
         start = len(decisions)
         decisions.extend(record.decisions)
         verifications.extend(record.verifications)
+        calls.extend(record.calls)
         chunks.update((chunk.id, chunk) for chunk in record.chunks)
         for stage, seconds in record.timings.items():
             timings[stage] = timings.get(stage, 0.0) + seconds
@@ -255,6 +284,7 @@ def ledger_of(
         segments=last.step.segments if last.step else (),
         verifications=tuple(verifications),
         steps=tuple(steps),
+        calls=tuple(calls),
         chunks=tuple(chunks.values()),
         timings=timings,
         error=error,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from ctxguard.routing.calibration import Promise
+from ctxguard.routing.caller import Caller, calling_for, current_caller
 from ctxguard.routing.choice import Candidate, Estimate, Moved, Routing
 from ctxguard.routing.evaluation import Evaluation, Point, evaluate
 from ctxguard.routing.route import Load, Price, Route
 from ctxguard.routing.router import Router
+from ctxguard.routing.settings import Cascade, Routes
+from ctxguard.routing.state import SpendLimit
 from ctxguard.routing.trace import Columns, Trace, read_traces
 
 __all__ = [
+    "Caller",
     "Candidate",
+    "Cascade",
     "Columns",
     "Estimate",
     "Evaluation",
@@ -21,8 +26,12 @@ __all__ = [
     "Promise",
     "Route",
     "Router",
+    "Routes",
     "Routing",
+    "SpendLimit",
     "Trace",
+    "calling_for",
+    "current_caller",
     "evaluate",
     "read_traces",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from genai_prices import Usage, calc_price
 
@@ -64,8 +64,9 @@ class Route:
     """How much inference a question gets; what is None stays as it is configured."""
 
     name: str
-    model: str = ""
-    """As the provider writes it; a provider prefix ("anthropic/…") is understood."""
+    model: Any = ""
+    """A model's name as the provider writes it; a provider prefix ("anthropic/…") is understood.
+    Or a framework's model, chain or query engine. Blank: what is guarded, as it is."""
     top_k: int | None = None
     """Retrieval depth: documents per search."""
     effort: Effort | None = None
@@ -86,6 +87,11 @@ class Route:
             value: int | None = getattr(self, field)
             if value is not None and value < 1:
                 raise InputError(f"Route.{field}: expected 1 or more, got {value!r}")
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model, blank where the model is an object."""
+        return self.model if isinstance(self.model, str) else ""
 
     def fits(self, load: Load) -> bool:
         """Whether a request has room in the window, its answer included."""
@@ -108,7 +114,7 @@ def cost_of(route: Route, load: Load) -> float | None:
         plain = load.input - load.cache_read - load.cache_write
         spent = plain * price.input + load.cache_read * read + load.cache_write * written
         return (spent + output * price.output) / _MILLION
-    return _published(route.model, load, output)
+    return _published(route.model_name, load, output)
 
 
 def _published(model: str, load: Load, output: int) -> float | None:

@@ -45,17 +45,34 @@ def correction(
     return _messages(task, [*blocks, *_sources(found)])
 
 
-def continuation(question: str, accepted: str, evidence: Sequence[Chunk]) -> tuple[Message, ...]:
+def continuation(
+    question: str,
+    accepted: str,
+    evidence: Sequence[Chunk],
+    *,
+    rejected: str = "",
+    failed: Sequence[Verdict] = (),
+) -> tuple[Message, ...]:
     """Asks for the rest of an answer, from where it can be trusted.
 
     Args:
         question: what was asked.
         accepted: the beginning of the answer, which stays.
         evidence: what the answer is to be made from.
+        rejected: how another model went on.
+        failed: the claims of it that failed.
     """
     begun = "Go on with the answer where it stops" if accepted.strip() else "Answer the question"
     blocks = [("question", question), ("answer so far", accepted)]
-    return _messages(f"{begun}, from the evidence alone. {_RULES}", [*blocks, *_sources(evidence)])
+    task = f"{begun}, from the evidence alone. {_RULES}"
+    if rejected.strip():
+        task += " A draft of it was rejected; it is among the data, with what is wrong with it."
+        blocks.append(("rejected draft", rejected))
+        blocks += [
+            (f"wrong {number}, {verdict.reason}", verdict.claim.text)
+            for number, verdict in enumerate(failed, start=1)
+        ]
+    return _messages(task, [*blocks, *_sources(evidence)])
 
 
 def _sources(chunks: Iterable[Chunk]) -> list[tuple[str, str]]:

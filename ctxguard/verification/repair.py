@@ -20,13 +20,11 @@ from ctxguard.verification._patches import abstained, accepted_of, joined
 from ctxguard.verification._prompts import continuation, correction
 from ctxguard.verification.asks import Ask, Asks, Reply, Request, Retrieve, Tier
 from ctxguard.verification.evidence import Evidence
-from ctxguard.verification.settings import OnFail, Verify
+from ctxguard.verification.settings import OnFail, Try, Verify
 from ctxguard.verification.verifier import Verifier
 
 __all__ = ["Attempt", "Ending", "Limits", "Repaired", "Try", "draft", "repair"]
 
-Try: TypeAlias = Literal["draft", "self-check", "retrieve", "escalate"]
-"""A way to a better answer."""
 Ending: TypeAlias = Literal["passed", "repaired", "flagged", "abstained"]
 """Nothing was wrong; all was put right; something still is wrong; only what is known was kept."""
 
@@ -88,6 +86,8 @@ class Limits:
     """Tokens of a text, where a reply does not say what it cost; None: o200k_base."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that only grow."""
+    doubt: str = ""
+    """Why an answer is put to the tries although no claim failed; blank: it is not."""
     note: Callable[[Attempt], object] | None = None
     """Is told of every attempt when it has ended, whatever comes after."""
 
@@ -113,8 +113,10 @@ def repair(
         UngroundedAnswerError: with `on_fail="raise"`, when nothing helped.
     """
     work = _Work(verification, evidence, settings, limits or Limits())
-    for step in _TRIES[settings.on_fail]:
-        if not work.best.failed or not (yield from work.take(step)):
+    doubted = bool(work.limits.doubt)
+    for step in _TRIES[settings.on_fail] if settings.tries is None else settings.tries:
+        done = not work.best.failed and not (doubted and work.best is verification)
+        if done or not (yield from work.take(step)):
             break
     return (yield from work.ended(verification))
 
@@ -221,7 +223,7 @@ class _Work:
         self.best = verification
         self._attempts: list[Attempt] = []
         self._settings = settings
-        self._limits = limits
+        self.limits = limits
         self._costs = _Costs(settings, limits)
         self._evidence = self._verifier.session(evidence).evidence
 
@@ -239,11 +241,19 @@ class _Work:
             found = yield from self._retrieve()
             if not found or not self.best.failed:
                 return True
-        at = accepted_of(self.best, self._limits.keep)
+        at = accepted_of(self.best, self.limits.keep)
+        if self.limits.doubt and not self.best.failed:
+            at = self.limits.keep
         accepted, rest = self.best.answer[:at], self.best.answer[at:]
         question = self.best.question
         if step == "escalate":
-            messages = continuation(question, accepted, self._evidence.chunks)
+            messages = continuation(
+                question,
+                accepted,
+                self._evidence.chunks,
+                rejected=rest,
+                failed=self.best.failed,
+            )
         else:
             messages = correction(question, accepted, rest, self.best.failed, found)
         return (yield from self._ask(step, messages, at))
@@ -317,7 +327,7 @@ class _Work:
         return new
 
     def _failed(self, step: Try, error: Exception, **more: Any) -> None:
-        ends_well = self._limits.ends_well
+        ends_well = self.limits.ends_well
         if ends_well is not None and ends_well(error):
             raise error
         self._note(step, "failed", error=f"{type(error).__name__}: {error}", **more)
@@ -325,8 +335,8 @@ class _Work:
     def _note(self, step: Try, code: str, **more: Any) -> None:
         attempt = Attempt(step=step, code=code, **more)
         self._attempts.append(attempt)
-        if self._limits.note is not None:
-            self._limits.note(attempt)
+        if self.limits.note is not None:
+            self.limits.note(attempt)
 
     def drafted(self, asked: Ask, reply: Reply, seconds: float) -> None:
         """Note the draft that the answer is."""
@@ -350,7 +360,7 @@ class _Work:
             raise UngroundedAnswerError(self.best, tuple(self._attempts))
         if on_fail != "abstain":
             return self._result("flagged")
-        answer = abstained(self.best, self._limits.keep, self._settings.abstention)
+        answer = abstained(self.best, self.limits.keep, self._settings.abstention)
         self.best = yield from self._verifier.verifying(answer, self._evidence, self.best.question)
         return self._result("abstained")
 

@@ -13,10 +13,12 @@ from ctxguard.errors import InputError
 from ctxguard.verification._table import verifier_of
 from ctxguard.verification.verifier import Verifier
 
-__all__ = ["Mode", "OnFail", "Verify"]
+__all__ = ["Mode", "OnFail", "Try", "Verify"]
 
 Mode: TypeAlias = Literal["after", "gate", "annotate"]
 """When: once the answer is there; sentence by sentence, before it is shown; or after each."""
+Try: TypeAlias = Literal["draft", "self-check", "retrieve", "escalate"]
+"""A way to a better answer."""
 OnFail: TypeAlias = Literal["flag", "repair", "escalate", "abstain", "raise"]
 """What happens to an answer that the evidence does not hold."""
 
@@ -54,6 +56,8 @@ class Verify:
     then retrieve for them and ask again; 'escalate': then ask the heavier model for the part that
     failed; 'abstain': then keep what is supported and say that the rest is not known; 'raise':
     then raise `UngroundedAnswerError`. The last three begin as 'repair' and 'escalate' do."""
+    tries: tuple[Try, ...] | None = None
+    """What is tried, one after the other, while something fails; None: as `on_fail` says."""
     attempts: int = 3
     """Answers that a repair asks for at most; 0: none, abstain or raise at once."""
     max_tokens: int | None = 8_000
@@ -77,6 +81,10 @@ class Verify:
             if value not in known:
                 choices = ", ".join(map(repr, known))
                 raise InputError(f"Verify.{name}: expected one of {choices}, got {value!r}")
+        wrong = [one for one in self.tries or () if one not in _TRIES]
+        if wrong:
+            choices = ", ".join(map(repr, _TRIES))
+            raise InputError(f"Verify.tries: expected some of {choices}, got {wrong[0]!r}")
         if not _is_whole(self.attempts, 0):
             raise InputError(f"Verify.attempts: expected 0 or more, got {self.attempts!r}")
         if self.max_tokens is not None and not _is_whole(self.max_tokens, 1):
@@ -94,6 +102,10 @@ class Verify:
             raise InputError(f"Verify.verifier: expected a Verifier, got {self.verifier!r}")
         if not isinstance(self.abstention, str) or not self.abstention.strip():  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise InputError(f"Verify.abstention: expected words, got {self.abstention!r}")
+
+
+_TRIES = get_args(Try)[1:]
+"""A draft is where an answer comes from."""
 
 
 def _is_number(value: object) -> bool:

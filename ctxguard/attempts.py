@@ -1,0 +1,380 @@
+"""One call of a model on a route: what it needs, what it may cost, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ctxguard.dispatcher import Answered
+from ctxguard.intake import asked
+from ctxguard.ledger import Call
+from ctxguard.models import ModelCard
+from ctxguard.policy import Policy
+from ctxguard.routing.failures import Failure
+from ctxguard.routing.route import Load, Route, cost_of
+from ctxguard.routing.state import Reservation
+from ctxguard.run import Record
+from ctxguard.types import Message
+from ctxguard.verification import Verify
+from ctxguard.verification.asks import Tier
+
+if TYPE_CHECKING:
+    from ctxguard.dispatching import Dispatching
+
+__all__ = ["Attempt", "Request", "activate_attempt", "current_attempt", "verification_of"]
+
+_attempt: ContextVar[Attempt | None] = ContextVar("ctxguard_attempt", default=None)
+_CHARACTERS = 4
+"""Of a token, where nothing is counted because nothing depends on it."""
+_MESSAGE = 8
+"""Tokens that a provider adds to a message at most: its role and its ends."""
+_GUESS = 300
+"""Tokens of an answer that nobody has counted."""
+
+
+def _no_card(_: Route) -> ModelCard:
+    return ModelCard()
+
+
+def _takes(_: Route) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is known of a call before it is made."""
+
+    messages: tuple[Message, ...] = ()
+    """The prompt; before a search what there is of it, or nothing."""
+    tools: str = ""
+    """The tool schemas as JSON."""
+    card: Callable[[Route], ModelCard] = _no_card
+    """What is known of the model of a route; of one without, of what is configured."""
+    refuses: Callable[[Route], str] = _takes
+    """Why a route cannot take the call, as for want of tools; blank: it can."""
+    count: Callable[[str], int] | None = None
+    """Tokens of a text; None: a quarter of its characters."""
+    output: int | None = None
+    """Most tokens of the answer, as the call itself says; None: it does not."""
+    subject: str = "question"
+    """What the decision is about, for the ledger."""
+
+    @property
+    def question(self) -> str:
+        """What is asked, as far as the messages say."""
+        return asked(self.messages)
+
+    @property
+    def repeated(self) -> int:
+        """Tokens of the prompt that the call before it had as well: all but its newest message."""
+        return sum(self._tokens(one) for one in self.messages[:-1])
+
+    def load(self, *, output: int = 0, most: bool = False) -> Load:
+        """The tokens of the request.
+
+        Args:
+            output: expected of the answer, where it is not bounded lower.
+            most: whether what providers add to messages counts.
+        """
+        prompt = sum(self._tokens(message) for message in self.messages) + self._count(self.tools)
+        if most:
+            prompt += _MESSAGE * (1 + len(self.messages))
+        bounded = output if self.output is None else min(output, self.output)
+        return Load(input=prompt, output=bounded) if self.messages else Load(output=bounded)
+
+    def most(self, route: Route) -> Load:
+        """The most that it can be on a route: an answer as long as it may become.
+
+        Args:
+            route: as `resolved` gives it.
+        """
+        load = self.load(most=True)
+        bounds = [bound for bound in (self.output, route.max_output) if bound is not None]
+        if not bounds and route.window is not None:
+            bounds = [max(0, route.window - load.input)]
+        return replace(load, output=min(bounds, default=0))
+
+    def bounded(self, route: Route) -> bool:
+        """Whether it is known how long an answer may become on a route."""
+        return not (self.output is route.max_output is route.window is None)
+
+    def resolved(self, route: Route) -> Route:
+        """A route with its model by name, and what its card says of limits."""
+        card = self.card(route)
+        return replace(
+            route,
+            model=route.model_name or card.name,
+            window=route.window or card.window,
+            max_output=route.max_output or card.max_output,
+        )
+
+    def _tokens(self, message: Message) -> int:
+        return self._count(message.text) + message.extra_tokens
+
+    def _count(self, text: str) -> int:
+        if self.count is not None:
+            return self.count(text)
+        return math.ceil(len(text) / _CHARACTERS)
+
+
+def current_attempt() -> Attempt | None:
+    """The attempt that this context is in, None outside of a routed call."""
+    return _attempt.get()
+
+
+@contextmanager
+def activate_attempt(attempt: Attempt | None) -> Generator[None]:
+    """Make it the attempt of this context while the block's own code runs."""
+    token = _attempt.set(attempt)
+    try:
+        yield
+    finally:
+        _attempt.reset(token)
+
+
+def verification_of(policy: Policy) -> Verify | None:
+    """How an answer is verified in this context: as the policy says, and the route that it is on.
+
+    Args:
+        policy: whose `verification`; a route's level replaces what it says of whether and what for,
+            and in a cascade an answer that fails is taken to a heavier route.
+    """
+    attempt = current_attempt()
+    return policy.verification if attempt is None else attempt.verification(policy)
+
+
+class Attempt:
+    """A call on one route, from its reservation to its cost."""
+
+    def __init__(  # noqa: PLR0913 -- by its maker only
+        self,
+        dispatching: Dispatching,
+        request: Request,
+        route: Route,
+        resolved: Route,
+        *,
+        reason: Any,  # noqa: ANN401 -- of Call.reason
+        walk: Iterator[str],
+        reservation: Reservation | None = None,
+        number: int = 1,
+    ) -> None:
+        """Made by `Dispatching`."""
+        self.dispatching = dispatching
+        self.request = request
+        self.route = route
+        """As the policy has it."""
+        self.resolved = resolved
+        """With its model by name, and its limits."""
+        self.reason = reason
+        self.walk = walk
+        self.acts = reason != "shadow"
+        """Whether the route is taken; False: what is configured is called."""
+        self.confidence: float | None = None
+        """Mean probability of the answer's tokens, as far as the model told."""
+        self.number = number
+        """Of models that were asked for one answer, this one included."""
+        self.cost = 0.0
+        """Of the answer so far, the attempts before it included."""
+        self._reservation = reservation
+        self._load: Load | None = None
+        self._measured = False
+        self._done = False
+
+    # -- what it used -----------------------------------------------------------------------------
+
+    def used(self, load: Load, *, measured: bool = True) -> None:
+        """Take what a model of this attempt used; several add up.
+
+        Args:
+            load: tokens.
+            measured: whether the provider says so.
+        """
+        before = self._load or Load(input=0, output=0)
+        self._load = Load(
+            input=before.input + load.input,
+            output=before.output + load.output,
+            cache_read=before.cache_read + load.cache_read,
+            cache_write=before.cache_write + load.cache_write,
+        )
+        self._measured = measured
+
+    def told(self, logprobs: Iterable[float]) -> None:
+        """Take the natural logarithms of the probabilities of the answer's tokens."""
+        known = [math.exp(min(0.0, one)) for one in logprobs]
+        if known:
+            self.confidence = sum(known) / len(known)
+
+    # -- how it ended -----------------------------------------------------------------------------
+
+    def succeeded(self) -> None:
+        """It answered: count what that cost; once."""
+        if self._done:
+            return
+        guess = min(_GUESS, self.resolved.max_output or _GUESS)
+        self._settle(self._load or self.request.load(output=guess))
+        shared = self.dispatching.dispatcher
+        if self.acts and len(shared.settings.routes) > 1:
+            shared.rests.succeeded(shared.label(self.route.name))
+            fails = self.dispatching.fails
+            shared.remember(
+                self.dispatching.run.run_id, Answered(route=self.route.name, fails=fails)
+            )
+
+    def failed(self, error: BaseException, failure: Failure) -> None:
+        """It did not answer: count what that may have cost; once."""
+        if self._done:
+            return
+        charged = failure.charged and self._reservation is not None
+        nothing = Load(input=0, output=0)
+        most = self.request.most(self.resolved) if charged else nothing
+        self._settle(self._load or most, error=type(error).__name__)
+        shared = self.dispatching.dispatcher
+        if failure.kind == "rate-limited" and self.acts:
+            shared.rests.rate_limited(
+                shared.label(self.route.name), retry_after=failure.retry_after
+            )
+        if isinstance(error, Exception):
+            self.dispatching.note(
+                "error",
+                failure.kind if failure.elsewhere else "route-failed",
+                f"{self.route.name}: {type(error).__name__}: {error}",
+            )
+
+    def _settle(self, load: Load, error: str = "") -> None:
+        self._done = True
+        cost = cost_of(self.resolved, load)
+        self.cost += cost or 0.0
+        self.dispatching.spent += cost or 0.0
+        if self._reservation is not None:
+            budgets = self.dispatching.dispatcher.budgets
+            budgets.commit(self._reservation, self._reservation.at_most if cost is None else cost)
+        beside = not error and self.reason in ("routed", "fallback", "shadow")
+        call = Call(
+            route=self.route.name,
+            model=self.resolved.model_name,
+            reason=self.reason,
+            input=load.input,
+            output=load.output,
+            cache_read=load.cache_read,
+            cache_write=load.cache_write,
+            measured=self._measured,
+            cost=cost,
+            heavy_cost=self.dispatching.heaviest_cost(self.request, load) if beside else 0.0,
+            error=error,
+        )
+        self.dispatching.run.add(Record(calls=(call,)))
+
+    # -- verification -----------------------------------------------------------------------------
+
+    @property
+    def heavier(self) -> tuple[Route, ...]:
+        """The routes above this one that take the call, the next one first."""
+        if not self.acts:
+            return ()
+        ranked = self.dispatching.ranked(self.request)
+        names = [route.name for route in ranked]
+        above = ranked[names.index(self.route.name) + 1 :]
+        return tuple(route for route in above if not self.request.refuses(route))
+
+    def verification(self, policy: Policy) -> Verify | None:
+        """How its answer is verified: as the policy says, the route, and the cascade."""
+        own, level = policy.verification, self.route.verification
+        cascade = self.dispatching.settings.cascade if self.acts else None
+        escalates = cascade is not None and self.heavier and cascade.attempts > self.number
+        if level == "off" and not escalates:
+            return None
+        if level in ("flag", "repair"):
+            own = own or Verify()
+            kept = level == "repair" and own.on_fail != "flag"
+            own = own if kept else replace(own, on_fail=level)
+        if cascade is not None and escalates:
+            own = own or Verify()
+            up = min(len(self.heavier), cascade.attempts - self.number)
+            on_fail = own.on_fail if own.on_fail in ("abstain", "raise") else "escalate"
+            own = replace(own, on_fail=on_fail, tries=("escalate",) * up, attempts=up)
+        return own
+
+    def doubt(self, score: float) -> str:
+        """Why an answer of which no claim failed is taken to a heavier route all the same.
+
+        Args:
+            score: of its verification.
+        """
+        cascade = self.dispatching.settings.cascade
+        if cascade is None or not self.heavier or cascade.attempts <= self.number:
+            return ""
+        if score < cascade.below:
+            return f"score {score:.2f}, under {cascade.below:.2f}"
+        sure, least = self.confidence, cascade.confidence
+        if sure is not None and least is not None and sure < least:
+            return f"mean probability of its tokens {sure:.2f}, under {least:.2f}"
+        return ""
+
+    # -- more of it -------------------------------------------------------------------------------
+
+    def follow(self, tier: Tier, request: Request) -> Attempt | None:
+        """The attempt that puts this one's answer right; None: there may be none.
+
+        Args:
+            tier: 'light': the same model once more, 'heavy': one of the next heavier route.
+            request: what will be asked.
+        """
+        if not self.acts:
+            return None
+        if tier == "light":
+            return self._more(self.route, request, "repair")
+        cascade = self.dispatching.settings.cascade
+        if cascade is not None and self.number >= cascade.attempts:
+            return self._stays(f"{cascade.attempts} models were asked, which is the limit")
+        for route in self.heavier:
+            label = self.dispatching.dispatcher.label(route.name)
+            rest = self.dispatching.dispatcher.rests.of(label)
+            if rest.left:
+                self._stays(f"{route.name} rests for {rest.left:.0f} s after a rate limit")
+                continue
+            return self._more(route, request, "escalated")
+        return self._stays("there is no heavier route that takes it")
+
+    def _more(self, route: Route, request: Request, reason: str) -> Attempt | None:
+        resolved = request.resolved(route)
+        if not resolved.fits(request.load(most=True)):
+            return self._stays(f"the window of {route.name} is too small for it")
+        cascade = self.dispatching.settings.cascade
+        limit = None if cascade is None else cascade.max_cost
+        most = cost_of(resolved, request.most(resolved))
+        if limit is not None and (most is None or self.cost + most > limit):
+            price = "what it costs is not known" if most is None else f"it may cost {most:.6f}"
+            return self._stays(
+                f"{price}, and {self.cost:.6f} of {limit:.6f} for one answer are spent"
+            )
+        reservation = self.dispatching.reserve(resolved, request)
+        if reservation is not None and not reservation.admitted:
+            return self._stays(reservation.reason)
+        up = reason == "escalated"
+        if up:
+            self.dispatching.note(
+                "escalate",
+                "escalated",
+                f"from {self.route.name} to {route.name}: what was accepted and what failed go "
+                "along",
+                route=route.name,
+            )
+        attempt = Attempt(
+            self.dispatching,
+            request,
+            route,
+            resolved,
+            reason=reason,
+            walk=iter(()),
+            reservation=reservation,
+            number=self.number + up,
+        )
+        attempt.cost = self.cost
+        return attempt
+
+    def _stays(self, why: str) -> None:
+        self.dispatching.note("flag", "not-escalated", f"the answer stays as it is: {why}")

@@ -1,0 +1,487 @@
+"""Routing at work: which route a call of a model takes, and what happens when it fails there.
+
+An adapter describes a call (`Request`) and hands in what asks a model (a function from an
+`Attempt`); which routes are tried, in which order and whether they may be, what it costs and what
+the ledger says of it is decided here, once for calls, streams and both frameworks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from ctxguard.attempts import Attempt, Request, activate_attempt, current_attempt
+from ctxguard.dispatcher import Dispatcher
+from ctxguard.errors import InputError, SpendLimitError
+from ctxguard.routing.caller import current_caller
+from ctxguard.routing.choice import Routing
+from ctxguard.routing.failures import failure_of
+from ctxguard.routing.route import Load, Route, cost_of, ordered
+from ctxguard.routing.settings import Routes
+from ctxguard.routing.state import Reservation
+from ctxguard.run import Record, Run, current_run
+from ctxguard.types import Action, Decision
+
+if TYPE_CHECKING:
+    from ctxguard.types import JsonValue
+
+__all__ = ["Dispatching", "EndsWell", "dispatching"]
+
+T = TypeVar("T")
+EndsWell = Callable[[BaseException], bool]
+_STAGE = "route"
+_CONFIGURED = Route(name="configured")
+"""What shadow mode calls."""
+_OUTPUT = 300
+"""Tokens of an answer that nobody has bounded, as candidates' costs are compared."""
+
+
+def dispatching(dispatcher: Dispatcher | None) -> Dispatching | None:
+    """What routes the run of now; None: the policy names no routes, or there is no run.
+
+    Nor is there within a call that is routed already.
+
+    Args:
+        dispatcher: `Guard.dispatcher` of the guard whose policy applies.
+    """
+    run = current_run()
+    if dispatcher is None or run is None or current_attempt() is not None:
+        return None
+    return run.keep(("dispatching", id(dispatcher)), lambda: Dispatching(dispatcher, run))
+
+
+class Dispatching:
+    """Routes the calls of one run: never to a lighter route than one that it has taken."""
+
+    def __init__(self, dispatcher: Dispatcher, run: Run) -> None:
+        """Start before the first call; `dispatching` makes one."""
+        self.dispatcher = dispatcher
+        self.run = run
+        self.spent = 0.0
+        """Of the run so far, as far as prices are known."""
+        self._routing: Routing | None = None
+        self._name = ""  # of the route that the run is on
+        self._lock = threading.Lock()
+
+    @property
+    def settings(self) -> Routes:
+        """What the policy says."""
+        return self.dispatcher.settings
+
+    @property
+    def fails(self) -> float | None:
+        """P that the route of the run fails, as far as something was estimated."""
+        routing = self._routing
+        if routing is None or routing.estimate is None:
+            return None
+        light = self._name == routing.candidates[0].route.name
+        return routing.estimate.light_fails if light else routing.estimate.heavy_fails
+
+    # -- retrieval --------------------------------------------------------------------------------
+
+    def depth(self, request: Request) -> int | None:
+        """Documents per search, by what is known before one: the question. None: as configured."""
+        if self.settings.mode == "shadow":
+            return None
+        with self._lock:
+            return self._chosen(request)[0].top_k
+
+    # -- model calls ------------------------------------------------------------------------------
+
+    def call(
+        self, request: Request, ask: Callable[[Attempt], T], ends_well: EndsWell | None = None
+    ) -> T:
+        """What one of the routes answers.
+
+        Args:
+            request: what is known of the call.
+            ask: asks the model of `attempt.route`, and may tell the attempt what was used.
+            ends_well: tells a framework's control flow, which passes through, from errors.
+
+        Raises:
+            SpendLimitError: no route is within the tenant's limit.
+            Exception: what the last route that was tried raised.
+        """
+        attempt = self.begin(request)
+        while True:
+            try:
+                with activate_attempt(attempt):
+                    result = ask(attempt)
+            except BaseException as error:
+                attempt = self.after(attempt, error, ends_well)
+            else:
+                attempt.succeeded()
+                return result
+
+    async def acall(
+        self,
+        request: Request,
+        ask: Callable[[Attempt], Awaitable[T]],
+        ends_well: EndsWell | None = None,
+    ) -> T:
+        """As `call`; shared state is asked in a thread."""
+        off_loop = self.dispatcher.off_loop
+        attempt = await off_loop(lambda: self.begin(request))
+        while True:
+            try:
+                with activate_attempt(attempt):
+                    result = await ask(attempt)
+            except Exception as error:
+                failed, cause = attempt, error
+            except BaseException as error:  # cancelled: nothing may be awaited any more
+                self.broken(attempt, error)
+                raise
+            else:
+                await off_loop(attempt.succeeded)
+                return result
+            attempt = await off_loop(lambda f=failed, c=cause: self.after(f, c, ends_well))
+
+    def stream(
+        self,
+        request: Request,
+        ask: Callable[[Attempt], Iterator[T]],
+        ends_well: EndsWell | None = None,
+    ) -> Iterator[T]:
+        """What one of the routes streams; another one is tried only while nothing was shown."""
+        attempt = self.begin(request)
+        while True:
+            shown, items = False, None
+            try:
+                with activate_attempt(attempt):
+                    items = iter(ask(attempt))
+                while True:
+                    with activate_attempt(attempt):
+                        try:
+                            item = next(items)
+                        except StopIteration:
+                            break
+                    shown = True
+                    yield item
+            except BaseException as error:
+                with activate_attempt(attempt):
+                    _close(items)
+                if shown:
+                    self.broken(attempt, error)
+                    raise
+                attempt = self.after(attempt, error, ends_well)
+            else:
+                attempt.succeeded()
+                return
+
+    async def astream(
+        self,
+        request: Request,
+        ask: Callable[[Attempt], AsyncIterator[T]],
+        ends_well: EndsWell | None = None,
+    ) -> AsyncIterator[T]:
+        """As `stream`."""
+        off_loop = self.dispatcher.off_loop
+        attempt = await off_loop(lambda: self.begin(request))
+        while True:
+            shown, items = False, None
+            try:
+                with activate_attempt(attempt):
+                    items = ask(attempt)
+                while True:
+                    with activate_attempt(attempt):
+                        try:
+                            item = await anext(items)
+                        except StopAsyncIteration:
+                            break
+                    shown = True
+                    yield item
+            except Exception as error:
+                await _aclose(items, attempt)
+                if shown:
+                    self.broken(attempt, error)
+                    raise
+                failed, cause = attempt, error
+            except BaseException as error:
+                await _aclose(items, attempt)
+                self.broken(attempt, error)
+                raise
+            else:
+                await off_loop(attempt.succeeded)
+                return
+            attempt = await off_loop(lambda f=failed, c=cause: self.after(f, c, ends_well))
+
+    # -- one attempt after another ----------------------------------------------------------------
+
+    def begin(self, request: Request) -> Attempt:
+        """The first attempt of a call.
+
+        Raises:
+            SpendLimitError: no route is within the tenant's limit.
+        """
+        with self._lock:
+            route, order = self._chosen(request)
+        if self.settings.mode == "shadow":
+            resolved = request.resolved(_CONFIGURED)
+            return Attempt(self, request, _CONFIGURED, resolved, reason="shadow", walk=iter(()))
+        wanted = [one.name for one in order] if self.settings.fallback else [route.name]
+        attempt = self._next(request, self._walk(wanted), None)
+        if attempt is None:  # without a limit, a walk has at least one
+            raise InputError("Routes.routes: none of them takes this request")
+        return attempt
+
+    def after(
+        self, attempt: Attempt, error: BaseException, ends_well: EndsWell | None = None
+    ) -> Attempt:
+        """The next attempt of a call that failed.
+
+        Raises:
+            BaseException: the error itself, where no other route may do better.
+        """
+        failure = failure_of(error)
+        well = ends_well is not None and ends_well(error)
+        if well or not isinstance(error, Exception) or isinstance(error, SpendLimitError):
+            self.broken(attempt, error)
+            raise error
+        attempt.failed(error, failure)
+        if not failure.elsewhere or not attempt.acts:
+            raise error
+        with contextlib.suppress(SpendLimitError):
+            following = self._next(attempt.request, attempt.walk, error, failure.kind == "too-long")
+            if following is not None:
+                return following
+        raise error
+
+    def broken(self, attempt: Attempt, error: BaseException) -> None:
+        """Count what a call that ended in the middle may have cost."""
+        attempt.failed(error, replace(failure_of(error), charged=True))
+
+    def _next(
+        self,
+        request: Request,
+        walk: Iterator[str],
+        error: BaseException | None,
+        larger: bool = False,  # noqa: FBT001, FBT002 -- only called here
+    ) -> Attempt | None:
+        """The next route of a walk that a tenant may pay for."""
+        refused: Reservation | None = None
+        routes = {route.name: route for route in self.settings.routes}
+        for name in walk:
+            resolved = request.resolved(routes[name])
+            if larger and not resolved.fits(request.load(most=True)):
+                continue
+            reservation = self.reserve(resolved, request)
+            if reservation is not None and not reservation.admitted:
+                self.note("flag", "over-limit", f"{name} was not asked: {reservation.reason}")
+                refused = reservation
+                continue
+            reason = "routed" if error is None else "fallback"
+            if error is not None:
+                said = f"{type(error).__name__}"
+                self.note("route", "fallback", f"{name} was asked, because of {said} before")
+            self._name = name
+            return Attempt(
+                self,
+                request,
+                routes[name],
+                resolved,
+                reason=reason,
+                walk=walk,
+                reservation=reservation,
+            )
+        if refused is not None:
+            tenant = current_caller().tenant
+            raise SpendLimitError(refused.reason, tenant=tenant, retry_after=refused.retry_after)
+        return None
+
+    def _walk(self, names: Sequence[str]) -> Iterator[str]:
+        """The routes to try, each once, without those that rest; what is left out is noted."""
+        if len(names) == 1:
+            yield names[0]
+            return
+        known = {self.dispatcher.label(name): name for name in names}
+        waiting = list(names)
+        for label in self.dispatcher.rests.walk(list(known)):
+            name = known[label]
+            while waiting and waiting[0] != name and name in waiting:
+                rests = waiting.pop(0)
+                self.note("flag", "route-rests", f"{rests} rests after a rate limit")
+            if name in waiting:
+                waiting.remove(name)
+            yield name
+
+    def reserve(self, resolved: Route, request: Request) -> Reservation | None:
+        """What is set aside of the tenant's budget for a call; None: nobody's spend is limited.
+
+        Raises:
+            InputError: what the call can cost at most is not known.
+        """
+        if not self.settings.limited:
+            return None
+        if not request.bounded(resolved):
+            raise InputError(
+                f"Route.max_output: how long an answer of {resolved.name} may become is not known, "
+                "and spend is limited; set it"
+            )
+        at_most = cost_of(resolved, request.most(resolved))
+        if at_most is None:
+            raise InputError(
+                f"Route.price: the price of {resolved.name} ({resolved.model_name or 'a model'}) "
+                "is not known, and spend is limited; give the route price=Price(…)"
+            )
+        tenant = current_caller().tenant
+        label = self.dispatcher.label(tenant) if tenant in self.settings.tenants else tenant
+        return self.dispatcher.budgets.reserve(label, at_most)
+
+    def ranked(self, request: Request) -> list[Route]:
+        """The routes as the policy has them, the lightest first."""
+        own = {route.name: route for route in self.settings.routes}
+        resolved = [request.resolved(route) for route in self.settings.routes]
+        load = request.load(output=_OUTPUT)
+        return [own[route.name] for route, _ in ordered(resolved, load)]
+
+    def heaviest_cost(self, request: Request, load: Load) -> float | None:
+        """What tokens cost on the heaviest route."""
+        routes = [request.resolved(route) for route in self.settings.routes]
+        return ordered(routes, load)[-1][1] if routes else None
+
+    # -- the choice -------------------------------------------------------------------------------
+
+    def _chosen(self, request: Request) -> tuple[Route, list[Route]]:
+        """The route of a call, and the order in which routes are tried."""
+        settings, load = self.settings, request.load(output=_OUTPUT)
+        resolved = [request.resolved(route) for route in settings.routes]
+        question = self.run.question or request.question
+        routing = settings.router.decide(question, resolved, load)
+        names = [candidate.route.name for candidate in routing.candidates]
+        place, code, note = names.index(routing.route.name), routing.code, ""
+        own = {route.name: route for route in settings.routes}
+        if len(names) > 1:
+            place, code, note = self._adjusted(request, routing, names, place)
+            self._tell_drift()
+        refused = {name: why for name in names if (why := request.refuses(own[name]))}
+        free = [i for i in range(len(names)) if names[i] not in refused]
+        if names[place] in refused and free:
+            taken = min(free, key=lambda i: (i < place, abs(i - place)))
+            note += f"; {names[place]} does not take it: {refused[names[place]]}"
+            place, code = taken, "route-unsuitable"
+        if len(names) > 1 and (self._routing is None or names[place] != self._name):
+            self._record(routing, own[names[place]], code, note, request)
+        self._routing, self._name = routing, names[place]
+        usable = free or [place]
+        above = [i for i in usable if i > place]
+        below = [i for i in reversed(usable) if i < place]
+        return own[names[place]], [own[names[i]] for i in (place, *above, *below)]
+
+    def _adjusted(
+        self, request: Request, routing: Routing, names: list[str], place: int
+    ) -> tuple[int, str, str]:
+        """The place of the route, after all that speaks for another one than the router's."""
+        settings = self.settings
+        if self._name:
+            before = names.index(self._name)
+            if before >= place:
+                return before, routing.code if before == place else "kept-in-run", ""
+            return place, "raised", f"; the run was on {self._name}"
+        if settings.mode == "act" and self._draw(0) < settings.explore:
+            drawn = int(self._draw(1) * len(names))
+            return drawn, "explored", f"; drawn at random, as {settings.explore:.1%} of runs are"
+        if settings.cascade is not None:
+            fits = [i for i in range(len(names)) if routing.candidates[i].fits]
+            light = min(fits, default=place)
+            return light, "cascade", f"; a cascade begins on {names[light]}"
+        return self._kept(request, routing, names, place)
+
+    def _kept(
+        self, request: Request, routing: Routing, names: list[str], place: int
+    ) -> tuple[int, str, str]:
+        """What a conversation's cached prompt says to a change of routes."""
+        settings, conversation = self.settings, current_caller().conversation
+        if not settings.sticky or not conversation or settings.mode == "shadow":
+            return place, routing.code, ""
+        conversations = self.dispatcher.conversations
+        label = self.dispatcher.label(conversation)
+        held = conversations.held(label)
+        code, note = routing.code, ""
+        if held is not None and held.route in names and held.age < settings.cache_seconds:
+            before = names.index(held.route)
+            load = request.load(output=_OUTPUT)
+            cached = replace(load, cache_read=request.repeated)
+            stay = cost_of(routing.candidates[before].route, cached)
+            change = cost_of(routing.candidates[place].route, load)
+            if before > place and (stay is None or change is None or stay <= change):
+                place, code = before, "kept-for-cache"
+                note = f"; {names[place]} has {request.repeated:,} tokens of it cached" + (
+                    "" if stay is None or change is None else f": {stay:.6f} against {change:.6f}"
+                )
+            elif before != place and stay is not None and change is not None:
+                note = f"; leaves the cache of {names[before]}: {change:.6f} against {stay:.6f}"
+        given = conversations.keep(label, names[place], over=held)
+        if given in names and names.index(given) > place:
+            place, code, note = names.index(given), "kept-for-cache", "; another call chose it"
+        return place, code, note
+
+    def _draw(self, which: int) -> float:
+        """A number from 0 to 1 that the run's id decides, so that the ledger can tell it again."""
+        at = 8 * which
+        return int(self.run.run_id[at : at + 8], 16) / 16**8
+
+    # -- what the ledger says ---------------------------------------------------------------------
+
+    def _record(
+        self, routing: Routing, route: Route, code: str, note: str, request: Request
+    ) -> None:
+        decision = routing.decision(request.subject)
+        shadow = self.settings.mode == "shadow"
+        details: dict[str, JsonValue] = {
+            **decision.details,
+            "route": route.name,
+            "decided": routing.route.name,
+        }
+        if self.settings.explore:
+            share = self.settings.explore
+            drawn = share / len(self.settings.routes)
+            chosen = route.name == routing.route.name
+            details["propensity"] = drawn + (1 - share) * chosen
+        said = f"would take {route.name}, and calls what is configured: " if shadow else ""
+        decision = replace(
+            decision,
+            code="shadow" if shadow else code,
+            reason=f"{said}{decision.reason}{note}",
+            details=details,
+        )
+        self.run.add(Record(decisions=(decision,)))
+
+    def _tell_drift(self) -> None:
+        for drift in self.dispatcher.drifted():
+            self.note("flag", "drifted", f"{drift.reason}; calibrate the router anew")
+
+    def note(self, action: Action, code: str, reason: str, **details: JsonValue) -> None:
+        """Let the ledger say something of the routing."""
+        found = [
+            Decision(
+                stage=_STAGE,
+                action=action,
+                subject="call",
+                code=code,
+                reason=reason,
+                details=details,
+            )
+        ]
+        notice = self.dispatcher.state.notice()
+        if notice:
+            found.append(
+                Decision(stage=_STAGE, action="error", subject="state", code="state", reason=notice)
+            )
+        self.run.add(Record(decisions=tuple(found)))
+
+
+def _close(items: object) -> None:
+    close = getattr(items, "close", None)
+    if close is not None:
+        with contextlib.suppress(Exception):
+            close()
+
+
+async def _aclose(items: object, attempt: Attempt) -> None:
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        with contextlib.suppress(Exception), activate_attempt(attempt):
+            await close()
