@@ -18,6 +18,7 @@ from ctxguard.routing.settings import Routes
 from ctxguard.routing.state import (
     Budgets,
     CoolDowns,
+    Counts,
     Drift,
     Feedback,
     MemoryStore,
@@ -142,6 +143,15 @@ class Dispatcher:
         for part, amount in (("sum", round(found.fails * _MILLION)), ("count", 1)):
             self.state.add(self._forecast_key(found.route, part), amount, ttl=2 * _REMEMBERED)
         return self._drift(found.route)
+
+    def counts(self) -> dict[str, Counts]:
+        """What was said of each route's answers in this window of feedback and the one before."""
+        found: dict[str, Counts] = {}
+        for route in self.settings.routes:
+            label = self.label(route.name)
+            now, before = (self.judged.counts(label, back=back) for back in (0, 1))
+            found[route.name] = Counts(ok=now.ok + before.ok, not_ok=now.not_ok + before.not_ok)
+        return found
 
     def drifted(self) -> tuple[Drift, ...]:
         """The routes that are worse than expected, looked up once a minute."""

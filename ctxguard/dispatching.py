@@ -435,6 +435,9 @@ class Dispatching:
             "route": route.name,
             "decided": routing.route.name,
         }
+        promise = self.settings.router.promise
+        if promise is not None:
+            details["promise"] = {"said": promise.said, "quality": promise.target}
         if self.settings.explore:
             share = self.settings.explore
             drawn = share / len(self.settings.routes)

@@ -10,9 +10,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, UnsupportedObjectError
 from ctxguard.ledger import Ledger
 from ctxguard.policy import Policy
+from ctxguard.routing.report import Savings, savings_of
 from ctxguard.routing.state import Drift
 from ctxguard.run import Outcome, Run, activate, current_run
 
@@ -151,12 +153,27 @@ class Handle:
         Raises:
             InputError: the policy routes nothing, or no route is known to have answered the run.
         """
-        dispatcher = self.guard.dispatcher
-        if dispatcher is None:
+        return self._dispatcher("feedback").feedback(run_id, ok=ok)
+
+    def savings(self) -> Savings:
+        """What routing saved in `ledgers`, beside the quality that is known of it.
+
+        With what feedback said of each route in the last one to two weeks, in any process. Shared
+        state is asked; in async code call it in a thread.
+
+        Raises:
+            InputError: the policy routes nothing.
+        """
+        counts = self._dispatcher("savings").counts()
+        return savings_of(self.ledgers, judged=counts)
+
+    def _dispatcher(self, caller: str) -> Dispatcher:
+        found = self.guard.dispatcher
+        if found is None:
             raise InputError(
-                "Handle.feedback: the policy routes nothing: Policy(routing=Routes(…))"
+                f"Handle.{caller}: the policy routes nothing: Policy(routing=Routes(…))"
             )
-        return dispatcher.feedback(run_id, ok=ok)
+        return found
 
     def unguard(self) -> Any:  # noqa: ANN401 -- the type that guard() was given, not known here
         """The original object; the guarded copy goes on working for whoever holds it."""

@@ -21,6 +21,8 @@ from ctxguard.types import Action, Budget, Chunk, Decision, Segment, Verificatio
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from ctxguard.routing.report import Savings
+
 __all__ = ["SCHEMA_VERSION", "Call", "Ledger", "Step"]
 
 SCHEMA_VERSION = 3
@@ -130,6 +132,13 @@ class Ledger:
         return next((call.route for call in reversed(self.calls) if not call.error), "")
 
     @property
+    def savings(self) -> Savings:
+        """What routing saved in this run, and what is known of the quality beside it."""
+        from ctxguard.routing.report import savings_of
+
+        return savings_of((self,))
+
+    @property
     def tokens_in(self) -> int:
         """Evidence tokens that the retrievers brought."""
         return sum(step.tokens_before for step in self.steps if step.kind == "retrieval")
@@ -183,7 +192,8 @@ class Ledger:
 
         Args:
             content: False leaves out every text (chunks, segments, quotes, question), keeps ids,
-                counts and reasons' codes: for logs that may not hold content.
+                counts, reasons' codes, and routes with what they cost: for logs that may not hold
+                content.
             indent: as in `json.dumps`.
         """
         data = dataclasses.asdict(self)
@@ -269,6 +279,13 @@ _CONTENT_KEYS = frozenset(
         *("source", "also_in", "pointer"),  # paths and titles tell what a document is about
     }
 )
+_ROUTE_DETAILS = frozenset(
+    {
+        *("route", "decided", "costs", "thresholds", "flips", "too_small", "propensity"),
+        *("light_fails", "interval", "heavy_fails", "moved", "promise"),
+    }
+)
+"""Of a decision for a route: names of routes and signals, and numbers."""
 
 
 def _strip_content(data: object) -> None:
@@ -276,7 +293,11 @@ def _strip_content(data: object) -> None:
     if isinstance(data, dict):
         fields = cast("dict[str, object]", data)
         for key, value in fields.items():
-            if key in _CONTENT_KEYS:
+            if key == "calls":  # names and numbers, and the type of an error
+                continue
+            if key == "details" and fields.get("stage") == "route":
+                fields[key] = _route_details(value)
+            elif key in _CONTENT_KEYS:
                 fields[key] = _blank(value)
             elif key == "error" and isinstance(value, str):
                 fields[key] = value.partition(":")[0]  # its type; a message may quote the prompt
@@ -285,6 +306,11 @@ def _strip_content(data: object) -> None:
     elif isinstance(data, list | tuple):
         for item in cast("Sequence[object]", data):
             _strip_content(item)
+
+
+def _route_details(value: object) -> object:
+    known = cast("Mapping[str, object]", value if isinstance(value, Mapping) else {})
+    return {key: one for key, one in known.items() if key in _ROUTE_DETAILS}
 
 
 def _blank(value: object) -> object:

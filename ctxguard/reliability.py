@@ -9,9 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bin", "Reliability", "binomial", "ece_interval", "reliability_of"]
+__all__ = [
+    "Bin",
+    "Reliability",
+    "binomial",
+    "ece_interval",
+    "reliability_of",
+    "share_interval",
+]
 
 _BINS = 10
+_LEVEL = 1.96
+"""Standard errors of a 95 % interval."""
 _DRAWS = 600
 """Bootstrap samples; an end of a 95 % interval rests on the 15 outermost of them."""
 
@@ -118,6 +127,18 @@ def binomial(hits: int, count: int, share: float) -> float:
     """P of so many hits in `count` draws; `share` between 0 and 1, exclusive."""
     ways = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
     return math.exp(ways + hits * math.log(share) + (count - hits) * math.log1p(-share))
+
+
+def share_interval(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share by Wilson's score (1927); 0 to 1 where nothing was counted."""
+    if not count:
+        return (0.0, 1.0)
+    share, weight = hits / count, _LEVEL**2 / count
+    middle = (share + weight / 2) / (1 + weight)
+    spread = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
+    # At the ends it is exact, and rounding must not say that a share of 1 is left out.
+    low = 0.0 if not hits else middle - spread
+    return (low, 1.0 if hits == count else middle + spread)
 
 
 def _places(p: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ from ctxguard.routing.calibration import Promise
 from ctxguard.routing.caller import Caller, calling_for, current_caller
 from ctxguard.routing.choice import Candidate, Estimate, Moved, Routing
 from ctxguard.routing.evaluation import Evaluation, Point, evaluate
+from ctxguard.routing.report import Savings, savings_of
 from ctxguard.routing.route import Load, Price, Route
 from ctxguard.routing.router import Router
 from ctxguard.routing.settings import Cascade, Routes
@@ -28,10 +29,12 @@ __all__ = [
     "Router",
     "Routes",
     "Routing",
+    "Savings",
     "SpendLimit",
     "Trace",
     "calling_for",
     "current_caller",
     "evaluate",
     "read_traces",
+    "savings_of",
 ]

@@ -70,16 +70,20 @@ class Promise:
     heavy: Share
     """Quality of all heavy."""
 
-    def __str__(self) -> str:
-        """What is promised, and what was seen."""
+    @property
+    def said(self) -> str:
+        """What is promised, in words."""
         promised = (
             f"quality at least {self.target:.1%} of all heavy"
             if self.target is not None
             else f"mean cost at most {self.budget:g}"
         )
+        return f"{promised} (confidence {self.confidence:.0%}, {self.traces:,} traces)"
+
+    def __str__(self) -> str:
+        """What is promised, and what was seen."""
         return (
-            f"heavy from a gain of {self.threshold:.3f} on: {promised} (confidence "
-            f"{self.confidence:.0%}, {self.traces:,} traces)\n"
+            f"heavy from a gain of {self.threshold:.3f} on: {self.said}\n"
             f"seen: {self.heavy_share:.1%} heavy calls; right: light {self.light:.1%}, routed "
             f"{self.routed:.1%}, heavy {self.heavy:.1%}"
         )

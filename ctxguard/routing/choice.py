@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ctxguard.routing.explanation import words_of
 from ctxguard.routing.features import describe
 from ctxguard.routing.route import Load, Route, ordered
 from ctxguard.types import Decision
@@ -85,6 +86,7 @@ class Routing:
             "costs": {one.route.name: one.cost for one in self.candidates},
             "thresholds": list(self.thresholds),
             "flips": [one.signal for one in self.flips],
+            "too_small": [one.route.name for one in self.candidates if not one.fits],
         }
         if estimate is not None:
             details |= {
@@ -113,27 +115,8 @@ class Routing:
 
     def __str__(self) -> str:
         """All that explains it, a line each."""
-        lines = [f"{self.route.name}: {self.reason}"]
-        estimate = self.estimate
-        if estimate is not None:
-            low, high = estimate.interval
-            lines += [
-                f"  P(light fails) {estimate.light_fails:.2f}, 95 % interval {low:.2f} to "
-                f"{high:.2f}; P(heavy fails) {estimate.heavy_fails:.2f}",
-                "  moved by: " + (", ".join(map(str, estimate.moved[:_SHOWN])) or "nothing"),
-                f"  would flip: {self._flip(estimate.gain)}",
-            ]
-        for one in self.candidates:
-            cost = "price unknown" if one.cost is None else f"{one.cost:.6f} per request"
-            room = "" if one.fits else ", too small for the request"
-            lines.append(f"  {one.route.name}: {cost}{room}")
-        return "\n".join(lines)
-
-    def _flip(self, gain: float) -> str:
-        reached = gain >= (self._threshold() or 0.0)
-        said = f"a threshold {'above' if reached else 'at or under'} {gain:.3f}"
-        named = ", ".join(describe(one.signal) for one in self.flips)
-        return f"{said}, or an average question in: {named}" if named else said
+        words = (f"  {name}: {said}" for name, said in words_of(self.decision()))
+        return "\n".join([f"{self.route.name}: {self.reason}", *words])
 
 
 def choose(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ctxguard.ledger import Ledger
 from ctxguard.types import Action, Decision
 from ctxguard.view._labels import Index, arrow, kept_ids
+from ctxguard.view._routes import is_routing
 from ctxguard.view._safe import clip, flat
 
 __all__ = ["ACTIONS", "Row", "changes", "errors", "kept", "reason_of", "rest"]
@@ -66,7 +67,7 @@ def errors(ledger: Ledger) -> tuple[str, ...]:
 
 
 def changes(ledger: Ledger) -> tuple[Row, ...]:
-    """Every decision but keeps, errors and conflicts, grouped by action, each group in order.
+    """Every decision but keeps, errors, conflicts and routes, by action, each group in order.
 
     What several model calls of an agent decide again is one row that says how often.
     """
@@ -74,7 +75,9 @@ def changes(ledger: Ledger) -> tuple[Row, ...]:
     shown = [
         d
         for d in ledger.decisions
-        if d.action not in ("keep", "error") and (d.code != "conflict" or d.action == "drop")
+        if d.action not in ("keep", "error")
+        and (d.code != "conflict" or d.action == "drop")
+        and not is_routing(d)
     ]
     rows = Counter(_row(d, index) for d in sorted(shown, key=lambda d: _ORDER[d.action]))
     return tuple(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ctxguard.ledger import Ledger
 from ctxguard.view._answers import answer_line
 from ctxguard.view._labels import Index, arrow, delta, kept_ids, num, percent, token_noun
+from ctxguard.view._routes import path
 from ctxguard.view._safe import clip, flat, shorten
 
 __all__ = ["Bar", "Part", "Total", "bar", "heading", "is_empty", "summary", "timings", "totals"]
@@ -31,6 +32,7 @@ def is_empty(ledger: Ledger) -> bool:
         or ledger.decisions
         or ledger.children
         or ledger.verifications
+        or ledger.calls
     )
 
 
@@ -120,6 +122,8 @@ def summary(ledger: Ledger) -> tuple[str, ...]:
         parts.append(prompt if used else f"prompt {_UNCOUNTED}")
     if index.left_out:
         parts.append(_left_out(index))
+    if ledger.calls:
+        parts.append(f"route {path(ledger)}")
     if ledger.verification is not None:
         parts.append(answer_line(ledger).partition(",")[0])
     counts = (

@@ -31,6 +31,7 @@ from ctxguard.view._markup import (
     tag,
 )
 from ctxguard.view._safe import clip
+from ctxguard.view.routing import routing_html
 
 __all__ = ["to_html"]
 
@@ -65,6 +66,7 @@ def _body(ledger: Ledger, room: int) -> str:
         _totals(ledger),
         _bar(ledger),
         _conflicts(ledger, room // 5),
+        routing_html(ledger, room // 10),
         _answer(ledger, room // 8),
         _changes(ledger, room // 2),
         _kept(ledger, room // 8),

@@ -26,6 +26,7 @@ from ctxguard.view._decisions import ACTIONS, Row, changes, errors, kept, rest
 from ctxguard.view._digest import Bar, bar, heading, is_empty, summary, timings, totals
 from ctxguard.view._labels import LOOKS, arrow, counting, num, percent
 from ctxguard.view._safe import clip, flat, shorten
+from ctxguard.view.routing import routing_parts
 
 __all__ = ["one_line", "renderables", "to_text"]
 
@@ -98,6 +99,7 @@ def renderables(ledger: Ledger, *, width: int | None = None) -> Iterator[Rendera
         yield Text("Nothing was recorded: no retrieval, no model call.", style="dim")
     yield from _sums(ledger, columns)
     yield from _conflicts(ledger, columns)
+    yield from routing_parts(ledger, width=columns)
     yield from _answer(ledger)
     yield from _decisions(ledger, columns)
     yield from _nested(ledger, columns)

@@ -6,19 +6,16 @@ import argparse
 import io
 import json
 import os
-import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ctxguard
+from ctxguard.cli.reading import read_text
+from ctxguard.cli.route import add_route, route
 from ctxguard.errors import CtxguardError, InputError, MissingDependencyError
 from ctxguard.types import Chunk
-
-if TYPE_CHECKING:
-    from ctxguard.routing import Router, Trace
 
 __all__ = ["main"]
 
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "demo": _demo,
-        "route": _route,
+        "route": route,
         "verify": _verify,
     }
     for stream in (sys.stdout, sys.stderr):
@@ -92,14 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         "code 0: it is grounded; 1: it is not, or it could not be judged; 2: bad input.",
     )
     _add_verify(verify)
-    route = commands.add_parser(
+    routes = commands.add_parser(
         "route",
         help="learn, judge and explain which questions need the heavy model",
         description="Which questions need the heavy model. A file of traces has a row per question "
         "and says whether the light and the heavy model got it right: CSV or JSON lines, gzipped "
         "or not, or Parquet.",
     )
-    _add_route(route)
+    add_route(routes)
     return parser
 
 
@@ -165,42 +162,6 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="one JSON document on standard output, nothing else")
 
 
-def _add_route(route: argparse.ArgumentParser) -> None:
-    steps = route.add_subparsers(dest="step", metavar="STEP", required=True)
-    fit = steps.add_parser("fit", help="learn from traces, and write a router")
-    fit.add_argument("traces", type=Path, metavar="TRACES")
-    fit.add_argument("--output", "-o", type=Path, required=True, metavar="FILE")
-    fit.add_argument(
-        "--target",
-        type=float,
-        metavar="SHARE",
-        help="promise this share of the quality of all heavy: half of the traces are kept for it",
-    )
-    fit.add_argument(
-        "--budget",
-        type=float,
-        metavar="SHARE",
-        help="promise at most this share of heavy calls: half of the traces are kept for it",
-    )
-    fit.add_argument("--confidence", type=float, default=0.95, metavar="P")
-    judge = steps.add_parser("eval", help="how good a router is on traces")
-    judge.add_argument("traces", type=Path, metavar="TRACES")
-    explain = steps.add_parser("explain", help="why a question takes its route")
-    explain.add_argument("question", metavar="QUESTION", help="the text; - reads standard input")
-    explain.add_argument("--light", default="", metavar="MODEL", help="for its price")
-    explain.add_argument("--heavy", default="", metavar="MODEL", help="for its price")
-    for step in (judge, explain):
-        step.add_argument(
-            "--router", type=Path, metavar="FILE", help="a file of `fit` (default: what ships)"
-        )
-        step.add_argument("--json", action="store_true", help="one JSON document, nothing else")
-    for step in (fit, judge):
-        for name in ("prompt", "light", "heavy"):
-            key = name if name == "prompt" else f"{name}_ok"
-            step.add_argument(f"--{name}", default=key, metavar="COLUMN", help="(%(default)s)")
-        step.add_argument("--group", default="", metavar="COLUMN", help="what a question is of")
-
-
 def _demo(options: argparse.Namespace) -> int:
     from ctxguard.demo.chains import require
 
@@ -226,24 +187,6 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _text(path: Path) -> str:
-    """The text of a file, or of standard input for "-".
-
-    Raises:
-        InputError: there is none, or it is not text.
-    """
-    try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file in UTF-8") from error
-    if "\0" in text:
-        raise InputError(f"{path}: not a text file in UTF-8")
-    return text.replace("\r\n", "\n")
-
-
 def _evidence(paths: Sequence[Path]) -> tuple[list[Chunk], list[Path]]:
     """The text of files and of what is in folders, and the files in folders that are not text.
 
@@ -260,7 +203,7 @@ def _evidence(paths: Sequence[Path]) -> tuple[list[Chunk], list[Path]]:
     skipped: list[Path] = []
     for one, is_inside in files.items():
         try:
-            chunks.append(Chunk(id=str(one), text=_text(one), source=str(one)))
+            chunks.append(Chunk(id=str(one), text=read_text(one), source=str(one)))
         except InputError:
             if not is_inside:
                 raise
@@ -280,7 +223,7 @@ def _verify(options: argparse.Namespace) -> int:
     verifier = Verifier(
         threshold=options.threshold, calibration=None if path is None else Calibration.load(path)
     )
-    answer = _text(options.answer)
+    answer = read_text(options.answer)
     evidence, skipped = _evidence(options.evidence)
     for one in skipped:
         print(f"ctxguard verify: {one} is not text, it is left out", file=sys.stderr)
@@ -294,104 +237,3 @@ def _verify(options: argparse.Namespace) -> int:
         for part in verification_parts(verification, threshold=verifier.cut):
             console.print(part)
     return 0 if verification.grounded else NOT_GROUNDED
-
-
-def _route(options: argparse.Namespace) -> int:
-    steps: dict[str, Callable[[argparse.Namespace], int]] = {
-        "fit": _route_fit,
-        "eval": _route_eval,
-        "explain": _route_explain,
-    }
-    return steps[options.step](options)
-
-
-def _route_fit(options: argparse.Namespace) -> int:
-    from ctxguard.routing import Router
-
-    if options.target is not None and options.budget is not None:
-        raise InputError("--target and --budget: a router promises one of them")
-    traces = _traces(options)
-    promises = options.target is not None or options.budget is not None
-    # Every second one, of traces in an order of its own: files are often sorted.
-    dealt = random.Random(0).sample(traces, len(traces))  # noqa: S311 -- no secret
-    learned, kept = (dealt[::2], dealt[1::2]) if promises else (dealt, [])
-    router = Router.fit(
-        [trace.prompt for trace in learned],
-        [trace.light_ok for trace in learned],
-        [trace.heavy_ok for trace in learned],
-        groups=[trace.group for trace in learned] if options.group else None,
-        about=options.traces.name,
-    )
-    if promises:
-        router = router.calibrate(
-            kept, target=options.target, budget=options.budget, confidence=options.confidence
-        )
-    try:
-        router.save(options.output)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror or error}") from error
-    print(f"learned from {len(learned):,} questions; wrote {options.output}")
-    if router.promise is not None:
-        print(router.promise)
-    return 0
-
-
-def _route_eval(options: argparse.Namespace) -> int:
-    from ctxguard.reliability import reliability_of
-    from ctxguard.routing import evaluate
-
-    traces = _traces(options)
-    router = _router(options)
-    prompts = [trace.prompt for trace in traces]
-    failed = [not trace.light_ok for trace in traces]
-    found = evaluate(
-        router.score(prompts),
-        [trace.light_ok for trace in traces],
-        [trace.heavy_ok for trace in traces],
-    )
-    reliability = reliability_of(router.light_fails(prompts).tolist(), failed)
-    if options.json:
-        print(json.dumps({**asdict(found), "light_fails": asdict(reliability)}, indent=2))
-    else:
-        print(f"{found}\nP(light fails), {reliability}")
-    return 0
-
-
-def _route_explain(options: argparse.Namespace) -> int:
-    from ctxguard.routing import Route
-
-    question = _text(Path("-")) if options.question == "-" else options.question
-    routes = [Route(name=name, model=getattr(options, name)) for name in ("light", "heavy")]
-    routing = _router(options).decide(question, routes)
-    print(json.dumps(asdict(routing.decision()), indent=2) if options.json else routing)
-    return 0
-
-
-def _router(options: argparse.Namespace) -> Router:
-    from ctxguard.routing import Router
-
-    return Router() if options.router is None else Router.load(options.router)
-
-
-def _traces(options: argparse.Namespace) -> list[Trace]:
-    """The traces of a file, their questions read, with a bar for whoever looks on."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from ctxguard.routing import Columns, Router, read_traces
-
-    columns = Columns(
-        prompt=options.prompt, light_ok=options.light, heavy_ok=options.heavy, group=options.group
-    )
-    traces = read_traces(options.traces, columns)
-    console, router = Console(stderr=True), Router()
-    bar = track(
-        traces,
-        description="reading questions",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    for trace in bar:
-        router.score([trace.prompt])  # what is read stays with the analyzer
-    return traces

@@ -1,0 +1,382 @@
+"""What routing saved, net and beside all heavy, and what is known of the quality that was kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from ctxguard.ledger import Call, Ledger
+from ctxguard.reliability import share_interval
+from ctxguard.routing.explanation import Explanation, explanation_of
+from ctxguard.routing.state.feedback import Counts
+
+if TYPE_CHECKING:
+    from ctxguard.types import JsonValue
+
+__all__ = ["Quality", "RouteUse", "Savings", "Shadow", "Share", "money", "savings_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """So many of so many."""
+
+    hits: int
+    count: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, by Wilson's score."""
+        return share_interval(self.hits, self.count)
+
+    def __str__(self) -> str:
+        """The share with its interval."""
+        low, high = self.interval
+        return (
+            f"{self.hits:,} of {self.count:,} ({self.hits / max(1, self.count):.1%}, 95 % interval "
+            f"{low:.1%} to {high:.1%})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteUse:
+    """What one route did."""
+
+    route: str
+    runs: int
+    """That it answered."""
+    calls: int
+    """Of its model, repairs and failed ones included."""
+    cost: float | None
+    """Of them; None: the price of one is not known."""
+    grounded: Share
+    """Of its answers that were verified and could be judged, those that the evidence holds."""
+    ok: Share
+    """Of its answers that somebody gave feedback on, those that were ok; in all processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What is known of the quality, as a share of that of all heavy or in itself."""
+
+    expected: float | None = None
+    """P(ok) of the routes that were taken, beside that of all heavy, both by the router's own
+    estimate; None: nothing was estimated."""
+    estimates: int = 0
+    """Runs that `expected` is of."""
+    promised: tuple[str, ...] = ()
+    """What the router promised, in words; none: it is a prior, or was only fitted."""
+    uncovered: int = 0
+    """Runs that a lighter route answered than the router's, which its promise is not of."""
+    routes: tuple[RouteUse, ...] = ()
+    """Those with feedback, or with answers that were verified."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is."""
+        return self.expected is not None or bool(self.promised or self.routes)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that is known, a line each; one that says so where nothing is."""
+        return tuple(self._lines()) or (
+            "not known: nothing was estimated, promised, judged or verified",
+        )
+
+    def _lines(self) -> Iterator[str]:
+        if self.expected is not None:
+            runs = f"{self.estimates:,} run{'s' if self.estimates > 1 else ''}"
+            by = "expected" if self.promised else "expected, by a prior"
+            yield f"{by}: {self.expected:.1%} of all heavy ({runs})"
+        for promise in self.promised:
+            but = f", but not of {self.uncovered:,} that took a lighter route than the router's"
+            yield f"promised: {promise}{but if self.uncovered else ''}"
+        for name, shares in (
+            ("judged ok", [(one.route, one.ok) for one in self.routes]),
+            ("verified, grounded", [(one.route, one.grounded) for one in self.routes]),
+        ):
+            known = [f"{route} {share}" for route, share in shares if share.count]
+            if known:
+                yield f"{name}: {'; '.join(known)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """What shadow mode decided and did not do."""
+
+    runs: int
+    heavy: int
+    """Runs that would have gone to the heaviest route."""
+    cost: float
+    """Of what was called."""
+    routed: float
+    """About what the routes would have cost: by the prices of the same tokens."""
+    unpriced: int
+    """Runs that neither is of, because a price is not known."""
+    expected: float | None
+    """As `Quality.expected`, of the routes that would have been taken."""
+
+    def __str__(self) -> str:
+        """What it would have come to."""
+        expected = "" if self.expected is None else f", at an expected {self.expected:.1%} of the"
+        quality = f"{expected} quality of all heavy" if expected else ", at a quality not known"
+        left_out = f"; {self.unpriced:,} left out, a price is not known" if self.unpriced else ""
+        return (
+            f"shadow: {self.runs:,} runs called what is configured, for {money(self.cost)}; routed "
+            f"about {money(self.routed)}{quality}, {self.heavy:,} of them to the heaviest route"
+            f"{left_out}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """What routing saved, never without what is known of the quality."""
+
+    runs: int = 0
+    """That routes answered, or failed to."""
+    calls: int = 0
+    """Of models on routes, in these runs."""
+    measured: int = 0
+    """Calls whose tokens the provider told; those of the others are estimated."""
+    unpriced_runs: int = 0
+    """Runs that the costs leave out, because the price of a call in them is not known."""
+    unpriced: tuple[str, ...] = ()
+    """Routes without a price."""
+    cost: float = 0.0
+    """Of all calls, repairs, escalations and failed ones included; in dollars, or the currency of
+    the routes' prices."""
+    heavy_cost: float = 0.0
+    """What the heaviest route would have cost alone."""
+    beside: float = 0.0
+    """Of `cost`, what went to calls that all heavy would not make."""
+    beside_calls: int = 0
+    heavy_calls: int = 0
+    """Calls of the heaviest route."""
+    explored: int = 0
+    """Runs whose route was drawn at random."""
+    routes: tuple[RouteUse, ...] = ()
+    quality: Quality = field(default_factory=Quality)
+    shadow: Shadow | None = None
+
+    @property
+    def saved(self) -> float:
+        """Net; negative: routing cost more than all heavy would have."""
+        return self.heavy_cost - self.cost
+
+    @property
+    def share(self) -> float | None:
+        """Of what all heavy would have cost; None: that is nothing, or not known."""
+        return self.saved / self.heavy_cost if self.heavy_cost else None
+
+    @property
+    def line(self) -> str:
+        """The sums, and the first line of the quality."""
+        return f"{self._sums()}; quality {self.quality.lines[0]}"
+
+    def _sums(self) -> str:
+        if not self.runs:
+            return "nothing was routed"
+        if self.runs == self.unpriced_runs:
+            return f"cost not known: no price of {', '.join(self.unpriced)}"
+        share, said = self.share, ""
+        if share is not None:
+            said = f": {abs(share):.1%} {'saved' if share >= 0 else 'more'}, net"
+        return f"cost {money(self.cost)}, all heavy {money(self.heavy_cost)}{said}"
+
+    def __str__(self) -> str:
+        """The sums, what they are of, and the quality; a line each."""
+        lines = [f"{_runs(self.runs)}, {_calls(self.calls)}: {self._sums()}", *self._notes()]
+        if not self.runs:
+            lines = [self._sums()]
+        lines += [f"  quality {line}" for line in self.quality.lines] if self.runs else []
+        return "\n".join([*lines, *([str(self.shadow)] if self.shadow else [])])
+
+    def _notes(self) -> Iterator[str]:
+        if self.unpriced_runs:
+            named = ", ".join(self.unpriced)
+            yield f"  left out: {_runs(self.unpriced_runs)}, no price is known of {named}"
+        if self.calls:
+            share = self.heavy_calls / self.calls
+            yield f"  heaviest route: {self.heavy_calls:,} of {_calls(self.calls)} ({share:.1%})"
+            yield (
+                f"  tokens: {self.measured:,} of the calls as their provider says, "
+                f"{self.calls - self.measured:,} estimated"
+            )
+        if self.beside_calls:
+            yield (
+                f"  net of {money(self.beside)} for {_calls(self.beside_calls)} that all heavy "
+                "would not make: repairs, escalations, failed ones"
+            )
+        if self.explored:
+            yield f"  explored: {_runs(self.explored)} on a route that was drawn at random"
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """All of it as plain data, with what follows from it."""
+        return {**asdict(self), "saved": self.saved, "share": self.share}
+
+
+def savings_of(ledgers: Iterable[Ledger], *, judged: Mapping[str, Counts] | None = None) -> Savings:
+    """What routing saved in runs, and what is known of their quality.
+
+    Args:
+        ledgers: of the runs; one that is nested in another is counted with that, and once.
+        judged: what feedback says of each route's answers; they may be of other runs as well.
+    """
+    runs = [_Run(ledger) for ledger in _outermost(ledgers) if ledger.calls]
+    acted = [run for run in runs if not run.is_shadow]
+    priced = [run for run in acted if not run.unpriced]
+    calls = [call for run in acted for call in run.calls]
+    paid = [call for run in priced for call in run.calls]
+    beside = [call for call in paid if _is_beside(call)]
+    routes = _uses(acted, judged or {})
+    shadowed = [run for run in runs if run.is_shadow]
+    return Savings(
+        runs=len(acted),
+        calls=len(calls),
+        measured=sum(call.measured for call in calls),
+        unpriced_runs=len(acted) - len(priced),
+        unpriced=tuple(dict.fromkeys(name for run in acted for name in run.unpriced)),
+        cost=_cost(paid),
+        heavy_cost=math.fsum(call.heavy_cost or 0.0 for call in paid),
+        beside=_cost(beside),
+        beside_calls=len(beside),
+        heavy_calls=sum(call.route == run.heaviest for run in acted for call in run.calls),
+        explored=sum(run.is_explored for run in acted),
+        routes=routes,
+        quality=_quality(acted, routes),
+        shadow=_shadow(shadowed) if shadowed else None,
+    )
+
+
+def money(amount: float) -> str:
+    """An amount as people read it: cents and more with two digits, less with six."""
+    return f"{amount:,.2f}" if abs(amount) >= 10 else f"{amount:.6f}"
+
+
+class _Run:
+    """A ledger, read for what its route cost."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.calls = ledger.calls
+        self.answered = ledger.route
+        verification = ledger.verification
+        self.grounded = None if verification is None else verification.grounded
+        choices = [one for one in ledger.decisions if explanation_of(one) is not None]
+        self.choice: Explanation | None = explanation_of(choices[-1]) if choices else None
+        self.is_explored = any(one.code == "explored" for one in choices)
+        self.is_shadow = any(call.reason == "shadow" for call in ledger.calls)
+
+    @property
+    def heaviest(self) -> str:
+        """The heaviest route; of a run that had no choice the one that it has."""
+        return self.choice.heaviest if self.choice else self.calls[-1].route
+
+    @property
+    def unpriced(self) -> list[str]:
+        """Routes of calls of which it is not known what they cost, or would have cost heavy."""
+        found = [one.route for one in self.calls if one.cost is None and (one.input or one.output)]
+        known = any(one.heavy_cost is None for one in self.calls)
+        return [*found, self.heaviest] if known else found
+
+    def ok(self, route: str) -> tuple[float, float] | None:
+        """P(ok) of a route, and of the heaviest; None: nothing was estimated."""
+        if self.choice is None:
+            return None
+        taken, heavy = self.choice.ok(route), self.choice.ok(self.choice.heaviest)
+        return None if taken is None or heavy is None else (taken, heavy)
+
+
+def _outermost(ledgers: Iterable[Ledger]) -> list[Ledger]:
+    """Each run once, by its last ledger, without those that ran inside another of them."""
+    given = {ledger.run_id: ledger for ledger in ledgers}
+    inner = {one.run_id for ledger in given.values() for one in ledger.walk() if one is not ledger}
+    return [ledger for ledger in given.values() if ledger.run_id not in inner]
+
+
+def _is_beside(call: Call) -> bool:
+    return bool(call.error) or call.reason in ("repair", "escalated")
+
+
+def _cost(calls: Iterable[Call]) -> float:
+    return math.fsum(call.cost or 0.0 for call in calls)
+
+
+def _uses(runs: Sequence[_Run], judged: Mapping[str, Counts]) -> tuple[RouteUse, ...]:
+    names = dict.fromkeys(call.route for run in runs for call in run.calls)
+    return tuple(_use(name, runs, judged.get(name)) for name in dict.fromkeys((*names, *judged)))
+
+
+def _use(name: str, runs: Sequence[_Run], said: Counts | None) -> RouteUse:
+    calls = [call for run in runs for call in run.calls if call.route == name]
+    answered = [run for run in runs if run.answered == name]
+    verdicts = [run.grounded for run in answered if run.grounded is not None]
+    unpriced = any(call.cost is None and (call.input or call.output) for call in calls)
+    return RouteUse(
+        route=name,
+        runs=len(answered),
+        calls=len(calls),
+        cost=None if unpriced else _cost(calls),
+        grounded=Share(hits=sum(verdicts), count=len(verdicts)),
+        ok=Share(hits=said.ok, count=said.ok + said.not_ok) if said else Share(hits=0, count=0),
+    )
+
+
+def _quality(runs: Sequence[_Run], routes: Sequence[RouteUse]) -> Quality:
+    answered = [run for run in runs if run.answered]
+    expected, estimates = _expected([run.ok(run.answered) for run in answered])
+    choices = [run.choice for run in runs if run.choice is not None]
+    return Quality(
+        expected=expected,
+        estimates=estimates,
+        promised=tuple(dict.fromkeys(one.promise.said for one in choices if one.promise)),
+        uncovered=sum(
+            run.choice is not None
+            and run.choice.promise is not None
+            and run.choice.is_lighter(run.answered)
+            for run in answered
+        ),
+        routes=tuple(one for one in routes if one.ok.count or one.grounded.count),
+    )
+
+
+def _expected(pairs: Iterable[tuple[float, float] | None]) -> tuple[float | None, int]:
+    """Of answers on the routes that were taken, how many are right for one that heavy gets right.
+
+    A ratio of sums and no mean of ratios: that is what quality beside all heavy means.
+    """
+    known = [pair for pair in pairs if pair is not None]
+    heavy = math.fsum(pair[1] for pair in known)
+    return (math.fsum(pair[0] for pair in known) / heavy if heavy else None), len(known)
+
+
+def _shadow(runs: Sequence[_Run]) -> Shadow:
+    routed = [_would_cost(run) for run in runs]
+    known = [(run, cost) for run, cost in zip(runs, routed, strict=True) if cost is not None]
+    choices = [(run, run.choice) for run in runs if run.choice is not None]
+    return Shadow(
+        runs=len(runs),
+        heavy=sum(choice.route == choice.heaviest for _, choice in choices),
+        cost=math.fsum(_cost(run.calls) for run, _ in known),
+        routed=math.fsum(cost for _, cost in known),
+        unpriced=len(runs) - len(known),
+        expected=_expected([run.ok(choice.route) for run, choice in choices])[0],
+    )
+
+
+def _would_cost(run: _Run) -> float | None:
+    """What all heavy costs, by how much cheaper the route is for the request as it was expected."""
+    if run.choice is None or run.unpriced:
+        return None
+    taken, heavy = (run.choice.costs.get(one) for one in (run.choice.route, run.choice.heaviest))
+    if taken is None or not heavy:
+        return None
+    return math.fsum(call.heavy_cost or 0.0 for call in run.calls) * taken / heavy
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'' if count == 1 else 's'}"
+
+
+def _calls(count: int) -> str:
+    return f"{count:,} call{'' if count == 1 else 's'}"
