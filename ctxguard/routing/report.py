@@ -34,8 +34,8 @@ class Share:
         """The share with its interval."""
         low, high = self.interval
         return (
-            f"{self.hits:,} of {self.count:,} ({self.hits / max(1, self.count):.1%}, 95 % interval "
-            f"{low:.1%} to {high:.1%})"
+            f"{self.hits:,} of {self.count:,} ({_percent(self.hits / max(1, self.count))}, 95 % "
+            f"interval {_percent(low)} to {_percent(high)})"
         )
 
 
@@ -86,9 +86,8 @@ class Quality:
 
     def _lines(self) -> Iterator[str]:
         if self.expected is not None:
-            runs = f"{self.estimates:,} run{'s' if self.estimates > 1 else ''}"
             by = "expected" if self.promised else "expected, by a prior"
-            yield f"{by}: {self.expected:.1%} of all heavy ({runs})"
+            yield f"{by}: {_percent(self.expected)} of all heavy ({_runs(self.estimates)})"
         for promise in self.promised:
             but = f", but not of {self.uncovered:,} that took a lighter route than the router's"
             yield f"promised: {promise}{but if self.uncovered else ''}"
@@ -119,13 +118,16 @@ class Shadow:
 
     def __str__(self) -> str:
         """What it would have come to."""
-        expected = "" if self.expected is None else f", at an expected {self.expected:.1%} of the"
-        quality = f"{expected} quality of all heavy" if expected else ", at a quality not known"
-        left_out = f"; {self.unpriced:,} left out, a price is not known" if self.unpriced else ""
+        quality = (
+            "not known" if self.expected is None else f"{_percent(self.expected)} of all heavy"
+        )
+        cost = f"cost {money(self.cost)}, routed it would have been about {money(self.routed)}"
+        if self.unpriced == self.runs:
+            cost = "cost not known"
+        left_out = f" ({_runs(self.unpriced)} without a price left out)" if self.unpriced else ""
         return (
-            f"shadow: {self.runs:,} runs called what is configured, for {money(self.cost)}; routed "
-            f"about {money(self.routed)}{quality}, {self.heavy:,} of them to the heaviest route"
-            f"{left_out}"
+            f"shadow, {_runs(self.runs)} as configured: {cost}{left_out}; quality expected: "
+            f"{quality}; {self.heavy:,} would have gone to the heaviest route"
         )
 
 
@@ -138,7 +140,10 @@ class Savings:
     calls: int = 0
     """Of models on routes, in these runs."""
     measured: int = 0
-    """Calls whose tokens the provider told; those of the others are estimated."""
+    """Calls whose tokens the provider told."""
+    estimated: int = 0
+    """Calls whose tokens were counted or estimated here; the others had none, as where a model
+    refused at once."""
     unpriced_runs: int = 0
     """Runs that the costs leave out, because the price of a call in them is not known."""
     unpriced: tuple[str, ...] = ()
@@ -181,7 +186,7 @@ class Savings:
             return f"cost not known: no price of {', '.join(self.unpriced)}"
         share, said = self.share, ""
         if share is not None:
-            said = f": {abs(share):.1%} {'saved' if share >= 0 else 'more'}, net"
+            said = f": {_percent(abs(share))} {'saved' if share >= 0 else 'more'}, net"
         return f"cost {money(self.cost)}, all heavy {money(self.heavy_cost)}{said}"
 
     def __str__(self) -> str:
@@ -197,11 +202,11 @@ class Savings:
             named = ", ".join(self.unpriced)
             yield f"  left out: {_runs(self.unpriced_runs)}, no price is known of {named}"
         if self.calls:
-            share = self.heavy_calls / self.calls
-            yield f"  heaviest route: {self.heavy_calls:,} of {_calls(self.calls)} ({share:.1%})"
+            share = _percent(self.heavy_calls / self.calls)
+            yield f"  heaviest route: {self.heavy_calls:,} of {_calls(self.calls)} ({share})"
             yield (
-                f"  tokens: {self.measured:,} of the calls as their provider says, "
-                f"{self.calls - self.measured:,} estimated"
+                f"  tokens: of {_calls(self.measured)} as the provider says, of "
+                f"{self.estimated:,} estimated"
             )
         if self.beside_calls:
             yield (
@@ -235,6 +240,7 @@ def savings_of(ledgers: Iterable[Ledger], *, judged: Mapping[str, Counts] | None
         runs=len(acted),
         calls=len(calls),
         measured=sum(call.measured for call in calls),
+        estimated=sum(_is_guessed(call) for call in calls),
         unpriced_runs=len(acted) - len(priced),
         unpriced=tuple(dict.fromkeys(name for run in acted for name in run.unpriced)),
         cost=_cost(paid),
@@ -275,7 +281,7 @@ class _Run:
     @property
     def unpriced(self) -> list[str]:
         """Routes of calls of which it is not known what they cost, or would have cost heavy."""
-        found = [one.route for one in self.calls if one.cost is None and (one.input or one.output)]
+        found = [one.route for one in self.calls if one.cost is None and _used(one)]
         known = any(one.heavy_cost is None for one in self.calls)
         return [*found, self.heaviest] if known else found
 
@@ -298,6 +304,14 @@ def _is_beside(call: Call) -> bool:
     return bool(call.error) or call.reason in ("repair", "escalated")
 
 
+def _is_guessed(call: Call) -> bool:
+    return not call.measured and _used(call)
+
+
+def _used(call: Call) -> bool:
+    return bool(call.input or call.output)
+
+
 def _cost(calls: Iterable[Call]) -> float:
     return math.fsum(call.cost or 0.0 for call in calls)
 
@@ -311,7 +325,7 @@ def _use(name: str, runs: Sequence[_Run], said: Counts | None) -> RouteUse:
     calls = [call for run in runs for call in run.calls if call.route == name]
     answered = [run for run in runs if run.answered == name]
     verdicts = [run.grounded for run in answered if run.grounded is not None]
-    unpriced = any(call.cost is None and (call.input or call.output) for call in calls)
+    unpriced = any(call.cost is None and _used(call) for call in calls)
     return RouteUse(
         route=name,
         runs=len(answered),
@@ -372,6 +386,10 @@ def _would_cost(run: _Run) -> float | None:
     if taken is None or not heavy:
         return None
     return math.fsum(call.heavy_cost or 0.0 for call in run.calls) * taken / heavy
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _runs(count: int) -> str:

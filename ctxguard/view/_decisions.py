@@ -8,27 +8,11 @@ from dataclasses import dataclass, replace
 
 from ctxguard.ledger import Ledger
 from ctxguard.types import Action, Decision
-from ctxguard.view._labels import Index, arrow, kept_ids
+from ctxguard.view._labels import ACTIONS, Index, arrow, kept_ids
 from ctxguard.view._routes import is_routing
 from ctxguard.view._safe import clip, flat
 
-__all__ = ["ACTIONS", "Row", "changes", "errors", "kept", "reason_of", "rest"]
-
-ACTIONS: dict[Action, str] = {
-    "drop": "dropped",
-    "trim": "trimmed",
-    "merge": "merged",
-    "rewrite": "rewritten",
-    "page_out": "paged out",
-    "page_in": "paged in",
-    "route": "routed",
-    "escalate": "escalated",
-    "flag": "flagged",
-    "move": "moved",
-    "keep": "kept",
-    "error": "failed",
-}
-"""Past tense of each action, in the order in which the decisions are shown."""
+__all__ = ["Row", "changes", "errors", "kept", "reason_of", "rest"]
 
 _ORDER = {action: place for place, action in enumerate(ACTIONS)}
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ctxguard.ledger import Ledger
-from ctxguard.types import Chunk, Decision, Segment
+from ctxguard.types import Action, Chunk, Decision, Segment
 from ctxguard.view._safe import clip, flat, shorten
 
 __all__ = [
+    "ACTIONS",
     "LOOKS",
     "Index",
     "Look",
@@ -26,6 +27,23 @@ _LABEL = 80
 """Characters of a source that are shown."""
 _SHORT_ID = 20
 """Characters of an id that is shown whole; a longer one (a UUID, a hash) by a prefix."""
+
+
+ACTIONS: dict[Action, str] = {
+    "drop": "dropped",
+    "trim": "trimmed",
+    "merge": "merged",
+    "rewrite": "rewritten",
+    "page_out": "paged out",
+    "page_in": "paged in",
+    "route": "routed",
+    "escalate": "escalated",
+    "flag": "flagged",
+    "move": "moved",
+    "keep": "kept",
+    "error": "failed",
+}
+"""Past tense of each action, in the order in which the decisions are shown."""
 
 
 # -- the parts of the bar -------------------------------------------------------------------------

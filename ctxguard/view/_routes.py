@@ -9,10 +9,19 @@ from ctxguard.ledger import Call, Ledger
 from ctxguard.routing.explanation import explanation_of, words_of
 from ctxguard.routing.report import money
 from ctxguard.types import Decision
-from ctxguard.view._labels import num
+from ctxguard.view._labels import ACTIONS, num
 from ctxguard.view._safe import clip, flat, shorten
 
-__all__ = ["CallRow", "call_rows", "choice_words", "is_routing", "notes", "path", "savings_lines"]
+__all__ = [
+    "CallRow",
+    "Note",
+    "call_rows",
+    "choice_words",
+    "is_routing",
+    "notes",
+    "path",
+    "savings_lines",
+]
 
 _NAME, _WORDS = 40, 400
 """Characters shown of a route's or a model's name, and of a sentence."""
@@ -36,6 +45,16 @@ class CallRow:
     failed: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One decision about routes."""
+
+    code: str
+    said: str
+    """Its reason."""
+    flagged: bool
+
+
 def is_routing(decision: Decision) -> bool:
     """Whether a decision is shown with the routes, and not in the table of decisions."""
     return decision.stage == "route" and decision.action in ("route", "escalate", "flag")
@@ -55,17 +74,16 @@ def path(ledger: Ledger) -> str:
     return f"{taken} (shadow: {_name(choice.route)})" if choice else taken
 
 
-def notes(ledger: Ledger) -> tuple[tuple[Decision, str], ...]:
-    """What was decided of routes, each once: the decision, and its reason on one line."""
+def notes(ledger: Ledger) -> tuple[Note, ...]:
+    """What was decided of routes, each once, in order."""
     found = Counter(
-        (d.action, d.code, _words(d.reason) or flat(d.code))
+        (_name(d.code), _words(d.reason) or ACTIONS[d.action], d.action == "flag")
         for d in ledger.decisions
         if is_routing(d)
     )
-    first = {(d.action, d.code, _words(d.reason) or flat(d.code)): d for d in ledger.decisions}
     return tuple(
-        (first[key], f"{key[2]} ({times:,} times)" if times > 1 else key[2])
-        for key, times in found.items()
+        Note(code=code, said=f"{said} ({times:,} times)" if times > 1 else said, flagged=flagged)
+        for (code, said, flagged), times in found.items()
     )
 
 
@@ -83,12 +101,13 @@ def call_rows(ledger: Ledger) -> tuple[CallRow, ...]:
 
 def _row(call: Call) -> CallRow:
     name = " · ".join(dict.fromkeys(one for one in (_name(call.route), _name(call.model)) if one))
+    used = bool(call.input or call.output)
     known = "" if call.measured else "≈ "
     heavy = "?" if call.heavy_cost is None else money(call.heavy_cost) if call.heavy_cost else ""
     return CallRow(
         name=name,
         why=f"{call.reason}{f', {_name(call.error)}' if call.error else ''}",
-        tokens=f"{known}{call.input:,} → {call.output:,}",
+        tokens=f"{known}{call.input:,} → {call.output:,}" if used else "none",
         cached=f"{call.cache_read:,}" if call.cache_read else "",
         cost="?" if call.cost is None else money(call.cost),
         heavy=heavy,
@@ -103,9 +122,8 @@ def savings_lines(ledger: Ledger) -> tuple[str, ...]:
         return (_words(str(found.shadow)),)
     if not found.runs:
         return ()
-    guessed = found.calls - found.measured
-    marked = (f"≈ tokens of {num(guessed, 'call')} are estimated",) if guessed else ()
-    return (_words(found.line), *marked)
+    marked = f"≈ estimated, in {num(found.estimated, 'call')}: the provider did not say"
+    return (_words(found.line), *([marked] if found.estimated else []))
 
 
 def _name(text: str) -> str:

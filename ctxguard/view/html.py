@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from ctxguard.ledger import Ledger
 from ctxguard.view._answers import LABELS, ClaimRow, answer_line, claim_rows
 from ctxguard.view._conflicts import Conflict, Side, conflicts
-from ctxguard.view._decisions import ACTIONS, Row, changes, errors, kept, rest
+from ctxguard.view._decisions import Row, changes, errors, kept, rest
 from ctxguard.view._digest import Bar, Part, bar, heading, is_empty, summary, timings, totals
-from ctxguard.view._labels import LOOKS, arrow, counting, num, percent
+from ctxguard.view._labels import ACTIONS, LOOKS, arrow, counting, num, percent
 from ctxguard.view._markup import (
     GREY,
     INK,

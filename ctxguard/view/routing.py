@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ctxguard.ledger import Ledger
-from ctxguard.view._decisions import ACTIONS
 from ctxguard.view._labels import num
 from ctxguard.view._markup import GREY, cell, fill, inline, label, muted, row, table, tag
 from ctxguard.view._routes import CallRow, call_rows, choice_words, notes, path, savings_lines
@@ -23,6 +22,8 @@ __all__ = ["routing_html", "routing_parts"]
 
 _NARROW = 76
 """Columns under which a call is stacked instead of set in a table."""
+_WHY = 16
+"""Columns of why a call was made: an error's name has a line of its own."""
 _CALLS, _NOTES = 12, 12
 """Calls and decisions that are shown."""
 _COLUMNS = ("call", "why", "tokens", "cached", "cost", "all heavy")
@@ -43,7 +44,7 @@ def routing_parts(ledger: Ledger, *, width: int = 80) -> Iterator[RenderableType
     if not decided and not calls:
         return
     lines: list[RenderableType] = [Text("Route", style="bold").append(f"  {path(ledger)}", "")]
-    pairs = [(ACTIONS[one.action], said, one.action == "flag") for one, said in decided[:_NOTES]]
+    pairs = [(one.code, one.said, one.flagged) for one in decided[:_NOTES]]
     pairs += [(name, said, False) for name, said in choice_words(ledger)]
     if pairs:
         lines.append(_words(pairs, width))
@@ -73,11 +74,10 @@ def _words(pairs: Sequence[tuple[str, str, bool]], width: int) -> Table:
 
 def _table(calls: Sequence[CallRow]) -> RenderableType:
     drawn = Table(box=None, expand=True, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for place, name in enumerate(_COLUMNS):
-        if place == 0:
-            drawn.add_column(name, ratio=1, no_wrap=True, overflow="ellipsis")
-        else:
-            drawn.add_column(name, justify="left" if name == "why" else "right", overflow="fold")
+    drawn.add_column(_COLUMNS[0], ratio=1, no_wrap=True, overflow="ellipsis")
+    drawn.add_column(_COLUMNS[1], max_width=_WHY, overflow="fold")
+    for name in _COLUMNS[2:]:
+        drawn.add_column(name, justify="right", no_wrap=True)
     for one in calls:
         style = "red" if one.failed else ""
         drawn.add_row(
@@ -93,7 +93,7 @@ def _stack(calls: Sequence[CallRow]) -> RenderableType:
     for one in calls:
         cached = f" · {one.cached} cached" if one.cached else ""
         heavy = f" · all heavy {one.heavy}" if one.heavy else ""
-        said = f"{one.why} · {one.tokens} tokens{cached} · cost {one.cost}{heavy}"
+        said = f"{one.why} · tokens {one.tokens}{cached} · cost {one.cost}{heavy}"
         lines.append(Text(one.name, style="bold", overflow="fold"))
         lines.append(Padding(Text(said, style="red" if one.failed else ""), (0, 0, 0, 2)))
     return Padding(Group(*lines), (1, 0, 0, 0))
@@ -113,10 +113,7 @@ def routing_html(ledger: Ledger, room: int) -> str:
     if not decided and not calls:
         return ""
     title = tag("div", f"<b>Route</b> {label(path(ledger))}", "margin:14px 0 0 0")
-    said = [
-        _said(ACTIONS[one.action], words, _FLAGGED if one.action == "flag" else GREY)
-        for one, words in decided
-    ]
+    said = [_said(one.code, one.said, _FLAGGED if one.flagged else GREY) for one in decided]
     shown, left_out = fill(said, room // 3)
     shown += [_said(name, words, GREY) for name, words in choice_words(ledger)]
     parts = [title, table(shown, "table-layout:fixed") if shown else ""]

@@ -21,10 +21,11 @@ from rich.text import Text
 
 from ctxguard.ledger import Ledger
 from ctxguard.view._answers import LABELS, ClaimRow, answer_line, claim_rows
+from ctxguard.view._bar import bar_line, legend
 from ctxguard.view._conflicts import Conflict, Side, conflicts
-from ctxguard.view._decisions import ACTIONS, Row, changes, errors, kept, rest
-from ctxguard.view._digest import Bar, bar, heading, is_empty, summary, timings, totals
-from ctxguard.view._labels import LOOKS, arrow, counting, num, percent
+from ctxguard.view._decisions import Row, changes, errors, kept, rest
+from ctxguard.view._digest import bar, heading, is_empty, summary, timings, totals
+from ctxguard.view._labels import ACTIONS, arrow, counting, num
 from ctxguard.view._safe import clip, flat, shorten
 from ctxguard.view.routing import routing_parts
 
@@ -36,8 +37,6 @@ _SIDE_BY_SIDE = 56
 """Columns from which the two versions of a conflict stand side by side."""
 _CONFLICTS = 5
 """Conflicts that are shown whole."""
-_LEGEND = 36
-"""Columns of one entry of the legend."""
 _LEAST = 24
 """Columns that are used at least."""
 _ROWS = {"drop": 20, "move": 5, "keep": 8}
@@ -158,8 +157,8 @@ def _sums(ledger: Ledger, width: int) -> Iterator[RenderableType]:
         yield _spaced(Group(*lines))
     filled = bar(ledger)
     if filled is not None:
-        yield _spaced(_bar(filled, width))
-        yield _legend(filled, width)
+        yield _spaced(bar_line(filled, width))
+        yield legend(filled, width)
         if filled.over:
             over = f"{num(filled.over, 'token')} more than the window holds, reserve included"
             yield _hanging("!", "bold red", Text(over, style="red"))
@@ -176,59 +175,6 @@ def _flow(first: str, notes: Sequence[str], width: int) -> Text:
             mark, used = "\n", cell_len(note)
         text.append(mark, style="not bold dim").append(note, style="not bold")
     return text
-
-
-# -- the bar --------------------------------------------------------------------------------------
-
-
-def _cells(filled: Bar, width: int) -> list[int]:
-    """Cells per part, adding up to `width`; a part that is not empty has at least one."""
-    exact = [part.tokens * width / filled.total for part in filled.parts]
-    cells = [max(1, int(share)) for share in exact]
-    by_rest = sorted(range(len(cells)), key=lambda i: cells[i] - exact[i])
-    for place in range(max(0, width - sum(cells))):
-        cells[by_rest[place % len(cells)]] += 1
-    while sum(cells) > width:
-        cells[cells.index(max(cells))] -= 1
-    return cells
-
-
-def _bar(filled: Bar, width: int) -> Text:
-    text = Text(no_wrap=True, overflow="crop")
-    for part, cells in zip(filled.parts, _cells(filled, width), strict=True):
-        look = LOOKS[part.kind]
-        if part.kind in ("free", "dropped"):
-            text.append(look.letter * cells, style="dim")
-            continue
-        first = (cells - 1) // 2
-        texture = f"{look.tint} on {look.back}"
-        text.append(look.letter * first, style=texture)
-        text.append(look.letter, style=f"bold {look.ink} on {look.back}")
-        text.append(look.letter * (cells - first - 1), style=texture)
-    return text
-
-
-def _legend(filled: Bar, width: int) -> RenderableType:
-    across = max(1, min(len(filled.parts), width // _LEGEND))
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for _ in range(across):
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, justify="right")
-        grid.add_column(no_wrap=True, justify="right")
-        grid.add_column(width=2)
-    entries = [_entry(part.kind, part.tokens, filled.total) for part in filled.parts]
-    for start in range(0, len(entries), across):
-        grid.add_row(*(cell for entry in entries[start : start + across] for cell in entry))
-    return Group(grid, Text(f"100 % is {filled.whole}", style="dim"))
-
-
-def _entry(kind: str, tokens: int, total: int) -> tuple[Text, Text, Text, Text, Text]:
-    look = LOOKS[kind]
-    plain = kind in ("free", "dropped")
-    swatch = Text(look.letter, style="dim" if plain else f"bold {look.ink} on {look.back}")
-    share = Text(percent(tokens, total), style="dim")
-    return swatch, Text(look.name), Text(f"{tokens:,}"), share, Text("")
 
 
 # -- conflicts ------------------------------------------------------------------------------------
