@@ -328,6 +328,7 @@ def _parse(key: str, value: object, folder: str | Path) -> object:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (key, *first["loc"]))
         said = first.get("ctx", {}).get("error", first["msg"])  # ours, without "Value error, "
+        said = "no such field" if first["type"] == "unexpected_keyword_argument" else said
         raise PolicyError(f"Policy.{where}: {said}") from error
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from ctxguard.errors import InputError, MissingDependencyError, PolicyError
 from ctxguard.policy import Policy
+from ctxguard.routing import Cascade, Price, Route, Router, Routes, SpendLimit
 from ctxguard.stages import Compress, Deduplicate, Layout, Select, Template
 from ctxguard.testing import WordTokenizer
 from ctxguard.types import Budget
@@ -113,9 +114,106 @@ def test_toml_holds_everything(tmp_path: Path) -> None:
     )
 
 
+ROUTES = """
+[routing]
+router = "router.json"
+explore = 0.05
+state = "state/routing.sqlite3"
+
+[[routing.routes]]
+name = "light"
+model = "gpt-4o-mini"
+top_k = 4
+
+[[routing.routes]]
+name = "heavy"
+model = "gpt-4o"
+effort = "high"
+verification = "flag"
+price = { input = 2.5, output = 10.0, cache_read = 1.25 }
+
+[routing.cascade]
+attempts = 2
+
+[[routing.limits]]
+usd = 5
+per = "day"
+
+[[routing.tenants.free]]
+usd = 0.1
+per = "hour"
+"""
+
+
+def test_toml_holds_routes_and_paths_begin_where_the_file_lies(tmp_path: Path) -> None:
+    learned = Router(thresholds=(0.2,))
+    learned.save(tmp_path / "router.json")
+    path = tmp_path / "ctxguard.toml"
+    path.write_text(ROUTES)
+    assert Policy.from_toml(path).routing == Routes(
+        routes=(
+            Route(name="light", model="gpt-4o-mini", top_k=4),
+            Route(
+                name="heavy",
+                model="gpt-4o",
+                effort="high",
+                verification="flag",
+                price=Price(input=2.5, output=10.0, cache_read=1.25),
+            ),
+        ),
+        router=learned,
+        explore=0.05,
+        cascade=Cascade(attempts=2),
+        limits=(SpendLimit(usd=5, per="day"),),
+        tenants={"free": (SpendLimit(usd=0.1, per="hour"),)},
+        state=tmp_path / "state/routing.sqlite3",
+    )
+
+
+@pytest.mark.parametrize("where", ["memory", "redis://localhost:6379/0"])
+def test_a_state_that_is_no_file_stays_as_it_is(tmp_path: Path, where: str) -> None:
+    Router().save(tmp_path / "router.json")
+    path = tmp_path / "ctxguard.toml"
+    path.write_text(ROUTES.replace("state/routing.sqlite3", where))
+    routing = Policy.from_toml(path).routing
+    assert routing is not None
+    assert routing.state == where
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("top_k = 4", "top_k = 0", r"Policy\.routing\.routes\.0: Route\.top_k: expected 1"),
+        ("top_k = 4", "topk = 4", r"Policy\.routing\.routes\.0\.topk: no such field"),
+        ('"high"', '"huge"', r"Policy\.routing\.routes\.1\.effort"),
+        ("input = 2.5", "input = -1.0", r"Policy\.routing\.routes\.1\.price: Price\.input"),
+        ("cache_read", "cached", r"Policy\.routing\.routes\.1\.price\.cached: no such field"),
+        ('"heavy"', '"light"', r"Policy\.routing: Routes\.routes: .*different names"),
+        ("attempts = 2", "attempts = 0", r"Policy\.routing\.cascade: Cascade\.attempts"),
+        ("attempts = 2", "max = 2", r"Policy\.routing\.cascade\.max: no such field"),
+        ("usd = 5", "usd = '5'", r"Policy\.routing\.limits\.0\.usd"),
+        ("usd = 5", "usd = 5\nin = 'EUR'", r"Policy\.routing\.limits\.0\.in: no such field"),
+        ('"hour"', '"week"', r"Policy\.routing\.tenants\.free\.0\.per"),
+        ('"router.json"', '"none.json"', r"Policy\.routing\.router: .*none\.json"),
+        ('"router.json"', "3", r"Routes\.router: expected Router\(…\), in a file its path, got 3"),
+        ('"state/routing.sqlite3"', "3", r"Routes\.state: expected a file, .* got 3"),
+        ("explore = 0.05", "explore = 2.0", r"Routes\.explore: expected a share"),
+        ("explore", "explored", r"Policy\.routing\.explored: no such field"),
+    ],
+)
+def test_errors_of_routes_name_the_field(tmp_path: Path, old: str, new: str, message: str) -> None:
+    Router().save(tmp_path / "router.json")
+    path = tmp_path / "policy.toml"
+    path.write_text(ROUTES.replace(old, new, 1))
+    with pytest.raises(PolicyError, match=message):
+        Policy.from_toml(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("routing = true", r"Policy\.routing: expected a table with routes"),
+        ("[routing]", r"Policy\.routing\.routes"),
         ("colour = 1", r"Policy\.colour: no such field"),
         ("preset = 'huge'", r"Policy\.preset"),
         ("[dedupe]\nthreshold_x = 1", r"Policy\.dedupe\.threshold_x: no such field"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from genai_prices import Usage, calc_price
+from pydantic import ConfigDict
 
 from ctxguard.errors import InputError
 
@@ -22,6 +23,8 @@ _MILLION = 1_000_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """What a million tokens cost, in one currency for all routes."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     input: float
     output: float
@@ -62,6 +65,8 @@ class Load:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """How much inference a question gets; what is None stays as it is configured."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     model: Any = ""

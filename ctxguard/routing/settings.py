@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast, get_args
 
-from pydantic import PlainValidator, ValidationInfo
+from pydantic import ConfigDict, PlainValidator, ValidationInfo
 
 from ctxguard.errors import InputError
 from ctxguard.routing.route import Route
@@ -27,6 +27,8 @@ class Cascade:
     The answer so far and its verdict go along: what was accepted stands, and the heavier model goes
     on from there.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     attempts: int = 2
     """Models that are asked for one answer at most, the first included."""
@@ -62,8 +64,12 @@ def _router(value: object, info: ValidationInfo) -> object:
     return Router.load(Path(known.get("folder", "")) / value)
 
 
-def _state(value: object) -> object:
-    return value
+def _state(value: object, info: ValidationInfo) -> object:
+    """A store's file begins where a policy file lies; whatever else names a store stays."""
+    known = cast("Mapping[str, str | Path]", info.context or {})
+    if not isinstance(value, str) or value == "memory" or "://" in value:
+        return value
+    return Path(known.get("folder", "")) / value
 
 
 if TYPE_CHECKING:
@@ -113,6 +119,7 @@ class Routes:
         for route in self.routes:
             if not isinstance(route, Route):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
                 raise InputError(f"Routes.routes: expected Route(…), got {route!r:.80}")
+        self._check_kinds()
         names = [route.name for route in self.routes]
         if not names or len(set(names)) < len(names):
             raise InputError(
@@ -136,6 +143,17 @@ class Routes:
         if not self.cache_seconds >= 0:
             raise InputError(
                 f"Routes.cache_seconds: expected seconds from 0 on, got {self.cache_seconds!r}"
+            )
+
+    def _check_kinds(self) -> None:
+        if not isinstance(self.router, Router):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(
+                f"Routes.router: expected Router(…), in a file its path, got {self.router!r:.80}"
+            )
+        if not isinstance(self.state, str | Path | StateStore | None):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(
+                f"Routes.state: expected a file, a server's URL, 'memory' or a store, got "
+                f"{self.state!r:.80}"
             )
 
     @property

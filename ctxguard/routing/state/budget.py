@@ -11,7 +11,9 @@ import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
+
+from pydantic import ConfigDict
 
 from ctxguard.errors import InputError
 from ctxguard.routing.state.store import LARGEST, StateStore, Window, key_of
@@ -27,6 +29,8 @@ _NANO = 1_000_000_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendLimit:
     """No more than so much in each hour, or each day, of UTC."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     usd: float
     per: Period
