@@ -10,6 +10,7 @@ import pytest
 from ctxguard.cli import main
 from ctxguard.routing import Router
 from tests.routing.made import made
+from tests.view import samples
 
 
 @pytest.fixture
@@ -51,9 +52,33 @@ def test_fit_without_a_promise_learns_from_all(
     assert capsys.readouterr().out == "learned from 1,200 questions; wrote r.json\n"
 
 
+def test_explain_shows_the_routes_of_a_saved_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    path = tmp_path / "ledger.json"
+    path.write_text(samples.routed().to_json())
+    explain = ["route", "explain", "--ledger", str(path)]
+    assert main(explain) == 0
+    out = capsys.readouterr().out
+    assert "light (failed) → light → heavy" in out
+    assert "promised" in out
+    assert main([*explain, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["decisions"][0]["code"] == "cascade"
+    assert len(found["calls"]) == 3
+    assert found["savings"]["share"] < 0
+    path.write_text(samples.empty().to_json())
+    assert main(explain) == 0
+    assert capsys.readouterr().out == "nothing was routed in this run\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["explain"], "QUESTION and --ledger: one of them"),
+        (["explain", "x", "--ledger", "traces.jsonl"], "QUESTION and --ledger: one of them"),
+        (["explain", "--ledger", "traces.jsonl"], "ledger: not JSON"),
         (["fit", "none.csv", "-o", "r.json"], "No such file"),
         (["fit", "traces.jsonl", "-o", "r.json"], "no column 'prompt'"),
         (["fit", "traces.jsonl", "-o", "r", "--target", ".9", "--budget", ".3"], "one of them"),

@@ -144,6 +144,19 @@ def test_a_newer_ledger_is_refused_rather_than_misread() -> None:
         Ledger.from_json(json.dumps(data))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_ledger_of_an_older_schema_is_read(version: int) -> None:
+    """As those versions wrote them: without the fields that came later."""
+    data = json.loads(samples.retrieval().to_json())
+    del data["calls"]
+    if version == 1:
+        del data["verifications"]
+    ledger = Ledger.from_json(json.dumps({**data, "schema_version": version}))
+    assert ledger == samples.retrieval()
+    assert (ledger.calls, ledger.route) == ((), "")
+    assert str(ledger.savings) == "nothing was routed"
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, cast
 
 from ctxguard.ledger import Call, Ledger
 from ctxguard.reliability import share_interval
@@ -218,7 +218,8 @@ class Savings:
 
     def to_dict(self) -> dict[str, JsonValue]:
         """All of it as plain data, with what follows from it."""
-        return {**asdict(self), "saved": self.saved, "share": self.share}
+        data = cast("dict[str, JsonValue]", _plain(self))
+        return {**data, "saved": self.saved, "share": self.share}
 
 
 def savings_of(ledgers: Iterable[Ledger], *, judged: Mapping[str, Counts] | None = None) -> Savings:
@@ -390,6 +391,16 @@ def _would_cost(run: _Run) -> float | None:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _plain(value: object) -> object:
+    """Lists and dicts; a share with its interval."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in cast("tuple[object, ...]", value)]
+    if not is_dataclass(value):
+        return value
+    found = {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return {**found, "interval": list(value.interval)} if isinstance(value, Share) else found
 
 
 def _runs(count: int) -> str:

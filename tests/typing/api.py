@@ -28,6 +28,7 @@ from ctxguard import (
     guarded,
     handle,
 )
+from ctxguard.routing import Savings
 from ctxguard.wire import FittedMessages
 
 
@@ -64,6 +65,8 @@ def the_handle_is_typed(chain: Runnable[str, str]) -> None:
     assert_type(of.last, Ledger | None)
     assert_type(of.ledgers, tuple[Ledger, ...])
     assert_type(of.policy, Policy)
+    assert_type(of.savings(), Savings)
+    assert_type(Ledger(run_id="r").savings, Savings)
 
 
 def a_policy_is_made_from_anything_sensible() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ctxguard.ledger import Ledger, Step
+from typing import Any, Literal
+
+from ctxguard.ledger import Call, Ledger, Step
 from ctxguard.types import Action, Budget, Chunk, Decision, Quote, Segment, SegmentKind
 
 QUESTION = "What is the notice period for ending the support contract?"
@@ -430,6 +432,30 @@ def hostile() -> Ledger:
         Decision(
             stage=HOSTILE, action="error", subject=HOSTILE, code="stage-failed", reason=HOSTILE
         ),
+        Decision(
+            stage="route",
+            action="route",
+            subject=HOSTILE,
+            code=HOSTILE,
+            reason=HOSTILE,
+            score=0.5,
+            threshold=0.1,
+            details={
+                "route": HOSTILE,
+                "costs": {HOSTILE: 1e9},
+                "flips": [HOSTILE],
+                "light_fails": 0.5,
+                "interval": [0.1, 0.9],
+                "heavy_fails": 0.2,
+                "moved": {HOSTILE: 0.3},
+                "promise": {"said": HOSTILE},
+            },
+        ),
+    )
+    calls = (
+        Call(
+            route=HOSTILE, model=HOSTILE, reason="routed", input=10**9, output=10**9, error=HOSTILE
+        ),
     )
     segments = tuple(
         Segment(kind="evidence", label=HOSTILE, tokens=90, subject=c.id, text=c.text)
@@ -454,10 +480,66 @@ def hostile() -> Ledger:
             ),
         ),
         chunks=pair,
+        calls=calls,
         timings={HOSTILE: 0.1},
         error=HOSTILE,
         children=(empty(),),
     )
+
+
+def _routed(code: str, reason: str, action: Action = "flag") -> Decision:
+    return Decision(stage="route", action=action, subject="call", code=code, reason=reason)
+
+
+def routed() -> Ledger:
+    """A cascade: the light route was asked after a rate limit, and escalated; heavy repairs it."""
+    choice = Decision(
+        stage="route",
+        action="route",
+        subject="question",
+        code="cascade",
+        reason="expected gain of a heavier route 0.235, at or above the threshold 0.121; a cascade "
+        "begins on light",
+        score=0.235,
+        threshold=0.121,
+        details={
+            "route": "light",
+            "decided": "heavy",
+            "costs": {"light": 0.000186, "middle": None, "heavy": 0.003097},
+            "thresholds": [0.121],
+            "flips": ["numbers", "conditions"],
+            "too_small": ["middle"],
+            "light_fails": 0.55,
+            "interval": [0.31, 0.76],
+            "heavy_fails": 0.31,
+            "moved": {"numbers": 0.035, "conditions": 0.03, "of another release": -0.01},
+            "promise": {"said": "quality at least 95.0% of all heavy", "quality": 0.95},
+        },
+    )
+    light, heavy = ("light", "gpt-4o-mini"), ("heavy", "gpt-4o")
+    return Ledger(
+        run_id="r-7",
+        question=QUESTION,
+        name="RunnableSequence",
+        model="gpt-4o",
+        decisions=(
+            choice,
+            *[_routed("route-rests", "middle rests after a rate limit")] * 2,
+            _routed("escalated", "from light to heavy", "escalate"),
+        ),
+        calls=(
+            _call(light, "routed", error="APITimeoutError", measured=False),
+            _call(light, "fallback", heavy_cost=0.00325, cache_read=1000),
+            _call(heavy, "escalated", cost=0.0031),
+        ),
+    )
+
+
+def _call(
+    on: tuple[str, str], reason: Literal["routed", "fallback", "escalated"], **more: Any
+) -> Call:
+    more = {"cost": 0.0002, "measured": True, "heavy_cost": 0.0} | more
+    return Call(route=on[0], model=on[1], reason=reason, input=1200, output=150, **more)
 
 
 ALL = {
@@ -469,5 +551,6 @@ ALL = {
     "crowd": crowd,
     "agent": agent,
     "hostile": hostile,
+    "routed": routed,
 }
 """Every sample by name."""
