@@ -207,14 +207,15 @@ def test_what_was_judged_has_intervals_and_what_nobody_judged_is_left_out() -> N
 
 def test_what_was_verified_counts_for_the_route_that_answered() -> None:
     def checked(run_id: str, route: str, answer: str) -> Ledger:
-        verdict = Verifier()(answer, (Chunk(id="c", text="The fee is $500 per month."),))
+        verdict = Verifier(scorer=Broken())(answer, EVIDENCE) if not answer else None
+        verdict = verdict or Verifier()(answer, EVIDENCE)
         one = call(route, cost=1.0, heavy_cost=2.0)
         return ledger(one, run_id=run_id, verifications=(verdict,))
 
     runs = [
         checked("a", "light", "The fee is $500 per month."),
         checked("b", "light", "The fee is $600 per month."),
-        checked("c", "light", "Die Gebühr beträgt fünfhundert Dollar im Monat."),
+        checked("c", "light", ""),
         checked("d", "heavy", "The fee is $500 per month."),
     ]
     routes = {one.route: one for one in savings_of(runs).routes}
