@@ -618,7 +618,7 @@ def test_an_attempt_escalates_within_attempts_cost_windows_rests_and_limits() ->
         (guard_of(cascade=Cascade(attempts=1)), None, "which is the limit"),
         (guard_of(cascade=Cascade(max_cost=1e-9)), None, "may cost"),
         (guard_of(LIGHT, Route(name="heavy"), cascade=Cascade(max_cost=1)), None, "not known"),
-        (guard_of(LIGHT, small, cascade=Cascade()), asking(EASY * 9), "too small"),
+        (guard_of(LIGHT, small, cascade=Cascade()), asking(EASY * 60), "too small"),
         (guard_of(cascade=Cascade(), limits=(SpendLimit(usd=5e-4, per="day"),)), None, "exceeds"),
     ):
         made, said, reason = follow(guard, request)
