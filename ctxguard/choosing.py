@@ -1,4 +1,4 @@
-"""The choice of a route for the calls of one run, after all that speaks for another than the router's.
+"""The choice of a route for the calls of a run, by the router and all that speaks against it.
 
 A run never goes to a lighter route than one that it has taken: its calls lead to one answer, and
 half of it by a lighter model would be no saving.
