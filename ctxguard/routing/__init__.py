@@ -7,7 +7,9 @@ from ctxguard.routing.choice import Candidate, Estimate, Moved, Routing
 from ctxguard.routing.evaluation import Evaluation, Point, evaluate
 from ctxguard.routing.route import Load, Price, Route
 from ctxguard.routing.router import Router
+from ctxguard.routing.surroundings import surroundings_in, surroundings_of
 from ctxguard.routing.trace import Columns, Trace, read_traces
+from ctxguard.routing.weighing import Surrounding
 
 __all__ = [
     "Candidate",
@@ -22,7 +24,10 @@ __all__ = [
     "Route",
     "Router",
     "Routing",
+    "Surrounding",
     "Trace",
     "evaluate",
     "read_traces",
+    "surroundings_in",
+    "surroundings_of",
 ]
