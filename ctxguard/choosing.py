@@ -15,6 +15,7 @@ from ctxguard.routing.caller import current_caller
 from ctxguard.routing.choice import Routing
 from ctxguard.routing.route import Route, cost_of
 from ctxguard.routing.settings import Routes
+from ctxguard.routing.surroundings import surroundings_of
 from ctxguard.run import Record, Run
 from ctxguard.types import Action, Decision
 
@@ -58,7 +59,8 @@ class Choosing:
         settings, load = self.settings, request.load(output=EXPECTED)
         resolved = [request.resolved(route) for route in settings.routes]
         question = self.run.question or request.question
-        routing = settings.router.decide(question, resolved, load)
+        around = self._around(request) if len(resolved) > 1 else None
+        routing = settings.router.decide(question, resolved, load, around)
         names = [candidate.route.name for candidate in routing.candidates]
         place, code, note = names.index(routing.route.name), routing.code, ""
         own = {route.name: route for route in settings.routes}
@@ -78,6 +80,13 @@ class Choosing:
         above = [i for i in usable if i > place]
         below = [i for i in reversed(usable) if i < place]
         return own[names[place]], [own[names[i]] for i in (place, *above, *below)]
+
+    def _around(self, request: Request) -> dict[str, float]:
+        """What surrounds the question: what was found for it, and the conversation."""
+        run = self.run
+        found = run.evidence if run.searched else None
+        came = tuple(run.known().values())
+        return surroundings_of(found, run.decisions, came=came, messages=request.messages)
 
     def _adjusted(
         self, request: Request, routing: Routing, names: list[str], place: int
