@@ -138,7 +138,7 @@ def a_call_takes_a_route(ledger: Ledger) -> None:
         assert routed is not None
         request = Request(messages=(Message(role="user", text="question"),))
         assert_type(routed.call(request, lambda attempt: attempt.route), Route)
-        assert_type(routed.stream(request, lambda _: iter((1, 2))), Iterator[int])
+        assert_type(routed.stream(request, lambda attempt: iter((attempt.route,))), Iterator[Route])
         assert_type(routed.depth(request), int | None)
     assert_type(Handle(guard_, guard_).feedback(ledger.run_id, ok=True), Drift | None)
     assert_type(ledger.calls, tuple[Call, ...])
