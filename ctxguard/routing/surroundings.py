@@ -122,7 +122,7 @@ def _found(
     return {
         **_shape(came),
         **_relevance(chunks, decisions),
-        "conflicts": math.log1p(len(_conflicts(decisions, came))),
+        "conflicts": math.log1p(len(_conflicts(decisions, (*came, *chunks)))),
         "evidence_groups": math.log1p(_groups(chunks, decisions, came)),
         **_second_chunk(chunks, decisions),
         **_left_out(decisions, came),
@@ -173,14 +173,14 @@ def _relevance(chunks: Sequence[Chunk], decisions: Sequence[Decision]) -> dict[s
     }
 
 
-def _conflicts(decisions: Sequence[Decision], came: Sequence[Chunk]) -> set[frozenset[str]]:
+def _conflicts(decisions: Sequence[Decision], chunks: Sequence[Chunk]) -> set[frozenset[str]]:
     """Pairs of chunks that say the same with other facts."""
     found = {
         frozenset((one.subject, one.twin))
         for one in decisions
         if one.code == "conflict" and one.twin is not None
     }
-    return found | {frozenset((chunk.id, other)) for chunk in came for other in chunk.conflicts}
+    return found | {frozenset((chunk.id, other)) for chunk in chunks for other in chunk.conflicts}
 
 
 def _groups(chunks: Sequence[Chunk], decisions: Sequence[Decision], came: Sequence[Chunk]) -> int:
@@ -221,7 +221,8 @@ def _second_chunk(chunks: Sequence[Chunk], decisions: Sequence[Decision]) -> dic
     covers: dict[str, Mapping[str, float]] = {chunk.id: chunk.covers for chunk in chunks}
     for decision in decisions:
         terms = decision.details.get("covers")
-        if isinstance(terms, Mapping) and decision.subject in covers:
+        # Of the chunks of a ledger, which are as they came in, only decisions say it.
+        if isinstance(terms, Mapping) and covers.get(decision.subject) == {}:
             counted = ((term, _number(weight)) for term, weight in terms.items())
             covers[decision.subject] = {
                 term: weight for term, weight in counted if weight is not None
