@@ -295,7 +295,9 @@ class Attempt:
             own = own or Verify()
             up = min(len(self.heavier), cascade.attempts - self.number)
             on_fail = own.on_fail if own.on_fail in ("abstain", "raise") else "escalate"
-            own = replace(own, on_fail=on_fail, tries=("escalate",) * up, attempts=up)
+            own = replace(
+                own, on_fail=on_fail, tries=("escalate",) * up, attempts=up, hand_over=True
+            )
         return own
 
     def doubt(self, score: float) -> str:

@@ -282,7 +282,7 @@ _CONTENT_KEYS = frozenset(
 _ROUTE_DETAILS = frozenset(
     {
         *("route", "decided", "costs", "thresholds", "flips", "too_small", "propensity"),
-        *("light_fails", "interval", "heavy_fails", "moved", "promise"),
+        *("light_fails", "interval", "heavy_fails", "moved", "promise", "around", "counts"),
     }
 )
 """Of a decision for a route: names of routes and signals, and numbers."""

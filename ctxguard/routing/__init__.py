@@ -11,7 +11,9 @@ from ctxguard.routing.route import Load, Price, Route
 from ctxguard.routing.router import Router
 from ctxguard.routing.settings import Cascade, Routes
 from ctxguard.routing.state import SpendLimit
+from ctxguard.routing.surroundings import surroundings_in, surroundings_of
 from ctxguard.routing.trace import Columns, Trace, read_traces
+from ctxguard.routing.weighing import Surrounding
 
 __all__ = [
     "Caller",
@@ -31,10 +33,13 @@ __all__ = [
     "Routing",
     "Savings",
     "SpendLimit",
+    "Surrounding",
     "Trace",
     "calling_for",
     "current_caller",
     "evaluate",
     "read_traces",
     "savings_of",
+    "surroundings_in",
+    "surroundings_of",
 ]

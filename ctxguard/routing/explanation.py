@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
-from ctxguard.routing.features import describe
+from ctxguard.routing import features, surroundings
 from ctxguard.types import Decision
 
-__all__ = ["Explanation", "Promised", "explanation_of", "words_of"]
+__all__ = ["Explanation", "Promised", "explanation_of", "signal_words", "words_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def words_of(decision: Decision) -> Iterator[tuple[str, str]]:
             "P(light fails)",
             f"{light:.2f}, 95 % interval {low:.2f} to {high:.2f}; P(heavy fails) {heavy:.2f}",
         )
-        moved = (f"{_signal(name)} {gain:+.3f}" for name, gain in found.moved.items())
+        moved = (f"{signal_words(name)} {gain:+.3f}" for name, gain in found.moved.items())
         yield "moved by", ", ".join(moved) or "nothing"
     if decision.score is not None and decision.threshold is not None:
         yield "would flip", _flip(found, decision.score, decision.threshold)
@@ -116,13 +117,13 @@ def words_of(decision: Decision) -> Iterator[tuple[str, str]]:
 
 def _flip(found: Explanation, gain: float, threshold: float) -> str:
     said = f"a threshold {'above' if gain >= threshold else 'at or under'} {gain:.3f}"
-    named = ", ".join(_signal(name) for name in found.flips)
+    named = ", ".join(signal_words(name) for name in found.flips)
     return f"{said}, or an average question in: {named}" if named else said
 
 
-def _signal(name: str) -> str:
+def signal_words(name: str) -> str:
     """A signal in words; one of another release by its name."""
-    try:
-        return describe(name)
-    except KeyError:
-        return name
+    for known in (features, surroundings):
+        with contextlib.suppress(KeyError):
+            return known.describe(name)
+    return name

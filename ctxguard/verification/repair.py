@@ -241,9 +241,8 @@ class _Work:
             found = yield from self._retrieve()
             if not found or not self.best.failed:
                 return True
-        at = accepted_of(self.best, self.limits.keep)
-        if self.limits.doubt and not self.best.failed:
-            at = self.limits.keep
+        keep = self.limits.keep
+        at = accepted_of(self.best, keep) if self.best.failed else keep
         accepted, rest = self.best.answer[:at], self.best.answer[at:]
         question = self.best.question
         if step == "escalate":
@@ -251,7 +250,7 @@ class _Work:
                 question,
                 accepted,
                 self._evidence.chunks,
-                rejected=rest,
+                rejected=rest if self._settings.hand_over else "",
                 failed=self.best.failed,
             )
         else:

@@ -58,6 +58,9 @@ class Verify:
     then raise `UngroundedAnswerError`. The last three begin as 'repair' and 'escalate' do."""
     tries: tuple[Try, ...] | None = None
     """What is tried, one after the other, while something fails; None: as `on_fail` says."""
+    hand_over: bool = False
+    """Whether the heavier model is shown what was rejected, and why, beside what was accepted: it
+    may be led by it. A cascade does."""
     attempts: int = 3
     """Answers that a repair asks for at most; 0: none, abstain or raise at once."""
     max_tokens: int | None = 8_000

@@ -23,6 +23,7 @@ from tests.routing.made import made
 
 LIGHT = Route(name="light", model="l", price=Price(input=1, output=1))
 HEAVY = Route(name="heavy", model="h", price=Price(input=10, output=10))
+EVIDENCE = (Chunk(id="c", text="The fee is $500 per month."),)
 HARD = "A customer bought " + ", ".join(f"{n} pens" for n in range(11, 30)) + ". What is the total?"
 
 
@@ -207,10 +208,12 @@ def test_what_was_judged_has_intervals_and_what_nobody_judged_is_left_out() -> N
 
 def test_what_was_verified_counts_for_the_route_that_answered() -> None:
     def checked(run_id: str, route: str, answer: str) -> Ledger:
-        verdict = Verifier(scorer=Broken())(answer, EVIDENCE) if not answer else None
-        verdict = verdict or Verifier()(answer, EVIDENCE)
+        found = Verifier()(answer or "The fee is due.", EVIDENCE)
+        if not answer:
+            open_ = replace(found.claims[0], label="not_judged", code="scorer-failed")
+            found = replace(found, claims=(open_,))
         one = call(route, cost=1.0, heavy_cost=2.0)
-        return ledger(one, run_id=run_id, verifications=(verdict,))
+        return ledger(one, run_id=run_id, verifications=(found,))
 
     runs = [
         checked("a", "light", "The fee is $500 per month."),
