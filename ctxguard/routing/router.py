@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
 from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
-from ctxguard.routing.choice import Counts, Estimate, Moved, Routing, choose
+from ctxguard.routing.choice import Counts, Estimate, Moved, Routing, choose, rounded
 from ctxguard.routing.features import SIGNALS, Floats, signals_of
 from ctxguard.routing.fitting import fit_model, fit_surroundings
 from ctxguard.routing.model import Model, shipped_model
@@ -178,7 +178,10 @@ class Router:
             prompts: the questions.
             around: what surrounds each; None: it is not known.
         """
-        return self.model.gains(_signals(prompts)) + self._added(prompts, around)
+        alone = [rounded(one) for one in self.model.gains(_signals(prompts)).tolist()]
+        added = self._added(prompts, around).tolist()
+        both = [rounded(one + more) for one, more in zip(alone, added, strict=True)]
+        return np.array(both, dtype=np.float64)
 
     def light_fails(
         self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None = None
@@ -198,7 +201,7 @@ class Router:
             raise InputError(
                 f"around: expected {len(prompts)}, one for each prompt, got {len(around)}"
             )
-        parts = [sum(parts_of(self.surroundings, seen).values()) for seen in around]
+        parts = [rounded(sum(parts_of(self.surroundings, seen).values())) for seen in around]
         return np.array(parts, dtype=np.float64)
 
     def estimate(
@@ -219,8 +222,8 @@ class Router:
         analysis = question if isinstance(question, Analysis) else _analyse(question)
         gain, odds, parts = self.model.read(signals_of(analysis))
         beside = parts_of(self.surroundings, around)
-        added = sum(beside.values())
-        gain += added
+        added = rounded(sum(beside.values()))
+        gain = rounded(rounded(gain) + added)
         fails, interval = raised(self.model.curve.at(odds), self.model.curve.interval(odds), added)
         moved = sorted({**parts, **beside}.items(), key=lambda part: -abs(part[1]))
         return Estimate(

@@ -31,7 +31,7 @@ class Trace:
     heavy_ok: bool
     group: str = ""
     """What it belongs to (a subject, a customer); blank: nothing but itself."""
-    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounded it, as `surroundings_of` gives it; blank: it is not known."""
 
     @classmethod
