@@ -49,6 +49,7 @@ VERDICTS: Mapping[Outcome, tuple[str, str]] = {
 NEXT = (
     ("docs/concepts/decisions.md", "what is left out, what is kept, and how that is decided"),
     ("docs/how-to/budget.md", "a token budget for the evidence and for the whole prompt"),
+    ("docs/how-to/route.md", "which questions a lighter model would have answered as well"),
     ("ctxguard demo --framework llama-index", "the same for a LlamaIndex query engine"),
     ("ctxguard demo --help", "another embedding, more chunks, JSON, no model at all"),
 )
