@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ctxguard.routing.features import describe
@@ -46,6 +46,8 @@ class Estimate:
     moved: tuple[Moved, ...] = ()
     """The signals that raised or lowered the gain from that of an average question, strongest
     first."""
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], repr=False)
+    """All that the question has, by name: what a router learns from where no text is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class Routing:
                 "interval": list(estimate.interval),
                 "heavy_fails": estimate.heavy_fails,
                 "moved": {one.signal: one.gain for one in estimate.moved[:_SHOWN]},
+                "signals": dict(estimate.signals),
             }
         return Decision(
             stage="route",

@@ -15,11 +15,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ctxguard.errors import InputError
 from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
 from ctxguard.routing.choice import Estimate, Moved, Routing, choose
-from ctxguard.routing.features import SIGNALS, Floats, signals_of
+from ctxguard.routing.features import SIGNALS, Floats, named_signals, signals_of, signals_row
 from ctxguard.routing.fitting import fit_model
 from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
-from ctxguard.routing.trace import Trace
+from ctxguard.routing.trace import Asked, Trace
 from ctxguard.text.analysis import Analysis, default_analyzer
 
 __all__ = ["Router"]
@@ -62,7 +62,7 @@ class Router:
     @classmethod
     def fit(
         cls,
-        prompts: Sequence[str],
+        prompts: Sequence[Asked],
         weak_ok: Sequence[bool],
         strong_ok: Sequence[bool],
         *,
@@ -73,7 +73,7 @@ class Router:
         """A router that learned from labelled questions, from 100 on better than the prior.
 
         Args:
-            prompts: the questions.
+            prompts: the questions, or the `Estimate.signals` that were logged of them.
             weak_ok: whether the light route got each right.
             strong_ok: whether the heavy route did.
             groups: what each belongs to (a subject, a customer); intervals are then those of a
@@ -130,7 +130,7 @@ class Router:
         """
         if (target is None) == (budget is None):
             raise InputError("calibrate: give a target, or a budget")
-        scores = self.score([trace.prompt for trace in traces])
+        scores = self.score([trace.asked for trace in traces])
         light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
         heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
         if target is not None:
@@ -148,14 +148,14 @@ class Router:
 
     # -- judging ----------------------------------------------------------------------------------
 
-    def score(self, prompts: Sequence[str]) -> Floats:
+    def score(self, prompts: Sequence[Asked]) -> Floats:
         """What each question is expected to gain, shape `(len(prompts),)`; routes go by it.
 
         How much likelier the heavy route is to be right than the light one.
         """
         return self.model.gains(_signals(prompts))
 
-    def light_fails(self, prompts: Sequence[str]) -> Floats:
+    def light_fails(self, prompts: Sequence[Asked]) -> Floats:
         """P that the light route fails, for each question."""
         odds = self.model.odds(_signals(prompts))
         return np.array([self.model.curve.at(one) for one in odds.tolist()], dtype=np.float64)
@@ -163,7 +163,8 @@ class Router:
     def estimate(self, question: str | Analysis) -> Estimate:
         """What is expected of one question, and which signals moved it."""
         analysis = question if isinstance(question, Analysis) else _analyse(question)
-        gain, odds, parts = self.model.read(signals_of(analysis))
+        row = signals_of(analysis)
+        gain, odds, parts = self.model.read(row)
         fails = self.model.curve.at(odds)
         moved = sorted(parts.items(), key=lambda part: -abs(part[1]))
         return Estimate(
@@ -172,6 +173,7 @@ class Router:
             heavy_fails=min(1.0, max(0.0, fails - gain)),
             gain=gain,
             moved=tuple(Moved(signal=name, gain=part) for name, part in moved if part),
+            signals=named_signals(row),
         )
 
     def decide(
@@ -276,9 +278,11 @@ def _analyse(text: str) -> Analysis:
     return default_analyzer().analyse(text)
 
 
-def _signals(prompts: Sequence[str]) -> Floats:
+def _signals(prompts: Sequence[Asked]) -> Floats:
     if isinstance(prompts, str):
         raise InputError("prompts: expected a list of questions, got one text")
     if not prompts:
         return np.zeros((0, len(SIGNALS)))
-    return np.stack([signals_of(_analyse(prompt)) for prompt in prompts])
+    return np.stack(
+        [signals_of(_analyse(one)) if isinstance(one, str) else signals_row(one) for one in prompts]
+    )
