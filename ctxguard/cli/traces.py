@@ -30,6 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SHORT = 12
 """Characters of a run's id that are shown: two of a million runs begin alike once in 500 stores."""
+_WIDE = 500
 _COLUMNS = ("run", "ended", "what", "tokens", "left out", "route", "notes")
 
 
@@ -112,7 +113,7 @@ def _show(store: LedgerStore, options: argparse.Namespace) -> None:
     for mark in store.marks(ledger.run_id):
         said = "ok" if mark.ok else "not ok"
         comment = f": {mark.comment}" if mark.comment else ""
-        console.print(f"{mark.by} on {_when(mark.at)}: {said}{comment}")
+        console.print(f"{mark.by}, {_when(mark.at)}: {said}{comment}")
 
 
 def _tail(store: LedgerStore, options: argparse.Namespace) -> None:
@@ -153,21 +154,28 @@ def _since(text: str) -> float | datetime | None:
 
 
 def _console() -> Console:
+    """A console that tells of a reader that is gone, and cuts nothing for one that is a program."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False)
+    class Told(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    is_program = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    width = _WIDE if is_program else None
+    return Told(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _table() -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in _COLUMNS:
         table.add_column(
             name,
             justify="right" if name in ("tokens", "left out") else "left",
-            no_wrap=name == "run",
+            no_wrap=name in ("run", "ended", "tokens"),
         )
     return table
 
@@ -181,7 +189,9 @@ def _cells(run: StoredRun) -> tuple[str, ...]:
         {True: "grounded", False: "not grounded", None: ""}[run.grounded],
         {True: "ok", False: "not ok", None: ""}[run.ok],
     )
-    tokens = f"{run.tokens_in:,} → {run.tokens_kept:,}" if run.tokens_in else f"{run.tokens_used:,}"
+    tokens = str(run.tokens_used or "")
+    if run.tokens_in:
+        tokens = f"{run.tokens_in:,} → {run.tokens_kept:,}"
     return (
         run.run_id[:_SHORT],
         _when(run.at),
@@ -194,7 +204,8 @@ def _cells(run: StoredRun) -> tuple[str, ...]:
 
 
 def _when(at: float) -> str:
-    """A moment in this machine's time zone."""
+    """A moment in this machine's time zone; of today, the time."""
     if not math.isfinite(at):
         return "?"
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    moment, now = datetime.fromtimestamp(at).astimezone(), datetime.now().astimezone()
+    return moment.strftime("%H:%M:%S" if moment.date() == now.date() else "%Y-%m-%d %H:%M")

@@ -130,6 +130,12 @@ class Router:
         """
         if (target is None) == (budget is None):
             raise InputError("calibrate: give a target, or a budget")
+        known = sum(None not in (trace.light_ok, trace.heavy_ok) for trace in traces)
+        if known < len(traces):
+            raise InputError(
+                f"calibrate: {known:,} of {len(traces):,} traces know of both routes, and a "
+                "promise takes only such"
+            )
         scores = self.score([trace.asked for trace in traces])
         light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
         heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)

@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ctxguard.localfile import file_identity, is_busy, is_corrupt, open_wal
+from ctxguard.localfile import Schema, file_identity, is_busy, is_corrupt, open_wal
 from ctxguard.telemetry.rows import COLUMNS, Cell, Mark
 
-__all__ = ["VERSION", "TraceFile", "Written"]
+__all__ = ["SCHEMA", "TraceFile", "Written"]
 
-VERSION = 1
-_SCHEMA = """
+SCHEMA = Schema(
+    name="a store of traces",
+    version=1,
+    application_id=0x63747874,  # "ctxt"
+    shrinks=True,
+    tables="""
 CREATE TABLE IF NOT EXISTS runs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL UNIQUE, at REAL NOT NULL,
   name TEXT NOT NULL, model TEXT NOT NULL, error TEXT NOT NULL, tokens_in INTEGER NOT NULL,
@@ -32,7 +36,8 @@ CREATE TABLE IF NOT EXISTS feedback (
   run_id TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL, ok INTEGER NOT NULL,
   comment TEXT NOT NULL, PRIMARY KEY (run_id, by)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS feedback_at ON feedback (at);
-"""
+""",
+)
 _INSERT = (
     f"INSERT OR REPLACE INTO runs ({', '.join(COLUMNS)}) "  # noqa: S608 -- constants only
     f"VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -114,7 +119,7 @@ class TraceFile:
         # Made by hand, because SQLite lets others read it; what stands beside it takes after it.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self._file = file_identity(self.path)
-        db = open_wal(self.path, _SCHEMA, version=VERSION, timeout=_LOOK, shrinks=True)
+        db = open_wal(self.path, SCHEMA, timeout=_LOOK)
         db.execute(f"PRAGMA journal_size_limit = {_LOG}")
         self._db = db
         return db

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ctxguard.errors import InputError
-from ctxguard.telemetry.file import VERSION
+from ctxguard.localfile import file_size
+from ctxguard.telemetry.file import SCHEMA
 from ctxguard.telemetry.judged import Judged
 from ctxguard.telemetry.rows import Cell, Mark, StoredRun
 
@@ -147,12 +148,7 @@ class TraceReader:
             return []
         try:
             with closing(self._opened()) as db:
-                (version,) = db.execute("PRAGMA user_version").fetchone()
-                if version > VERSION:
-                    raise InputError(
-                        f"{self._path}: written by a later ctxguard (schema {version})"
-                    )
-                return db.execute(query, values).fetchall() if version else []
+                return db.execute(query, values).fetchall() if SCHEMA.check(db) else []
         except sqlite3.Error as error:
             raise InputError(f"{self._path}: {error}") from error
 
@@ -164,9 +160,9 @@ class TraceReader:
             db.execute("PRAGMA schema_version").fetchone()
         except sqlite3.OperationalError:
             db.close()
-            if Path(f"{self._path}-wal").exists():
+            if file_size(Path(f"{self._path}-wal")):
                 raise
-            # Nobody writes to it, and nobody may: SQLite would make its log beside it all the same.
+            # There is no log, and none can be made, so nobody writes to it.
             return sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
         return db
 

@@ -16,18 +16,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from ctxguard.errors import StateStoreError
-from ctxguard.localfile import file_identity, is_busy, open_wal, state_folder
+from ctxguard.localfile import Schema, file_identity, is_busy, open_wal, state_folder
 from ctxguard.routing.state.store import Admission, SteadyClock, Window
 
 __all__ = ["SqliteStore", "default_path"]
 
 T = TypeVar("T")
-_VERSION = 1
-_SCHEMA = """
+_SCHEMA = Schema(
+    name="shared state",
+    version=1,
+    tables="""
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB, expires REAL NOT NULL)
   WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS state_expires ON state (expires);
-"""
+""",
+)
 _PURGE = 256
 """Writes between two removals of what is over."""
 _BUSY = 0.002
@@ -204,7 +207,7 @@ class SqliteStore:
             return opened.connection
         _close(opened)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        opened.connection = open_wal(self._path, _SCHEMA, version=_VERSION)
+        opened.connection = open_wal(self._path, _SCHEMA)
         opened.file = file_identity(self._path)
         return opened.connection
 
