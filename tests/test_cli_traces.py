@@ -69,6 +69,19 @@ def test_feedback_and_export(store: LedgerStore, capsys: pytest.CaptureFixture[s
     assert json.loads(Path("out.jsonl").read_text())["run_id"] == "abc"
 
 
+def test_feedback_lets_no_run_go(
+    store: LedgerStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that holds more than one holds by default stays as it is."""
+    for name in "abc":
+        store.append(ledger(name))
+    store.close()
+    defaults = dict(LedgerStore.__init__.__kwdefaults__) | {"max_ledgers": 2}
+    monkeypatch.setattr(LedgerStore.__init__, "__kwdefaults__", defaults)
+    told(capsys, "traces", "feedback", "a", "ok", "-s", "t.db")
+    assert store.count() == 3
+
+
 def test_the_store_is_that_of_the_environment_or_the_users_own(
     store: LedgerStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

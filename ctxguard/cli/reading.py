@@ -29,7 +29,8 @@ def open_store(path: Path) -> LedgerStore:
     """
     from ctxguard.telemetry import LedgerStore
 
-    store = LedgerStore(path if path.name else None)
+    # Whoever fills it says how much it holds: feedback from here must not let runs go.
+    store = LedgerStore(path if path.name else None, max_bytes=sys.maxsize, max_ledgers=sys.maxsize)
     if not store.path.is_file():
         raise InputError(f"{store.path}: there is no store of traces")
     return store

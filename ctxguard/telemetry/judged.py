@@ -23,6 +23,8 @@ class Judged:
     """None: the store keeps no content."""
     signals: Mapping[str, float] = field(default_factory=dict[str, float])
     """Of the question, by name, where a router read them."""
+    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What surrounded the question, by name, where a router was told."""
     route: str = ""
     """The one that was taken; blank: there was none to take."""
     ok: bool

@@ -197,6 +197,7 @@ def _judged(row: Sequence[Cell]) -> Judged:
         at=float(at or 0),
         question=None if question is None else str(question),
         signals=table.get("signals", {}),
+        around=table.get("around", {}),
         route=str(route),
         ok=bool(ok),
         propensity=table.get("propensity"),

@@ -106,11 +106,13 @@ class LedgerStore:
             by: who says so; several may.
             comment: kept with `content=True` only.
         """
-        kept = comment if self.content else ""
+        writer, kept = self._writer(), comment if self.content else ""
+        if comment and not kept:
+            writer.tell("comment", "a comment is kept with content=True only")
         mark = Mark(
             run_id=whole(run_id), at=time.time(), ok=bool(ok), by=whole(by), comment=whole(kept)
         )
-        self._writer().put(mark)
+        writer.put(mark)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all is written that this process has put in; whether that is so.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sqlite3
 import threading
 import time
 import warnings
@@ -28,6 +27,7 @@ _LINGER = 0.05
 _BATCH_ITEMS = 256
 _BATCH_BYTES = 2**20
 """Of one transaction: its log grows by no more."""
+_COUNTED = "; what is left out is counted in `dropped`, and not told again"
 _AT_EXIT = 2.0
 """Seconds that the end of a process waits for what is not written yet."""
 
@@ -111,6 +111,7 @@ class Writer:
 
     def close(self, timeout: float) -> None:
         """Write what is left, and end the thread; the next item starts another."""
+        end = time.monotonic() + timeout
         done = self.flush(timeout)
         with self._changed:
             thread, self._thread = self._thread, None  # it ends when it finds that
@@ -120,7 +121,7 @@ class Writer:
                 self._drop(left, f"not written within {timeout:g} s of the end")
             self._changed.notify_all()
         if thread is not None and done:
-            thread.join(timeout)  # it has the file to close
+            thread.join(max(0.0, end - time.monotonic()))  # it has the file to close
         atexit.unregister(self._at_exit)
 
     def let_go(self) -> None:
@@ -185,7 +186,9 @@ class Writer:
                 self._commit(file, batch)
                 batch = _Batch(rows=[], marks=[])
         if self._refused:
-            self._tell("full", f"more than {self._max_waiting:,} were waiting to be written")
+            self.tell(
+                "full", f"more than {self._max_waiting:,} were waiting to be written{_COUNTED}"
+            )
 
     def _add(self, batch: _Batch, item: Ledger | Outcome, at: float) -> None:
         try:
@@ -203,13 +206,13 @@ class Writer:
             return
         try:
             done = file.write(batch.rows, batch.marks)
-        except (sqlite3.Error, OSError, ValueError) as error:
-            self._drop(count, str(error))
+        except Exception as error:  # whatever it is, the thread has more to write
+            self._drop(count, f"{type(error).__name__}: {error}")
             return
         with self._changed:
             self.written += count - done.lost
         if done.aside:
-            self._tell("aside", f"the file was damaged; it is now {done.aside}, and begins anew")
+            self.tell("aside", f"the file was damaged; it is now {done.aside}, and begins anew")
         if done.lost:
             self._drop(done.lost, "a ledger is larger than the whole file may be (max_bytes)")
 
@@ -218,14 +221,14 @@ class Writer:
             return
         with self._changed:
             self.dropped += count
-        self._tell("dropped", reason)
+        self.tell("dropped", reason + _COUNTED)
 
-    def _tell(self, kind: str, reason: str) -> None:
+    def tell(self, kind: str, reason: str) -> None:
+        """Warn of something, once per kind."""
         if kind in self._told:
             return
         self._told.add(kind)
-        more = "" if kind == "aside" else "; left out are counted in `dropped`, without more words"
         try:
-            warnings.warn(f"{self._file.path}: {reason}{more}", StoreWarning, stacklevel=2)
+            warnings.warn(f"{self._file.path}: {reason}", StoreWarning, stacklevel=2)
         except StoreWarning:  # warnings are errors here, and this one may not end the thread
             return

@@ -199,4 +199,4 @@ def test_a_disk_that_is_full_and_a_folder_that_is_read_only(open_folder: Path) -
     ):
         assert line.startswith(f"3 ['before'] {open_folder / file}: ")
         assert reason in line or "Permission denied" in line
-        assert line.count("left out are counted in `dropped`") == 1, "told once"
+        assert line.count("what is left out is counted in `dropped`") == 1, "told once"
