@@ -76,7 +76,7 @@ def test_feedback_lets_no_run_go(
     for name in "abc":
         store.append(ledger(name))
     store.close()
-    defaults = dict(LedgerStore.__init__.__kwdefaults__) | {"max_ledgers": 2}
+    defaults = {**(LedgerStore.__init__.__kwdefaults__ or {}), "max_ledgers": 2}
     monkeypatch.setattr(LedgerStore.__init__, "__kwdefaults__", defaults)
     told(capsys, "traces", "feedback", "a", "ok", "-s", "t.db")
     assert store.count() == 3

@@ -109,7 +109,7 @@ class TraceFile:
         except BaseException:
             self.close()  # takes everything back, and the next batch begins afresh
             raise
-        return len(rows) - int(left)
+        return len({row[0] for row in rows}) - int(left)  # one that came twice is there once
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is not None and self._file == file_identity(self.path):

@@ -105,6 +105,12 @@ def test_a_run_that_goes_on_takes_its_place_anew(store: LedgerStore) -> None:
     ]
 
 
+def test_a_run_that_comes_twice_at_once_is_there_once(store: LedgerStore) -> None:
+    for _ in range(3):
+        store.append(ledger("a"))
+    assert (store.count(), store.written, store.dropped) == (1, 3, 0)
+
+
 def test_feedback_stands_beside_its_run(make: Make) -> None:
     store = make(content=True)
     store.append(ledger("a"))
