@@ -61,6 +61,8 @@ class Estimate:
     moved: tuple[Moved, ...] = ()
     """The signals that raised or lowered the gain from that of an average question, strongest
     first."""
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], repr=False)
+    """All that the question has, by name: what a router learns from where no text is kept."""
     around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounds the question, as it was given."""
 
@@ -122,6 +124,7 @@ class Routing:
                 "interval": list(estimate.interval),
                 "heavy_fails": estimate.heavy_fails,
                 "moved": {one.signal: one.gain for one in estimate.moved[:_SHOWN]},
+                "signals": dict(estimate.signals),
             }
             if estimate.around:
                 details |= {"around": dict(estimate.around), "counts": self.counts}
