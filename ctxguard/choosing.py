@@ -6,7 +6,7 @@ half of it by a lighter model would be no saving.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from ctxguard.attempts import Request
@@ -155,7 +155,7 @@ class Choosing:
         }
         promise = self.settings.router.promise
         if promise is not None:
-            details["promise"] = {"said": promise.said, "quality": promise.target}
+            details["promise"] = asdict(promise.promised)
         if self.settings.explore:
             share = self.settings.explore
             drawn = share / len(self.settings.routes)

@@ -652,6 +652,28 @@ def test_an_attempt_escalates_within_attempts_cost_windows_rests_and_limits() ->
     assert made is None
 
 
+def test_an_answer_goes_up_route_by_route_and_is_that_of_the_last() -> None:
+    guard = guard_of(LIGHT, HEAVY, THIRD, cascade=Cascade(attempts=3))
+
+    def ask(attempt: Attempt) -> list[str]:
+        asked: list[str] = []
+        while (above := attempt.follow("heavy", asking(EASY))) is not None:
+            asked.append(above.route.name)
+            above.succeeded()
+        return asked
+
+    with running(guard) as (routed, run):
+        assert routed.call(asking(EASY), ask) == ["heavy", "third"]
+    ledger = run.ledger()
+    assert ledger.route == "third"
+    assert [call.reason for call in ledger.calls] == ["escalated", "escalated", "routed"]
+    shared = guard.dispatcher
+    assert shared is not None
+    answered_by = shared.answered(run.run_id)
+    assert answered_by is not None
+    assert (answered_by.route, answered_by.fails) == ("third", None)
+
+
 def test_a_repair_asks_the_same_route_and_counts() -> None:
     guard = guard_of(limits=(SpendLimit(usd=1, per="day"),))
     with running(guard) as (routed, run):

@@ -23,6 +23,7 @@ from pydantic import ConfigDict, Field
 
 from ctxguard.errors import InputError
 from ctxguard.reliability import binomial
+from ctxguard.routing.explanation import Promised
 from ctxguard.routing.features import Floats
 
 __all__ = [
@@ -75,12 +76,17 @@ class Promise:
     @property
     def said(self) -> str:
         """What is promised, in words."""
-        promised = (
-            f"quality at least {self.target:.1%} of all heavy"
-            if self.target is not None
-            else f"mean cost at most {self.budget:g}"
+        return str(self.promised)
+
+    @property
+    def promised(self) -> Promised:
+        """The promise by itself, as a ledger has it."""
+        return Promised(
+            target=self.target,
+            budget=self.budget,
+            confidence=self.confidence,
+            traces=self.traces,
         )
-        return f"{promised} (confidence {self.confidence:.0%}, {self.traces:,} traces)"
 
     def __str__(self) -> str:
         """What is promised, and what was seen."""

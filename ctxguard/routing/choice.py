@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ctxguard.routing.explanation import signal_words, words_of
+from ctxguard.routing.explanation import said_of, signal_words
 from ctxguard.routing.route import Load, Route, ordered
 from ctxguard.routing.surroundings import SURROUNDINGS
 from ctxguard.types import Decision
@@ -61,6 +61,8 @@ class Estimate:
     moved: tuple[Moved, ...] = ()
     """The signals that raised or lowered the gain from that of an average question, strongest
     first."""
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], repr=False)
+    """All that the question has, by name: what a router learns from where no text is kept."""
     around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounds the question, as it was given."""
 
@@ -123,6 +125,7 @@ class Routing:
                 "interval": list(estimate.interval),
                 "heavy_fails": estimate.heavy_fails,
                 "moved": {one.signal: one.gain for one in estimate.moved[:_SHOWN]},
+                "signals": dict(estimate.signals),
             }
             if estimate.around:
                 details |= {"around": dict(estimate.around), "counts": self.counts}
@@ -146,8 +149,7 @@ class Routing:
 
     def __str__(self) -> str:
         """All that explains it, a line each."""
-        words = (f"  {name}: {said}" for name, said in words_of(self.decision()))
-        return "\n".join([f"{self.route.name}: {self.reason}", *words])
+        return said_of(self.decision())
 
 
 def choose(

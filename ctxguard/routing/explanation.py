@@ -12,17 +12,26 @@ from pydantic import TypeAdapter, ValidationError
 from ctxguard.routing import features, surroundings
 from ctxguard.types import Decision
 
-__all__ = ["Explanation", "Promised", "explanation_of", "signal_words", "words_of"]
+__all__ = ["Explanation", "Promised", "explanation_of", "said_of", "signal_words", "words_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promised:
-    """What the router promises, as far as a ledger tells it."""
+    """What a router promises; the fields are those of `Promise`."""
 
-    said: str
-    """In words."""
-    quality: float | None = None
-    """Share of the quality of all heavy that is kept; None: only cost was promised."""
+    target: float | None = None
+    budget: float | None = None
+    confidence: float = 0.0
+    traces: int = 0
+
+    def __str__(self) -> str:
+        """In words."""
+        promised = (
+            f"quality at least {self.target:.1%} of all heavy"
+            if self.target is not None
+            else f"mean cost at most {self.budget or 0:g}"
+        )
+        return f"{promised} (confidence {self.confidence:.0%}, {self.traces:,} traces)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +100,13 @@ def _adapter() -> TypeAdapter[Explanation]:
     return TypeAdapter(Explanation)
 
 
+def said_of(decision: Decision) -> str:
+    """All that explains a choice, a line each."""
+    words = (f"  {name}: {said}" for name, said in words_of(decision))
+    route = decision.details.get("route", decision.stage)
+    return "\n".join([f"{route}: {decision.reason or decision.code}", *words])
+
+
 def words_of(decision: Decision) -> Iterator[tuple[str, str]]:
     """What explains a choice, beside its reason: a name and its words each."""
     found = explanation_of(decision)
@@ -112,7 +128,7 @@ def words_of(decision: Decision) -> Iterator[tuple[str, str]]:
         room = ", too small for the request" if route in found.too_small else ""
         yield route, f"{said}{room}"
     if found.promise is not None:
-        yield "promised", found.promise.said
+        yield "promised", str(found.promise)
 
 
 def _flip(found: Explanation, gain: float, threshold: float) -> str:

@@ -344,7 +344,7 @@ def _quality(runs: Sequence[_Run], routes: Sequence[RouteUse]) -> Quality:
     return Quality(
         expected=expected,
         estimates=estimates,
-        promised=tuple(dict.fromkeys(one.promise.said for one in choices if one.promise)),
+        promised=tuple(dict.fromkeys(str(one.promise) for one in choices if one.promise)),
         uncovered=sum(
             run.choice is not None
             and run.choice.promise is not None

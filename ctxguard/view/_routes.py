@@ -63,7 +63,7 @@ def is_routing(decision: Decision) -> bool:
 def path(ledger: Ledger) -> str:
     """The routes in the order in which they were asked, blank where nothing was routed."""
     names: list[str] = []
-    for call in ledger.calls:
+    for call in _asked(ledger):
         name = f"{_name(call.route)}{' (failed)' if call.error else ''}"
         if not names or names[-1] != name:
             names.append(name)
@@ -95,8 +95,21 @@ def choice_words(ledger: Ledger) -> tuple[tuple[str, str], ...]:
 
 
 def call_rows(ledger: Ledger) -> tuple[CallRow, ...]:
-    """The calls in their order."""
-    return tuple(_row(call) for call in ledger.calls)
+    """The calls, in the order in which they were begun."""
+    return tuple(_row(call) for call in _asked(ledger))
+
+
+def _asked(ledger: Ledger) -> tuple[Call, ...]:
+    """The calls in the order in which they were begun: what puts a call right ends before it."""
+    found: list[Call] = []
+    later: list[Call] = []
+    for call in ledger.calls:
+        if call.reason in ("repair", "escalated"):
+            later.append(call)
+            continue
+        found += [call, *later] if later and not call.error else [call]
+        later = later if call.error else []
+    return (*found, *later)
 
 
 def _row(call: Call) -> CallRow:

@@ -448,7 +448,7 @@ def hostile() -> Ledger:
                 "interval": [0.1, 0.9],
                 "heavy_fails": 0.2,
                 "moved": {HOSTILE: 0.3},
-                "promise": {"said": HOSTILE},
+                "promise": {"target": 0.5},
             },
         ),
     )
@@ -513,7 +513,7 @@ def routed() -> Ledger:
             "interval": [0.31, 0.76],
             "heavy_fails": 0.31,
             "moved": {"numbers": 0.035, "conditions": 0.03, "of another release": -0.01},
-            "promise": {"said": "quality at least 95.0% of all heavy", "quality": 0.95},
+            "promise": {"target": 0.95, "confidence": 0.9, "traces": 1500},
         },
     )
     light, heavy = ("light", "gpt-4o-mini"), ("heavy", "gpt-4o")

@@ -21,7 +21,7 @@ SAID = (
     "a threshold above 0.235, or an average question in: numbers, conditions",
     "0.000186 per request",
     "price unknown, too small for the request",
-    "quality at least 95.0% of all heavy",
+    "quality at least 95.0% of all heavy (confidence 90%, 1,500 traces)",
     "APITimeoutError",
     "≈ 1,200 → 150",
     "1,000",
@@ -47,6 +47,16 @@ def test_one_line_names_the_routes() -> None:
     assert one_line(samples.routed()) == "<Ledger route light (failed) → light → heavy>"
     long = replace(samples.routed(), calls=samples.routed().calls * 3)
     assert one_line(long) == "<Ledger route light (failed) → … → heavy>"
+
+
+def test_what_puts_an_answer_right_comes_after_it_though_it_ends_before() -> None:
+    failed, light, heavy = samples.routed().calls
+    repair = replace(light, reason="repair")
+    as_ended = replace(samples.routed(), calls=(failed, repair, heavy, light, light))
+    assert one_line(as_ended) == "<Ledger route light (failed) → light → heavy → light>"
+    lines = [line.split()[:4] for line in to_text(as_ended, width=100).splitlines()]
+    reasons = [line[3].rstrip(",") for line in lines if len(line) > 3 and line[1] == "·"]
+    assert reasons == ["routed", "fallback", "repair", "escalated", "fallback"]
 
 
 def test_what_was_decided_of_routes_stands_once() -> None:
