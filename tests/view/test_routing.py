@@ -9,6 +9,7 @@ import pytest
 from ctxguard.ledger import Call, Ledger
 from ctxguard.types import Decision
 from ctxguard.view import one_line, to_html, to_text
+from ctxguard.view._routes import call_rows
 from tests.view import samples
 
 SAID = (
@@ -54,9 +55,8 @@ def test_what_puts_an_answer_right_comes_after_it_though_it_ends_before() -> Non
     repair = replace(light, reason="repair")
     as_ended = replace(samples.routed(), calls=(failed, repair, heavy, light, light))
     assert one_line(as_ended) == "<Ledger route light (failed) → light → heavy → light>"
-    lines = [line.split()[:4] for line in to_text(as_ended, width=100).splitlines()]
-    reasons = [line[3].rstrip(",") for line in lines if len(line) > 3 and line[1] == "·"]
-    assert reasons == ["routed", "fallback", "repair", "escalated", "fallback"]
+    why = [one.why for one in call_rows(as_ended)]
+    assert why == ["routed, APITimeoutError", "fallback", "repair", "escalated", "fallback"]
 
 
 def test_what_was_decided_of_routes_stands_once() -> None:
