@@ -102,8 +102,8 @@ def _fit(options: argparse.Namespace) -> int:
     learned, kept = (dealt[::2], dealt[1::2]) if promises else (dealt, [])
     router = Router.fit(
         [trace.asked for trace in learned],
-        [bool(trace.light_ok) for trace in learned],
-        [bool(trace.heavy_ok) for trace in learned],
+        [trace.light_ok for trace in learned],
+        [trace.heavy_ok for trace in learned],
         groups=[trace.group for trace in learned] if options.group else None,
         about=(options.traces or options.store).name or "the user's store",
     )
@@ -131,8 +131,8 @@ def _eval(options: argparse.Namespace) -> int:
     failed = [not trace.light_ok for trace in traces]
     found = evaluate(
         router.score(asked),
-        [bool(trace.light_ok) for trace in traces],
-        [bool(trace.heavy_ok) for trace in traces],
+        [trace.light_ok for trace in traces],
+        [trace.heavy_ok for trace in traces],
     )
     reliability = reliability_of(router.light_fails(asked).tolist(), failed)
     if options.json:

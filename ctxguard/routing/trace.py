@@ -32,7 +32,7 @@ class Trace:
     heavy_ok: bool | None
     group: str = ""
     """What it belongs to (a subject, a customer); blank: nothing but itself."""
-    signals: Mapping[str, float] = field(default_factory=dict[str, float])
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """Those of the question, by name; they stand for it where `prompt` is blank."""
 
     @property
