@@ -106,8 +106,8 @@ def _fit(options: argparse.Namespace) -> int:
     around = [trace.around for trace in learned]
     router = Router.fit(
         [trace.asked for trace in learned],
-        [bool(trace.light_ok) for trace in learned],
-        [bool(trace.heavy_ok) for trace in learned],
+        [trace.light_ok for trace in learned],
+        [trace.heavy_ok for trace in learned],
         groups=[trace.group for trace in learned] if options.group else None,
         around=around if any(around) else None,
         about=(options.traces or options.store).name or "the user's store",
@@ -136,8 +136,8 @@ def _eval(options: argparse.Namespace) -> int:
     failed = [not trace.light_ok for trace in traces]
     found = evaluate(
         router.score(asked, around),
-        [bool(trace.light_ok) for trace in traces],
-        [bool(trace.heavy_ok) for trace in traces],
+        [trace.light_ok for trace in traces],
+        [trace.heavy_ok for trace in traces],
     )
     reliability = reliability_of(router.light_fails(asked, around).tolist(), failed)
     if options.json:

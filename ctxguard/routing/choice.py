@@ -61,7 +61,7 @@ class Estimate:
     moved: tuple[Moved, ...] = ()
     """The signals that raised or lowered the gain from that of an average question, strongest
     first."""
-    signals: Mapping[str, float] = field(default_factory=dict[str, float], repr=False)
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], repr=False, hash=False)
     """All that the question has, by name: what a router learns from where no text is kept."""
     around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounds the question, as it was given."""

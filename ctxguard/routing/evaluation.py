@@ -60,8 +60,8 @@ class Evaluation:
 
 def evaluate(
     scores: Sequence[float] | NDArray[np.float64],
-    light_ok: Sequence[bool] | NDArray[np.bool_],
-    heavy_ok: Sequence[bool] | NDArray[np.bool_],
+    light_ok: Sequence[bool | None] | NDArray[np.bool_],
+    heavy_ok: Sequence[bool | None] | NDArray[np.bool_],
 ) -> Evaluation:
     """Judge an order of questions.
 
@@ -71,7 +71,8 @@ def evaluate(
         heavy_ok: whether the heavy route was.
 
     Raises:
-        InputError: for no questions, of unequal number, or routes that are equally good.
+        InputError: for no questions, of unequal number, one that is not known, or routes that are
+            equally good.
     """
     order = np.array(scores, dtype=np.float64)
     light, heavy = np.array(light_ok, dtype=np.float64), np.array(heavy_ok, dtype=np.float64)
@@ -79,6 +80,11 @@ def evaluate(
         raise InputError(
             f"scores: {order.size}, light_ok: {light.size}, heavy_ok: {heavy.size}; as many of "
             "each are needed, and at least one"
+        )
+    unknown = int((np.isnan(light) | np.isnan(heavy)).sum())
+    if unknown:
+        raise InputError(
+            f"light_ok, heavy_ok: of {unknown:,} of {order.size:,} questions one is not known"
         )
     low, gap = float(light.mean()), float(heavy.mean() - light.mean())
     if gap == 0:

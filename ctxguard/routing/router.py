@@ -69,8 +69,8 @@ class Router:
     def fit(  # noqa: PLR0913 -- what is known of each question, and what to start from
         cls,
         prompts: Sequence[Asked],
-        weak_ok: Sequence[bool],
-        strong_ok: Sequence[bool],
+        weak_ok: Sequence[bool | None],
+        strong_ok: Sequence[bool | None],
         *,
         groups: Sequence[str] | None = None,
         around: Sequence[Mapping[str, float]] | None = None,
@@ -91,7 +91,7 @@ class Router:
             about: what the questions are, for whoever reads the file.
 
         Raises:
-            InputError: there are too few, or not as many of each.
+            InputError: there are too few, not as many of each, or one that is not known.
         """
         count = len(prompts)
         others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups, "around": around}
@@ -100,6 +100,11 @@ class Router:
                 raise InputError(
                     f"{name}: expected {count}, one for each prompt, got {len(values)}"
                 )
+        unknown = sum(None in pair for pair in zip(weak_ok, strong_ok, strict=True))
+        if unknown:
+            raise InputError(
+                f"weak_ok, strong_ok: of {unknown:,} of {count:,} questions one is not known"
+            )
         if count < _LEAST:
             raise InputError(f"prompts: a fit takes {_LEAST} labelled questions, got {count}")
         signals = _signals(prompts)

@@ -21,9 +21,9 @@ class Judged:
     """When it ended, in seconds since the epoch."""
     question: str | None
     """None: the store keeps no content."""
-    signals: Mapping[str, float] = field(default_factory=dict[str, float])
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """Of the question, by name, where a router read them."""
-    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounded the question, by name, where a router was told."""
     route: str = ""
     """The one that was taken; blank: there was none to take."""

@@ -230,7 +230,7 @@ def test_the_prior_is_as_the_script_writes_it() -> None:
 
 
 def test_a_promise_does_not_depend_on_a_sorted_file(fitted: Router) -> None:
-    traces = sorted(made(800, seed=8), key=lambda trace: trace.light_ok)
+    traces = sorted(made(800, seed=8), key=lambda trace: bool(trace.light_ok))
     assert fitted.calibrate(traces, target=0.9).promise is not None
     budget = fitted.calibrate(traces, budget=0.2).promise
     assert budget is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctxguard.errors import InputError
-from ctxguard.routing import Router, Trace
+from ctxguard.routing import Router, Trace, evaluate
 from ctxguard.routing.features import SIGNALS, named_signals, signals_of, signals_row
 from ctxguard.telemetry import Judged, LedgerStore, traces_of
 from ctxguard.text.analysis import default_analyzer
@@ -116,6 +116,13 @@ def test_a_promise_takes_traces_of_both_routes() -> None:
     traces.append(Trace(prompt="a?", light_ok=True, heavy_ok=True))
     with pytest.raises(InputError, match="1 of 4 traces know of both routes"):
         Router().calibrate(traces, target=0.9)
+
+
+def test_a_fit_takes_no_label_for_one_that_is_not_known() -> None:
+    with pytest.raises(InputError, match="of 1 of 60 questions one is not known"):
+        Router.fit(["a?"] * 60, [True] * 60, [*[True] * 59, None])
+    with pytest.raises(InputError, match="of 1 of 2 questions one is not known"):
+        evaluate([0.1, 0.2], [True, None], [True, True])
 
 
 def test_signals_by_name_leave_out_what_is_missing() -> None:
