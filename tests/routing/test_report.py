@@ -15,6 +15,7 @@ from ctxguard.dispatching import dispatching
 from ctxguard.ledger import Call
 from ctxguard.reliability import share_interval
 from ctxguard.routing import Load, Price, Route, Router, Routes, savings_of
+from ctxguard.routing.explanation import explanation_of
 from ctxguard.routing.report import Share, money
 from ctxguard.routing.state.feedback import Counts
 from ctxguard.types import Chunk, Decision
@@ -312,3 +313,20 @@ def test_intervals_of_shares_are_those_of_the_literature(
 def test_intervals_stay_within_0_and_1() -> None:
     assert share_interval(0, 0) == (0.0, 1.0)
     assert share_interval(7, 7)[1] == 1.0
+
+
+def test_what_all_heavy_would_not_cost_has_no_share() -> None:
+    free = savings_of([ledger(call(cost=0.0, heavy_cost=0.0), decisions=(choice(),))])
+    assert free.share is None
+    assert free.line.startswith("cost 0.000000, all heavy 0.000000; quality expected")
+
+
+def test_a_decision_that_is_read_back_knows_the_routes() -> None:
+    found = explanation_of(choice("light", decided="middle"))
+    assert found is not None
+    assert (found.lightest, found.heaviest) == ("light", "heavy")
+    assert [found.is_lighter(name) for name in ("light", "middle", "heavy", "gone")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    assert found.ok("gone") is None
+    assert explanation_of(replace(choice(), stage="select")) is None
