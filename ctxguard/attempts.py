@@ -371,8 +371,8 @@ class Attempt:
             self.dispatching.note(
                 "escalate",
                 "escalated",
-                f"from {self._latest.route.name} to {route.name}: what was accepted and what failed go "
-                "along",
+                f"from {self._latest.route.name} to {route.name}: what was accepted and what "
+                "failed go along",
                 route=route.name,
             )
         attempt = Attempt(
