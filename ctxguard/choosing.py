@@ -96,7 +96,7 @@ class Choosing:
         if self.name:
             before = names.index(self.name)
             if before >= place:
-                return before, routing.code if before == place else "kept-in-run", ""
+                return before, routing.code, ""
             return place, "raised", f"; the run was on {self.name}"
         fits = [i for i in range(len(names)) if routing.candidates[i].fits]
         if settings.mode == "act" and self._draw(0) < settings.explore:
