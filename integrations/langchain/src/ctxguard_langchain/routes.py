@@ -21,7 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 from ctxguard.attempts import Attempt, Request
 from ctxguard.errors import InputError, PolicyError
 from ctxguard.handle import Coverage, Handle
+from ctxguard.models import ModelCard
 from ctxguard.routing import Route
+from ctxguard.run import Record, Run
+from ctxguard.types import Decision
 from ctxguard_langchain import convert
 from ctxguard_langchain.binding import refusal
 from ctxguard_langchain.carrying import handle_of, is_guarded
@@ -30,8 +33,10 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 __all__ = [
     "LIMITS",
     "bounded",
+    "card_for",
     "chain_of",
     "cover_routes",
+    "note_in",
     "note_once",
     "request_of",
     "routes_chains",
@@ -65,6 +70,8 @@ class _Targets:
     """The targets of one handle, each made once; the one that was used longest ago goes first."""
 
     def __init__(self) -> None:
+        self.model: Any = None
+        """The first that was found in what is guarded; None: none was."""
         self._made: OrderedDict[tuple[int, str], _Target] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -271,11 +278,17 @@ def _is_chain(model: object) -> bool:
     )
 
 
-def cover_routes(handle: Handle, found: Coverage) -> Coverage:
+def cover_routes(handle: Handle, found: Coverage, models: Sequence[object]) -> Coverage:
     """What was found, and the models and chains of the routes.
+
+    Args:
+        handle: whose policy may have routes.
+        found: in what is guarded.
+        models: those that are guarded.
 
     Raises:
         PolicyError: a route cannot be one of LangChain's, or there is nothing to route.
+        InputError: a route names a model, and one that is guarded has no field for a name.
     """
     from ctxguard_langchain.adapter import cover_part
 
@@ -283,11 +296,27 @@ def cover_routes(handle: Handle, found: Coverage) -> Coverage:
     if routing is None:
         return found
     _check(handle, found)
+    _targets_of(handle).model = next(iter(models), None)
     for route in routing.routes:
         if route.model and not route.model_name:
             _, coverage = cover_part(route.model, handle)
             found = found.merged(_below(coverage, f"routing.{route.name}"))
+        elif route.model_name:
+            for model in models:
+                _named(model, route)
     return found
+
+
+def card_for(handle: Handle) -> Callable[[Route], ModelCard]:
+    """What is known of the model of a route before one is asked: by the first that is guarded."""
+    model = _targets_of(handle).model
+
+    def card(route: Route) -> ModelCard:
+        if route.model and not route.model_name:
+            return convert.card_of(route.model)
+        return ModelCard() if model is None else convert.card_of(target_of(handle, model, route))
+
+    return card
 
 
 def _below(found: Coverage, path: str) -> Coverage:
@@ -313,6 +342,11 @@ def _check(handle: Handle, found: Coverage) -> None:
         raise PolicyError(
             f"Policy.routing: the routes are chains, but {mixed[0]!r} is a model; give a chain of "
             "it, or leave its model out for what is guarded"
+        )
+    if chains and routing is not None and routing.cascade is not None:
+        raise PolicyError(
+            "Policy.routing: a cascade hands what was accepted to a heavier model, and the routes "
+            "are chains; leave the cascade out, or give models"
         )
     if not chains and not any(reached.kind == "model" for reached in found.reached):
         raise PolicyError(
@@ -395,10 +429,15 @@ def _limit(kwargs: Mapping[str, Any]) -> int | None:
 
 
 def note_once(attempt: Attempt, code: str, reason: str) -> None:
-    """Let the ledger say something of the routing, once per run."""
-    work = attempt.dispatching
+    """Let the ledger say something of an attempt, once per run."""
+    note_in(attempt.dispatching.run, code, reason)
 
-    said = work.run.keep(("noted", code, reason), list[bool])
-    if not said:
-        said.append(True)
-        work.note("flag", code, reason)
+
+def note_in(run: Run, code: str, reason: str) -> None:
+    """Let the ledger say something of the routing, once per run."""
+    said = run.keep(("noted", code, reason), list[bool])
+    if said:
+        return
+    said.append(True)
+    decision = Decision(stage="route", action="flag", subject="call", code=code, reason=reason)
+    run.add(Record(decisions=(decision,)))
