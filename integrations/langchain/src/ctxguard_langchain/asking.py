@@ -165,6 +165,8 @@ class Asking:
             return _Following(None)
         if heavy and (self._heavy is not None or self._routed is None):
             return _Following(None)
+        if self._routed is not None:  # all of it was read: its cost comes before the next one's
+            last.succeeded()
         asked = Request(
             messages=tuple(ask.messages),
             card=last.request.card,
