@@ -126,6 +126,5 @@ def _events(body: Json) -> Iterator[str]:
         yield json.dumps({"type": "content_block_delta", "index": 0, "delta": delta})
     yield json.dumps({"type": "content_block_stop", "index": 0})
     ended = {"stop_reason": reason, "stop_sequence": None}
-    usage = {"output_tokens": USAGE["output_tokens"]}
-    yield json.dumps({"type": "message_delta", "delta": ended, "usage": usage})
+    yield json.dumps({"type": "message_delta", "delta": ended, "usage": USAGE})
     yield json.dumps({"type": "message_stop"})

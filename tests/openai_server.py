@@ -143,9 +143,7 @@ class Scripted(BaseHTTPRequestHandler):
         self._head(status, own | dict(headers or {}))
         self.wfile.write(data)
 
-    def stream(
-        self, events: Iterator[str], *, complete: bool = True, named: bool = False
-    ) -> None:
+    def stream(self, events: Iterator[str], *, complete: bool = True, named: bool = False) -> None:
         """Send server-sent events; without the chunk that ends them if not complete.
 
         Args:
@@ -183,9 +181,7 @@ def _answer(handler: Scripted, body: Json) -> None:
         handler.send(json.dumps(_completion(body)))
 
 
-def fails(
-    status: int, kind: str, code: str, message: str, headers: Mapping[str, str]
-) -> Behaviour:
+def fails(status: int, kind: str, code: str, message: str, headers: Mapping[str, str]) -> Behaviour:
     error = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return lambda handler, _: handler.send(json.dumps(error), status=status, headers=headers)
 

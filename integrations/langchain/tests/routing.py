@@ -32,7 +32,7 @@ def openai(server: ScriptedServer, **settings: Any) -> ChatOpenAI:
 
 def anthropic(server: ScriptedServer, **settings: Any) -> ChatAnthropic:
     """As `openai`, of the other provider."""
-    given = {"model_name": "claude-sonnet-4-5", "max_retries": 0, **settings}
+    given = {"model_name": "claude-sonnet-4-6", "max_retries": 0, **settings}
     url = server.url.removesuffix("/v1")
     return ChatAnthropic(base_url=url, api_key=SecretStr("none"), **given)
 
@@ -48,7 +48,7 @@ def routes(heavy: object, router: Router = LIGHT, **settings: Any) -> Policy:
 
 
 BARE: dict[str, Any] = {
-    "deduplicate": None,
+    "dedupe": None,
     "rank": None,
     "compress": None,
     "select": None,

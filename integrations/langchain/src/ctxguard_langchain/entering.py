@@ -8,7 +8,7 @@ verification are its own. A method that is called inside of that is the attempt'
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -153,7 +153,10 @@ def _stream(entry: _Entry) -> Method:
 
         def ask(attempt: Attempt) -> Iterator[Any]:
             meter = Meter(attempt, plan.target)
-            yield from drive(entry.of(obj, plan, attempt, first), lambda: metering(meter))
+            for item in drive(entry.of(obj, plan, attempt, first), lambda: metering(meter)):
+                if entry.ends(item):
+                    attempt.succeeded()
+                yield item
             meter.close()
 
         found = dispatching(handle.guard.dispatcher)
@@ -195,6 +198,8 @@ def _astream(entry: _Entry) -> Method:
             items = adrive(entry.of(obj, plan, attempt, first), lambda: metering(meter))
             async with closed(items):
                 async for item in items:
+                    if entry.ends(item):
+                        attempt.succeeded()
                     yield item
             meter.close()
 
@@ -253,7 +258,13 @@ def _run(handle: Handle, obj: Dynamic, plan: Plan) -> AbstractContextManager[obj
 
 
 def _without_run_id(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-    """Arguments for one more attempt: a handler would take it for the one that failed."""
+    """Arguments for one more attempt: a handler would take it for the one that failed.
+
+    `astream_events` alone waits for the run that it has named, and shows another one's words twice.
+    """
+    config = args[1] if len(args) > 1 else kwargs.get("config")
+    if isinstance(config, Mapping) and _shows_events(cast("Mapping[str, Any]", config)):
+        return args, kwargs
     if kwargs.get("run_id") is not None:
         kwargs = {**kwargs, "run_id": None}
     if len(args) > 1:
@@ -268,3 +279,9 @@ def _no_id(config: Dynamic) -> Dynamic:
         return config
     known = cast("Mapping[str, Any]", config)
     return {name: value for name, value in known.items() if name != "run_id"}
+
+
+def _shows_events(config: Mapping[str, Any]) -> bool:
+    callbacks: Any = config.get("callbacks")
+    handlers: Sequence[object] = getattr(callbacks, "handlers", callbacks) or ()
+    return any(hasattr(handler, "is_tapped") for handler in handlers)

@@ -17,7 +17,7 @@ from ctxguard.attempts import Attempt
 from ctxguard.routing import Load
 from ctxguard_langchain.dynamic import Dynamic
 from ctxguard_langchain.replies import message_of
-from ctxguard_langchain.stepping import adrive, drive
+from ctxguard_langchain.stepping import adrive, closed, drive
 
 __all__ = ["Meter", "current_meter", "load_of", "metering"]
 
@@ -53,7 +53,7 @@ class Meter:
         def method(*args: Any, **kwargs: Any) -> Dynamic:
             with self._asking():
                 result = base(*args, **kwargs)
-            self._take([result])
+            self._attempt.told(self._take(result))
             return result
 
         return method
@@ -64,22 +64,20 @@ class Meter:
         async def method(*args: Any, **kwargs: Any) -> Dynamic:
             with self._asking():
                 result = await base(*args, **kwargs)
-            self._take([result])
+            self._attempt.told(self._take(result))
             return result
 
         return method
 
     def stream(self, base: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-        """A method that yields a reply."""
+        """A method that yields a reply; nobody may ask for its end after its last part."""
 
         def method(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            seen = _Seen()
-            try:
-                for item in drive(lambda: base(*args, **kwargs), self._asking):
-                    seen.add(item)
-                    yield item
-            finally:
-                self._tell(seen)
+            logprobs: list[float] = []
+            for item in drive(lambda: base(*args, **kwargs), self._asking):
+                logprobs += self._take(item)
+                yield item
+            self._attempt.told(logprobs)
 
         return method
 
@@ -87,13 +85,12 @@ class Meter:
         """As `stream`."""
 
         async def method(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            seen = _Seen()
-            try:
-                async for item in adrive(lambda: base(*args, **kwargs), self._asking):
-                    seen.add(item)
+            logprobs: list[float] = []
+            async with closed(adrive(lambda: base(*args, **kwargs), self._asking)) as items:
+                async for item in items:
+                    logprobs += self._take(item)
                     yield item
-            finally:
-                self._tell(seen)
+            self._attempt.told(logprobs)
 
         return method
 
@@ -104,16 +101,12 @@ class Meter:
         with _set(None):
             yield
 
-    def _take(self, replies: list[Any]) -> None:
-        seen = _Seen()
-        for reply in replies:
-            seen.add(reply)
-        self._tell(seen)
-
-    def _tell(self, seen: _Seen) -> None:
-        if seen.load is not None:
-            self._attempt.used(seen.load)
-        self._attempt.told(seen.logprobs)
+    def _take(self, reply: Dynamic) -> list[float]:
+        """The logarithms of the probabilities of a reply's tokens, or of a part of one."""
+        load = load_of(reply)
+        if load is not None:
+            self._attempt.used(load)
+        return [one for generation in _generations(reply)[:1] for one in _logprobs(generation)]
 
 
 _meter: ContextVar[Meter | None] = ContextVar("ctxguard_meter", default=None)
@@ -139,22 +132,6 @@ def _set(meter: Meter | None) -> Generator[None]:
 
 
 # -- reading replies ------------------------------------------------------------------------------
-
-
-class _Seen:
-    """What the parts of one reply said so far."""
-
-    def __init__(self) -> None:
-        self.load: Load | None = None
-        self.logprobs: list[float] = []
-
-    def add(self, reply: Dynamic) -> None:
-        """Look at a result, a chunk or an event."""
-        load = load_of(reply)
-        if load is not None:
-            self.load = _sum(self.load or Load(input=0, output=0), load)
-        for one in _generations(reply)[:1]:
-            self.logprobs += _logprobs(one)
 
 
 def load_of(reply: Dynamic) -> Load | None:
@@ -209,15 +186,6 @@ def _of_completion(output: Mapping[str, Any] | None) -> Load | None:
 def _tokens(usage: Mapping[str, Any], name: str) -> int:
     found: object = usage.get(name)
     return max(0, found) if isinstance(found, int) else 0
-
-
-def _sum(one: Load, other: Load) -> Load:
-    return Load(
-        input=one.input + other.input,
-        output=one.output + other.output,
-        cache_read=one.cache_read + other.cache_read,
-        cache_write=one.cache_write + other.cache_write,
-    )
 
 
 def _logprobs(reply: Dynamic) -> list[float]:
