@@ -117,8 +117,8 @@ async def abatch(model: Runnable[Any, Any], config: Any) -> str:
 
 async def events(model: Runnable[Any, Any], config: Any) -> str:
     found = [event async for event in model.astream_events(QUESTION, config, version="v2")]
-    names = ("on_chat_model_stream", "on_chain_stream")
-    return text_of([event["data"]["chunk"] for event in found if event["event"] in names[:1]])
+    streamed = [event["data"] for event in found if event["event"] == "on_chat_model_stream"]
+    return text_of([data.get("chunk") for data in streamed])
 
 
 Way = Callable[[Runnable[Any, Any], Any], Awaitable[str]]

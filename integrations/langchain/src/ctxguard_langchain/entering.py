@@ -50,26 +50,107 @@ class _Entry:
         self, base: Method, due: Due, planned: Planned, ends: Callable[[Any], bool] = never
     ) -> None:
         self.base = base
-        self.name = base.__name__
         self.due = due
         self.ends = ends
         self._planned = planned
 
-    def plan(self, handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> Plan:
-        return self._planned(handle, obj, self.name, args, kwargs)
+    def call(self, handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> _Call:
+        """One call of it."""
+        plan = self._planned(handle, obj, self.base.__name__, args, kwargs)
+        return _Call(self, handle, obj, plan, args, kwargs)
 
-    def of(
-        self, obj: Dynamic, plan: Plan, attempt: Attempt, first: list[bool]
-    ) -> Callable[[], Any]:
+
+class _Call:
+    """One call of a public method: what each of its attempts asks."""
+
+    def __init__(
+        self,
+        entry: _Entry,
+        handle: Handle,
+        obj: Dynamic,
+        plan: Plan,
+        args: Args,
+        kwargs: Kwargs,
+    ) -> None:
+        self._entry = entry
+        self._obj = obj
+        self._given = args, kwargs
+        self._began = False
+        self.handle = handle
+        self.plan = plan
+
+    @property
+    def name(self) -> str:
+        """Of what is called."""
+        return class_of(self._obj).__name__
+
+    @property
+    def dispatching(self) -> Dispatching | None:
+        """What routes it, in the run that is active now; None: nothing does."""
+        return dispatching(self.handle.guard.dispatcher)
+
+    def unrouted(self) -> Dynamic:
+        """What the method gives without a route."""
+        args, kwargs = self._given
+        return self._entry.base(self._obj, *args, **kwargs)
+
+    def calling(self) -> AbstractContextManager[None]:
+        """Whose call it is."""
+        return calling(*self._given)
+
+    def run(self) -> AbstractContextManager[object]:
+        """The run that it is part of; one of its own where there is none."""
+        if current_run() is not None:
+            return nullcontext()
+        return self.handle.run(self.plan.question, self.name)
+
+    # -- attempts ---------------------------------------------------------------------------------
+
+    def _of(self, attempt: Attempt) -> Callable[[], Any]:
         """What an attempt calls; the run's id that a caller gave is for the first one."""
-        target, args, kwargs = plan.call(attempt)
-        if not first:
+        target, args, kwargs = self.plan.call(attempt)
+        if self._began:
             args, kwargs = _without_run_id(args, kwargs)
-        first.clear()
-        if target is obj:
-            return lambda: self.base(obj, *args, **kwargs)
-        method: Method = getattr(target, self.name)
+        self._began = True
+        if target is self._obj:
+            return lambda: self._entry.base(target, *args, **kwargs)
+        method: Method = getattr(target, self._entry.base.__name__)
         return lambda: method(*args, **kwargs)
+
+    def ask(self, attempt: Attempt) -> Dynamic:
+        """What the target of an attempt returns."""
+        meter = Meter(attempt, self.plan.target)
+        with metering(meter):
+            result = self._of(attempt)()
+        meter.close()
+        return result
+
+    async def aask(self, attempt: Attempt) -> Dynamic:
+        """As `ask`."""
+        meter = Meter(attempt, self.plan.target)
+        with metering(meter):
+            result = await self._of(attempt)()
+        meter.close()
+        return result
+
+    def stream(self, attempt: Attempt) -> Iterator[Any]:
+        """What the target of an attempt yields."""
+        meter = Meter(attempt, self.plan.target)
+        for item in drive(self._of(attempt), lambda: metering(meter)):
+            if self._entry.ends(item):
+                attempt.succeeded()
+            yield item
+        meter.close()
+
+    async def astream(self, attempt: Attempt) -> AsyncIterator[Any]:
+        """As `stream`."""
+        meter = Meter(attempt, self.plan.target)
+        async with closed(adrive(self._of(attempt), lambda: metering(meter))) as items:
+            async for item in items:
+                if self._entry.ends(item):
+                    attempt.succeeded()
+                yield item
+        meter.close()
 
 
 def routed(
@@ -92,147 +173,89 @@ def routed(
 
 
 def _call(entry: _Entry) -> Method:
-    def work(found: Dispatching, plan: Plan, obj: Dynamic) -> Dynamic:
-        first = [True]
-
-        def ask(attempt: Attempt) -> Dynamic:
-            meter = Meter(attempt, plan.target)
-            with metering(meter):
-                result = entry.of(obj, plan, attempt, first)()
-            meter.close()
-            return result
-
-        return found.call(plan.request(), ask, ends_well)
-
     def method(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
         handle = entry.due(self)
         if handle is None:
             return entry.base(self, *args, **kwargs)
-        with calling(args, kwargs):
-            plan = entry.plan(handle, self, args, kwargs)
-            with _run(handle, self, plan):
-                found = dispatching(handle.guard.dispatcher)
-                if found is None:
-                    return entry.base(self, *args, **kwargs)
-                return work(found, plan, self)
+        call = entry.call(handle, self, args, kwargs)
+        with call.calling(), call.run():
+            found = call.dispatching
+            if found is None:
+                return call.unrouted()
+            return found.call(call.plan.request(), call.ask, ends_well)
 
     return method
 
 
 def _acall(entry: _Entry) -> Method:
-    async def work(found: Dispatching, plan: Plan, obj: Dynamic) -> Dynamic:
-        first = [True]
-
-        async def ask(attempt: Attempt) -> Dynamic:
-            meter = Meter(attempt, plan.target)
-            with metering(meter):
-                result = await entry.of(obj, plan, attempt, first)()
-            meter.close()
-            return result
-
-        return await found.acall(plan.request(), ask, ends_well)
-
     async def method(self: Dynamic, *args: Any, **kwargs: Any) -> Dynamic:
         handle = entry.due(self)
         if handle is None:
             return await entry.base(self, *args, **kwargs)
-        with calling(args, kwargs):
-            plan = entry.plan(handle, self, args, kwargs)
-            with _run(handle, self, plan):
-                found = dispatching(handle.guard.dispatcher)
-                if found is None:
-                    return await entry.base(self, *args, **kwargs)
-                return await work(found, plan, self)
+        call = entry.call(handle, self, args, kwargs)
+        with call.calling(), call.run():
+            found = call.dispatching
+            if found is None:
+                return await call.unrouted()
+            return await found.acall(call.plan.request(), call.aask, ends_well)
 
     return method
 
 
 def _stream(entry: _Entry) -> Method:
-    def work(plan: Plan, handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
-        first = [True]
-
-        def ask(attempt: Attempt) -> Iterator[Any]:
-            meter = Meter(attempt, plan.target)
-            for item in drive(entry.of(obj, plan, attempt, first), lambda: metering(meter)):
-                if entry.ends(item):
-                    attempt.succeeded()
-                yield item
-            meter.close()
-
-        found = dispatching(handle.guard.dispatcher)
-        if found is None:
-            return entry.base(obj, *args, **kwargs)
-        return found.stream(plan.request(), ask, ends_well)
-
-    def steps(handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
-        plan = entry.plan(handle, obj, args, kwargs)
-
-        def make(_: Run | None = None) -> Iterator[Any]:
-            return drive(
-                lambda: work(plan, handle, obj, args, kwargs), lambda: calling(args, kwargs)
-            )
-
-        if current_run() is not None:
-            yield from make()
-        else:
-            name = class_of(obj).__name__
-            yield from stream_in_run(handle, plan.question, name, make, ends=entry.ends)
-
     def method(self: Dynamic, *args: Any, **kwargs: Any) -> Iterator[Any]:
         handle = entry.due(self)
         if handle is None:
             return entry.base(self, *args, **kwargs)
-        return steps(handle, self, args, kwargs)
+        return _steps(entry.call(handle, self, args, kwargs), entry.ends)
 
     return method
 
 
-def _astream(entry: _Entry) -> Method:
-    def work(
-        plan: Plan, handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs
-    ) -> AsyncIterator[Any]:
-        first = [True]
-
-        async def ask(attempt: Attempt) -> AsyncIterator[Any]:
-            meter = Meter(attempt, plan.target)
-            items = adrive(entry.of(obj, plan, attempt, first), lambda: metering(meter))
-            async with closed(items):
-                async for item in items:
-                    if entry.ends(item):
-                        attempt.succeeded()
-                    yield item
-            meter.close()
-
-        found = dispatching(handle.guard.dispatcher)
+def _steps(call: _Call, ends: Callable[[Any], bool]) -> Iterator[Any]:
+    def routed() -> Iterator[Any]:
+        found = call.dispatching
         if found is None:
-            return entry.base(obj, *args, **kwargs)
-        return found.astream(plan.request(), ask, ends_well)
+            return call.unrouted()
+        return found.stream(call.plan.request(), call.stream, ends_well)
 
-    async def steps(handle: Handle, obj: Dynamic, args: Args, kwargs: Kwargs) -> AsyncIterator[Any]:
-        plan = entry.plan(handle, obj, args, kwargs)
+    def make(_: Run | None = None) -> Iterator[Any]:
+        return drive(routed, call.calling)
 
-        def make(_: Run | None = None) -> AsyncIterator[Any]:
-            return adrive(
-                lambda: work(plan, handle, obj, args, kwargs), lambda: calling(args, kwargs)
-            )
+    if current_run() is not None:
+        yield from make()
+    else:
+        yield from stream_in_run(call.handle, call.plan.question, call.name, make, ends=ends)
 
-        name = class_of(obj).__name__
-        items = (
-            make()
-            if current_run() is not None
-            else astream_in_run(handle, plan.question, name, make, ends=entry.ends)
-        )
-        async with closed(items):
-            async for item in items:
-                yield item
 
+def _astream(entry: _Entry) -> Method:
     def method(self: Dynamic, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         handle = entry.due(self)
         if handle is None:
             return entry.base(self, *args, **kwargs)
-        return steps(handle, self, args, kwargs)
+        return _asteps(entry.call(handle, self, args, kwargs), entry.ends)
 
     return method
+
+
+async def _asteps(call: _Call, ends: Callable[[Any], bool]) -> AsyncIterator[Any]:
+    def routed() -> AsyncIterator[Any]:
+        found = call.dispatching
+        if found is None:
+            return call.unrouted()
+        return found.astream(call.plan.request(), call.astream, ends_well)
+
+    def make(_: Run | None = None) -> AsyncIterator[Any]:
+        return adrive(routed, call.calling)
+
+    items = (
+        make()
+        if current_run() is not None
+        else astream_in_run(call.handle, call.plan.question, call.name, make, ends=ends)
+    )
+    async with closed(items):
+        async for item in items:
+            yield item
 
 
 SHAPES: Mapping[str, Callable[[_Entry], Method]] = {
@@ -248,13 +271,6 @@ SHAPES: Mapping[str, Callable[[_Entry], Method]] = {
     "_aiter_v2_events": _astream,
 }
 """How each method gives what it gives."""
-
-
-def _run(handle: Handle, obj: Dynamic, plan: Plan) -> AbstractContextManager[object]:
-    """The run that a call is part of; one of its own where there is none."""
-    if current_run() is not None:
-        return nullcontext()
-    return handle.run(plan.question, class_of(obj).__name__)
 
 
 def _without_run_id(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
