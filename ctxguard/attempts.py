@@ -217,8 +217,7 @@ class Attempt:
         """It answered: count what that cost; once."""
         if self._done:
             return
-        guess = min(_GUESS, self.resolved.max_output or _GUESS)
-        self._settle(self._load or self.request.load(output=guess))
+        self._settle(self._load or self._guessed())
         shared = self.dispatching.dispatcher
         if self.acts and len(shared.settings.routes) > 1:
             shared.rests.succeeded(shared.label(self.route.name))
@@ -358,11 +357,10 @@ class Attempt:
         cascade = self.dispatching.settings.cascade
         limit = None if cascade is None else cascade.max_cost
         most = cost_of(resolved, request.most(resolved))
-        if limit is not None and (most is None or self.cost + most > limit):
+        spent = self._spent()
+        if limit is not None and (most is None or spent + most > limit):
             price = "what it costs is not known" if most is None else f"it may cost {most:.6f}"
-            return self._stays(
-                f"{price}, and {self.cost:.6f} of {limit:.6f} for one answer are spent"
-            )
+            return self._stays(f"{price}, and {spent:.6f} of {limit:.6f} for one answer are spent")
         reservation = self.dispatching.reserve(resolved, request)
         if reservation is not None and not reservation.admitted:
             return self._stays(reservation.reason)
@@ -371,8 +369,8 @@ class Attempt:
             self.dispatching.note(
                 "escalate",
                 "escalated",
-                f"from {self._latest.route.name} to {route.name}: what was accepted and what failed go "
-                "along",
+                f"from {self._latest.route.name} to {route.name}: what was accepted and what failed "
+                "go along",
                 route=route.name,
             )
         attempt = Attempt(
@@ -389,6 +387,16 @@ class Attempt:
         if up:
             self._latest = attempt
         return attempt
+
+    def _spent(self) -> float:
+        """On the answer so far; one that is verified before it ends counts by what it told."""
+        if self._done:
+            return self.cost
+        return self.cost + (cost_of(self.resolved, self._load or self._guessed()) or 0.0)
+
+    def _guessed(self) -> Load:
+        guess = min(_GUESS, self.resolved.max_output or _GUESS)
+        return self.request.load(output=guess)
 
     def _stays(self, why: str) -> None:
         self.dispatching.note("flag", "not-escalated", f"the answer stays as it is: {why}")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -42,16 +42,17 @@ class Request:
 class ScriptedServer:
     """Answers, or fails as its script says, one entry per request; the last one holds on."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, behaviours: Mapping[str, Behaviour]) -> None:
         self.url = url
         """What a client takes as its base URL."""
+        self._behaviours = behaviours
         self._lock = Lock()
         self._script: list[str] = ["answer"]
         self._requests: list[Request] = []
 
     def script(self, *behaviours: str) -> None:
-        """Do this from now on, keys of `BEHAVIOURS`, and forget the requests so far."""
-        unknown = set(behaviours) - BEHAVIOURS.keys()
+        """Do this from now on, keys of its behaviours, and forget the requests so far."""
+        unknown = set(behaviours) - self._behaviours.keys()
         assert behaviours, "a script has at least one entry"
         assert not unknown, f"no such behaviour: {unknown}"
         with self._lock:
@@ -68,19 +69,26 @@ class ScriptedServer:
         with self._lock:
             self._requests.append(request)
             place = min(len(self._requests), len(self._script)) - 1
-            return BEHAVIOURS[self._script[place]]
+            return self._behaviours[self._script[place]]
 
 
 @contextmanager
-def scripted_server() -> Generator[ScriptedServer]:
-    """A server on a free port; it stops with the block, when its last request has ended."""
+def scripted_server(
+    behaviours: Mapping[str, Behaviour] | None = None,
+) -> Generator[ScriptedServer]:
+    """A server on a free port; it stops with the block, when its last request has ended.
 
-    class Handler(_Handler):
+    Args:
+        behaviours: what it can do, by name; None: `BEHAVIOURS`.
+    """
+
+    class Handler(Scripted):
         pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = False  # so that closing it waits for them: none outlives the block
-        Handler.scripted = ScriptedServer(f"http://127.0.0.1:{http.server_address[1]}/v1")
+        url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+        Handler.scripted = ScriptedServer(url, behaviours or BEHAVIOURS)
         thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -104,7 +112,7 @@ def openai_server(_running: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> 
     return _running
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Scripted(BaseHTTPRequestHandler):
     """One connection per request: what is cut or hangs has no later request to disturb."""
 
     protocol_version = "HTTP/1.1"
@@ -135,11 +143,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, own | dict(headers or {}))
         self.wfile.write(data)
 
-    def stream(self, events: Iterator[str], *, complete: bool = True) -> None:
-        """Send server-sent events; without the chunk that ends them if not complete."""
+    def stream(self, events: Iterator[str], *, complete: bool = True, named: bool = False) -> None:
+        """Send server-sent events; without the chunk that ends them if not complete.
+
+        Args:
+            events: their data.
+            complete: whether they end as they should.
+            named: whether each is named by its type.
+        """
         self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
         for event in events:
-            data = f"data: {event}\n\n".encode()
+            name = f"event: {json.loads(event)['type']}\n" if named else ""
+            data = f"{name}data: {event}\n\n".encode()
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         if complete:
             self.wfile.write(b"0\r\n\r\n")
@@ -156,24 +171,22 @@ class _Handler(BaseHTTPRequestHandler):
 
 # -- what it does ---------------------------------------------------------------------------------
 
-Behaviour = Callable[[_Handler, Json], None]
+Behaviour: TypeAlias = "Callable[[Scripted, Json], None]"
 
 
-def _answer(handler: _Handler, body: Json) -> None:
+def _answer(handler: Scripted, body: Json) -> None:
     if body.get("stream"):
         handler.stream(_events(body))
     else:
         handler.send(json.dumps(_completion(body)))
 
 
-def _fails(
-    status: int, kind: str, code: str, message: str, headers: Mapping[str, str]
-) -> Behaviour:
+def fails(status: int, kind: str, code: str, message: str, headers: Mapping[str, str]) -> Behaviour:
     error = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return lambda handler, _: handler.send(json.dumps(error), status=status, headers=headers)
 
 
-def _cut(handler: _Handler, body: Json) -> None:
+def _cut(handler: Scripted, body: Json) -> None:
     if body.get("stream"):
         events = list(_events(body))
         handler.stream(iter(events[: len(events) // 2]), complete=False)
@@ -182,7 +195,7 @@ def _cut(handler: _Handler, body: Json) -> None:
         handler.send(whole[: len(whole) // 2], length=len(whole))
 
 
-def _malformed(handler: _Handler, body: Json) -> None:
+def _malformed(handler: Scripted, body: Json) -> None:
     if body.get("stream"):
         *events, broken = list(_events(body))[:3]
         handler.stream(iter([*events, broken[: len(broken) // 2]]))
@@ -191,12 +204,12 @@ def _malformed(handler: _Handler, body: Json) -> None:
         handler.send(whole[: len(whole) // 2])
 
 
-def _hang(handler: _Handler, _body: Json) -> None:
+def _hang(handler: Scripted, _body: Json) -> None:
     # A client that leaves makes its connection readable: there is nothing to read but the end.
     select.select([handler.connection], [], [], HANG_SECONDS)
 
 
-def _no_usage(handler: _Handler, body: Json) -> None:
+def _no_usage(handler: Scripted, body: Json) -> None:
     if body.get("stream"):
         handler.stream(_events({**body, "stream_options": {}}))
     else:
@@ -205,7 +218,7 @@ def _no_usage(handler: _Handler, body: Json) -> None:
         handler.send(json.dumps(completion))
 
 
-def _no_choices(handler: _Handler, body: Json) -> None:
+def _no_choices(handler: Scripted, body: Json) -> None:
     if body.get("stream"):
         chunk = {**_chunk(body, {}), "choices": []}
         handler.stream(iter([json.dumps(chunk), "[DONE]"]))
@@ -213,17 +226,17 @@ def _no_choices(handler: _Handler, body: Json) -> None:
         handler.send(json.dumps({**_completion(body), "choices": []}))
 
 
-def _page(handler: _Handler, _body: Json) -> None:
+def _page(handler: Scripted, _body: Json) -> None:
     handler.send("<html><body>Please log in.</body></html>", kind="text/html")
 
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
     "answer": _answer,
-    "too many": _fails(
+    "too many": fails(
         429, "requests", "rate_limit_exceeded", "Rate limit reached, try again.", RETRY_AFTER
     ),
-    "broken": _fails(500, "server_error", "internal", "The server had an error.", RETRY_AFTER),
-    "too long": _fails(
+    "broken": fails(500, "server_error", "internal", "The server had an error.", RETRY_AFTER),
+    "too long": fails(
         400,
         "invalid_request_error",
         "context_length_exceeded",
@@ -285,7 +298,7 @@ def _message(body: Json) -> tuple[Json, str]:
     answered = any(message["role"] == "tool" for message in body["messages"])
     if body.get("tools") and not answered:
         function = body["tools"][0]["function"]
-        arguments = json.dumps(_example(function["parameters"]))
+        arguments = json.dumps(example(function["parameters"]))
         call = {
             "id": "call_1",
             "type": "function",
@@ -293,11 +306,11 @@ def _message(body: Json) -> tuple[Json, str]:
         }
         return {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
-    content = json.dumps(_example(schema)) if schema else ANSWER
+    content = json.dumps(example(schema)) if schema else ANSWER
     return {"role": "assistant", "content": content}, "stop"
 
 
-def _example(schema: Json) -> Json:
+def example(schema: Json) -> Json:
     """An object of a flat schema."""
     of_type: Json = {"integer": 1, "number": 1.0, "boolean": True, "array": []}
     return {

@@ -39,6 +39,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.process import retake, take
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
+from ctxguard_langchain.routes import cover_routes
 from ctxguard_langchain.schemas import note_schemas, schemas_in
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well
@@ -76,7 +77,8 @@ class LangChainAdapter:
         else:
             original = obj if old is None or shared else old.original
         handle = Handle(guard, original, ends_well=ends_well)
-        made, handle.coverage = _guarded(obj, handle, replaced=old)
+        made, survey = _guarded(obj, handle, replaced=old)
+        handle.coverage = cover_routes(handle, survey.coverage(), survey.models)
         _warn(obj, handle.coverage)
         return made
 
@@ -99,13 +101,14 @@ adapter = LangChainAdapter()
 
 def cover_part(obj: T, handle: Handle) -> tuple[T, Coverage]:
     """A guarded copy that is part of something guarded, and so opens no run of its own."""
-    made, coverage = _guarded(obj, handle, scope=False)
+    made, survey = _guarded(obj, handle, scope=False)
+    coverage = survey.coverage()
     return made if coverage.reached else obj, coverage
 
 
 def _guarded(
     obj: T, handle: Handle, *, replaced: Handle | None = None, scope: bool = True
-) -> tuple[T, Coverage]:
+) -> tuple[T, Survey]:
     refused: list[tuple[object, str]] = []
     while True:
         survey = Survey(obj, replaced=replaced, refused=refused)
@@ -118,7 +121,7 @@ def _guarded(
             refused.append((error.node.obj, error.reason))
         else:
             note_schemas(handle, schemas_in(node.obj for node in survey.reach))
-            return cast("T", made), survey.coverage()
+            return cast("T", made), survey
 
 
 def _warn(obj: object, coverage: Coverage) -> None:
@@ -157,5 +160,6 @@ def restore(  # pickle calls by position
 
 def reguard(original: Dynamic, handle: Handle) -> Dynamic:
     """The guarded form of a chain that was pickled as its original."""
-    made, handle.coverage = _guarded(original, handle)
+    made, survey = _guarded(original, handle)
+    handle.coverage = cover_routes(handle, survey.coverage(), survey.models)
     return made

@@ -24,7 +24,7 @@ from ctxguard_langchain.caches import patch_graph_caches, salt_of, salted
 from ctxguard_langchain.calls import entries
 from ctxguard_langchain.carrying import is_dynamic, is_guarded
 from ctxguard_langchain.dynamic import Dynamic
-from ctxguard_langchain.hooks import choke_points
+from ctxguard_langchain.hooks import choke_points, routed_entries
 
 __all__ = ["patch"]
 
@@ -38,7 +38,7 @@ def patch() -> Patched:
         for root in _ROOTS:
             patch_classes(patches, root, _methods)
         for root in (BaseChatModel, BaseLLM):
-            for name, method in entries(root).items():
+            for name, method in routed_entries(root, entries(root)).items():
                 patches.put(root, name, method)
         _patch_caches(patches)
         patch_graph_caches(patches)

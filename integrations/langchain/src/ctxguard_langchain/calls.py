@@ -54,7 +54,7 @@ def entries(base: type[Any]) -> dict[str, Any]:
 
 def _verifies(model: object) -> bool:
     handle = due(model)
-    return handle is not None and handle.policy.verification is not None
+    return handle is not None and handle.policy.verifies
 
 
 @contextmanager

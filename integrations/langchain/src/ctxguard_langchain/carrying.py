@@ -30,6 +30,8 @@ __all__ = [
     "is_guarded",
     "is_leaf",
     "is_root",
+    "keep",
+    "kept",
     "own_handle",
     "plain_class",
 ]
@@ -98,30 +100,38 @@ def due(obj: object) -> Handle | None:
 
 def own_handle(obj: Dynamic) -> Handle | None:
     """The Handle that an object itself carries."""
-    found: object = None
     if KEY in getattr(class_of(obj), "__slots__", ()):  # a view shares the state of another object
         return cast("Handle | None", getattr(obj, KEY, None))
-    if issubclass(class_of(obj), BaseModel):
-        found = _private(obj).get(KEY)
-    elif hasattr(obj, "__dict__"):
-        found = state_of(obj).get(KEY)
+    found = kept(obj, KEY)
     return found if isinstance(found, Handle) else None
 
 
+def kept(obj: Dynamic, key: str) -> Dynamic:
+    """What an object keeps under a key, None without."""
+    if issubclass(class_of(obj), BaseModel):
+        return _private(obj).get(key)
+    return state_of(obj).get(key) if hasattr(obj, "__dict__") else None
+
+
 def give(obj: Dynamic, handle: Handle | None) -> None:
-    """Let an object keep a handle; None takes it away.
+    """Let an object keep a handle; None takes it away."""
+    keep(obj, KEY, handle)
+
+
+def keep(obj: Dynamic, key: str, value: object) -> None:
+    """Let an object keep something under a key; None takes it away.
 
     A pydantic model keeps it among its private attributes: what else is in its `__dict__` is taken
     for a field that should not be there when it is serialised inside of another model.
     """
     if not issubclass(class_of(obj), BaseModel):
-        state_of(obj).pop(KEY, None)
-        if handle is not None:
-            state_of(obj)[KEY] = handle
+        state_of(obj).pop(key, None)
+        if value is not None:
+            state_of(obj)[key] = value
         return
-    private = {name: value for name, value in _private(obj).items() if name != KEY}
-    if handle is not None:
-        private[KEY] = handle
+    private = {name: found for name, found in _private(obj).items() if name != key}
+    if value is not None:
+        private[key] = value
     declared = bool(class_of(obj).__private_attributes__)
     object.__setattr__(obj, "__pydantic_private__", private if private or declared else None)
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from langchain_core.runnables import run_in_executor
 
 from ctxguard.answering import Answering, Form, Settled, answering, reads_quickly
+from ctxguard.attempts import verification_of
 from ctxguard.handle import Handle
 from ctxguard.verification import adrive, drive
 from ctxguard_langchain.apply import safely
@@ -56,7 +57,7 @@ class Checking:
             args: by position, fitted.
             kwargs: by name, fitted.
         """
-        settings, call = handle.policy.verification, current_call()
+        settings, call = verification_of(handle.policy), current_call()
         self._handle, self._model = handle, model
         self._gated = settings is not None and settings.mode == "gate"
         self._calls = any(kwargs.get(name) for name in _TOOLS)
@@ -67,7 +68,7 @@ class Checking:
         self._results = results_of(messages, known_schemas(handle))
         self._telling = Telling(model, call.callbacks, manager_in(args, kwargs))
         heavy = settings.heavy if settings else None
-        self._asking = Asking(model, heavy, kwargs, self._telling.config)
+        self._asking = Asking(handle, model, heavy, kwargs, self._telling.config)
         gated = self._gated and not self._structured
         self._notices = Notices(args, kwargs) if gated else None
         self._call = self._notices.call if self._notices else (args, kwargs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,6 +19,7 @@ from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 
+from ctxguard.attempts import verification_of
 from ctxguard.handle import Handle
 from ctxguard.run import Run, current_run
 from ctxguard_langchain.apply import (
@@ -30,14 +31,20 @@ from ctxguard_langchain.apply import (
     prepare_scored,
 )
 from ctxguard_langchain.asking import source_of
+from ctxguard_langchain.binding import remembering
 from ctxguard_langchain.caches import CacheField, salt_of
 from ctxguard_langchain.calls import entries
 from ctxguard_langchain.carrying import due
 from ctxguard_langchain.checking import Checking
 from ctxguard_langchain.classes import Derived
 from ctxguard_langchain.convert import question_of, short
+from ctxguard_langchain.depth import deeper, depth_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
+from ctxguard_langchain.entering import SHAPES, routed
+from ctxguard_langchain.flags import asking, retrieving
 from ctxguard_langchain.functions import is_user_module
+from ctxguard_langchain.metering import Meter, current_meter
+from ctxguard_langchain.planning import model_due, model_plan
 from ctxguard_langchain.quiet import quiets
 from ctxguard_langchain.stepping import (
     adrive,
@@ -48,17 +55,19 @@ from ctxguard_langchain.stepping import (
     never,
     stream_in_run,
 )
+from ctxguard_langchain.structured import structuring
 
-__all__ = ["SEARCHES", "bypasses", "choke_points", "hooked", "is_hookable"]
+__all__ = [
+    "SEARCHES",
+    "bypasses",
+    "choke_points",
+    "hooked",
+    "is_hookable",
+    "routed_entries",
+]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
-
-# Whose policy is being applied. A retriever of retrievers, or a model whose async method calls its
-# sync one: the outermost applies the policy, once. One inside of it that has a guard with another
-# policy was given it by somebody, and applies its own.
-_retrieving: ContextVar[Handle | None] = ContextVar("ctxguard_retrieving", default=None)
-_asking: ContextVar[Handle | None] = ContextVar("ctxguard_asking", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +107,12 @@ def _prepare(prepare: Callable[..., Any]) -> Callable[[Handle, Any, str, Any], A
     return after
 
 
-_DOCUMENTS = _Choke(_retrieving, _unchanged, _prepare(prepare_documents), answers=False)
-_SCORED = _Choke(_retrieving, _unchanged, _prepare(prepare_scored), answers=False)
-_MESSAGES = _Choke(_asking, _fit("messages", fit_messages), _as_is)
-_PROMPTS = _Choke(_asking, _fit("prompts", fit_prompts), _as_is)
-_INPUT = _Choke(_asking, _fit("input", fit_input), _as_is)
-_PROMPT = _Choke(_asking, _fit("prompt", fit_prompt), _as_is)
+_DOCUMENTS = _Choke(retrieving, _unchanged, _prepare(prepare_documents), answers=False)
+_SCORED = _Choke(retrieving, _unchanged, _prepare(prepare_scored), answers=False)
+_MESSAGES = _Choke(asking, _fit("messages", fit_messages), _as_is)
+_PROMPTS = _Choke(asking, _fit("prompts", fit_prompts), _as_is)
+_INPUT = _Choke(asking, _fit("input", fit_input), _as_is)
+_PROMPT = _Choke(asking, _fit("prompt", fit_prompt), _as_is)
 
 
 # -- one method, four shapes --------------------------------------------------------------------
@@ -131,24 +140,46 @@ def _checking(
 
     What a model says inside of a retriever is a query, and no answer.
     """
-    if handle.policy.verification is None or not choke.answers or _retrieving.get() is not None:
+    if verification_of(handle.policy) is None or not choke.answers or retrieving.get() is not None:
         return None
     return Checking(handle, self, args, kwargs)
+
+
+def _meter(choke: _Choke) -> Meter | None:
+    """What counts the tokens of a call; None: nothing does."""
+    return current_meter() if choke.answers else None
+
+
+def _searching(
+    choke: _Choke, handle: Handle, run: Run | None, self: Dynamic, args: Args, kwargs: Kwargs
+) -> AbstractContextManager[object]:
+    """Lets a search bring as many documents as the run's route says."""
+    if choke.answers or handle.policy.routing is None:
+        return nullcontext()
+    return depth_of(handle, run, self, _asked(args, kwargs))
+
+
+def _do(
+    choke: _Choke, method: Callable[..., Any], self: Dynamic, args: Args, kwargs: Kwargs
+) -> Dynamic:
+    """Call the method; a search inside of another's call takes the number of that, too."""
+    if not choke.answers:
+        self, args, kwargs = deeper(self, method, args, kwargs)
+    return method(self, *args, **kwargs)
 
 
 def _offer(
     run: Run | None, handle: Handle, self: Dynamic, name: str, args: Args, kwargs: Kwargs
 ) -> None:
     """Let what found evidence be searched again, if the policy may want more of it."""
-    settings = handle.policy.verification
-    if settings is None or settings.on_fail == "flag" or run is None:
+    if not handle.policy.repairs or run is None:
         return
     query = args[0] if args else kwargs.get("query")
     if isinstance(query, str):  # a search by a vector cannot be done for a claim
         given = {key: value for key, value in kwargs.items() if key != "query"}
 
         def enter() -> AbstractContextManager[object]:
-            return flagged(_retrieving, handle, run)
+            return flagged(retrieving, handle, run)
 
         run.offer(source_of(self, name, args[1:], given, enter))
 
@@ -158,11 +189,12 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
-        checking = _checking(choke, handle, self, args, kwargs)
-        with flagged(choke.busy, handle, run):
+        checking, meter = _checking(choke, handle, self, args, kwargs), _meter(choke)
+        method = base if meter is None else meter.call(base)
+        with flagged(choke.busy, handle, run), _searching(choke, handle, run, self, args, kwargs):
             if checking is not None:
-                return checking.call(base)
-            result = base(self, *args, **kwargs)
+                return checking.call(method)
+            result = _do(choke, method, self, args, kwargs)
         if not choke.answers:
             _offer(run, handle, self, base.__name__, args, kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
@@ -172,7 +204,7 @@ def _call(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         handle = _active(choke, self)
         if handle is None:
             args, kwargs = quiets(args, kwargs)
-            return base(self, *args, **kwargs)
+            return _do(choke, base, self, args, kwargs)
         run = current_run()
         if run is not None:
             return apply(run, handle, self, args, kwargs)
@@ -187,11 +219,12 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         run: Run | None, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs
     ) -> Dynamic:
         args, kwargs = choke.before(handle, self, args, kwargs)
-        checking = _checking(choke, handle, self, args, kwargs)
-        with flagged(choke.busy, handle, run):
+        checking, meter = _checking(choke, handle, self, args, kwargs), _meter(choke)
+        method = base if meter is None else meter.acall(base)
+        with flagged(choke.busy, handle, run), _searching(choke, handle, run, self, args, kwargs):
             if checking is not None:
-                return await checking.acall(base)
-            result = await base(self, *args, **kwargs)
+                return await checking.acall(method)
+            result = await _do(choke, method, self, args, kwargs)
         if not choke.answers:
             _offer(run, handle, self, base.__name__, args, kwargs)
         return choke.after(handle, self, _question(args, kwargs), result)
@@ -201,7 +234,7 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         handle = _active(choke, self)
         if handle is None:
             args, kwargs = quiets(args, kwargs)
-            return await base(self, *args, **kwargs)
+            return await _do(choke, base, self, args, kwargs)
         run = current_run()
         if run is not None:
             return await apply(run, handle, self, args, kwargs)
@@ -217,8 +250,9 @@ def _stream(
     def apply(run: Run, handle: Handle, self: Dynamic, args: Args, kwargs: Kwargs) -> Iterator[Any]:
         def make() -> Iterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
-            checking = _checking(choke, handle, self, fitted, rest)
-            return base(self, *fitted, **rest) if checking is None else checking.stream(base)
+            checking, meter = _checking(choke, handle, self, fitted, rest), _meter(choke)
+            method = base if meter is None else meter.stream(base)
+            return method(self, *fitted, **rest) if checking is None else checking.stream(method)
 
         return drive(make, lambda: flagged(choke.busy, handle, run))
 
@@ -247,8 +281,9 @@ def _astream(
     ) -> AsyncIterator[Any]:
         def make() -> AsyncIterator[Any]:
             fitted, rest = choke.before(handle, self, args, kwargs)
-            checking = _checking(choke, handle, self, fitted, rest)
-            return base(self, *fitted, **rest) if checking is None else checking.astream(base)
+            checking, meter = _checking(choke, handle, self, fitted, rest), _meter(choke)
+            method = base if meter is None else meter.astream(base)
+            return method(self, *fitted, **rest) if checking is None else checking.astream(method)
 
         return adrive(make, lambda: flagged(choke.busy, handle, run))
 
@@ -344,7 +379,32 @@ def _chat_model(base: type[Any]) -> dict[str, Any]:
     def _get_llm_string(self: Dynamic, *args: Any, **kwargs: Any) -> str:
         return key(self, *args, **kwargs) + salt_of(self)
 
-    return {**space, **entries(base), **_bypassing(base), "_get_llm_string": _get_llm_string}
+    space |= {**entries(base), **_bypassing(base), "_get_llm_string": _get_llm_string}
+    binds = _own(base, "bind_tools", BaseChatModel)  # LangChain asks whether a class has its own
+    if binds is not None:
+        space["bind_tools"] = remembering(binds)
+    space["with_structured_output"] = structuring(base.with_structured_output)
+    return {**space, **routed_entries(base, space)}
+
+
+def routed_entries(base: type[Any], space: Mapping[str, Any]) -> dict[str, Any]:
+    """The public methods of a class of models, which take a route before anything else.
+
+    Args:
+        base: the class.
+        space: those that are hooked already.
+    """
+    ends = {"_iter_v2_events": _is_finish, "_aiter_v2_events": _is_finish}
+    return {
+        name: routed(shape, method, model_due, model_plan, ends.get(name, never))
+        for name, shape in SHAPES.items()
+        if (method := space.get(name) or _model_method(base, name)) is not None
+    }
+
+
+def _model_method(base: type[Any], name: str) -> Callable[..., Any] | None:
+    """A method of a class of models; a stream of inputs is no call of one."""
+    return None if name in ("transform", "atransform") else getattr(base, name, None)
 
 
 def _completion_model(base: type[Any]) -> dict[str, Any]:
@@ -358,7 +418,8 @@ def _completion_model(base: type[Any]) -> dict[str, Any]:
         own = _own(base, name, BaseLLM)
         if own is not None:
             space[name] = shape(own, choke)
-    return {**space, **entries(base), **_bypassing(base), "cache": CacheField()}
+    space |= {**entries(base), **_bypassing(base)}
+    return {**space, **routed_entries(base, space), "cache": CacheField()}
 
 
 SEARCHES: Mapping[str, Any] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from langchain_core.vectorstores import VectorStore
 from pydantic import BaseModel
 
-from ctxguard.errors import UnsupportedObjectError
+from ctxguard.errors import InputError, UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Handle
 from ctxguard.process import Carrying, ProcessHandle, goes_past
@@ -27,6 +27,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 from ctxguard_langchain.hooks import choke_points, hooked, is_hookable
 from ctxguard_langchain.kinds import Kind
 from ctxguard_langchain.late import late
+from ctxguard_langchain.routes import cover_routes
 from ctxguard_langchain.schemas import note_schemas, schemas_in
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well
@@ -64,6 +65,11 @@ def take(obj: Dynamic, guard: Guard) -> Handle:
         _report_bound(node, handle, survey)
     note_schemas(handle, schemas_in(node.obj for node in survey.reach))
     handle.coverage = survey.coverage()
+    try:
+        handle.coverage = cover_routes(handle, handle.coverage, survey.models)
+    except InputError:
+        handle.unguard()
+        raise
     return handle
 
 

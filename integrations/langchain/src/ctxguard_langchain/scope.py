@@ -20,10 +20,13 @@ from ctxguard.handle import Handle
 from ctxguard.run import current_run
 from ctxguard_langchain.arriving import with_guarded
 from ctxguard_langchain.caches import salt_of
-from ctxguard_langchain.carrying import LEAF, handle_of
+from ctxguard_langchain.carrying import LEAF, handle_of, is_derived
 from ctxguard_langchain.classes import Derived, adopt, part
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.dynamic import Dynamic, class_of
+from ctxguard_langchain.entering import SHAPES, routed
+from ctxguard_langchain.planning import chain_due, chain_plan
+from ctxguard_langchain.routes import routes_chains
 from ctxguard_langchain.stepping import (
     aoutside,
     astream_in_run,
@@ -32,7 +35,7 @@ from ctxguard_langchain.stepping import (
     stream_in_run,
 )
 
-__all__ = ["scoped"]
+__all__ = ["entries_of", "scoped"]
 
 Method = Callable[..., Any]
 
@@ -185,7 +188,10 @@ def _derivation(base: Method) -> Method:
         handle = handle_of(self)
         if handle is None:
             return base(self, *args, **kwargs)
-        made = base(part(self), *args, **kwargs)
+        if routes_chains(handle) and not is_derived(self):  # what takes a route is one step of it
+            made = getattr(Runnable, base.__name__, base)(self, *args, **kwargs)
+        else:
+            made = base(part(self), *args, **kwargs)
         if not issubclass(class_of(made), Runnable):
             return made
         return adopt(made, _DERIVED_ROOTS(class_of(made)), handle)
@@ -222,13 +228,21 @@ _DERIVATIONS = (
 )
 
 
-def _entries(base: type[Any]) -> dict[str, Any]:
+def entries_of(base: type[Any], route: Callable[[str, Method], Method]) -> dict[str, Any]:
+    """The methods of what guard() returned, or of what a method of it made.
+
+    Args:
+        base: its plain class, or that of the hooked leaf.
+        route: gives a method, by its name, that takes a route first.
+    """
     tool, completion, sequence = (
         issubclass(base, k) for k in (BaseTool, BaseLLM, RunnableSequence)
     )
     entries = {**_ENTRIES, **(_TOOL_ENTRIES if tool else {})}
     space: dict[str, Any] = {
-        name: wrap(getattr(base, name)) for name, wrap in entries.items() if hasattr(base, name)
+        name: wrap(route(name, method) if name in SHAPES else method)
+        for name, wrap in entries.items()
+        if (method := getattr(base, name, None)) is not None
     }
     space["__getattr__"] = _named(base)
     if completion:
@@ -242,6 +256,12 @@ def _entries(base: type[Any]) -> dict[str, Any]:
             name: _derivation(getattr(base, name)) for name in _DERIVATIONS if _derives(base, name)
         }
     return space
+
+
+def _entries(base: type[Any]) -> dict[str, Any]:
+    return entries_of(
+        base, lambda name, method: routed(SHAPES[name], method, chain_due, chain_plan)
+    )
 
 
 def _whole(base: type[Any]) -> property:

@@ -231,6 +231,11 @@ class Survey:
                     pending.append(owner)
         return [node for node in self.reach if node in dirty]
 
+    @property
+    def models(self) -> list[object]:
+        """The models among the leaves, in the order of the code."""
+        return [node.obj for node in self.leaves if node.kind is Kind.MODEL]
+
     # -- reporting ------------------------------------------------------------------------------
 
     def coverage(self) -> Coverage:
