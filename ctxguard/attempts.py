@@ -174,6 +174,8 @@ class Attempt:
         self.walk = walk
         self.acts = reason != "shadow"
         """Whether the route is taken; False: what is configured is called."""
+        self.shown = False
+        """Whether a reader has some of its answer already; then no other route may begin anew."""
         self.confidence: float | None = None
         """Mean probability of the answer's tokens, as far as the model told."""
         self.number = number
@@ -183,6 +185,8 @@ class Attempt:
         self._origin = origin or self
         self._latest = self  # that asked a heavier model for the answer
         self._reservation = reservation
+        self._instead = False  # whether something else than the route's model is asked
+        self._own = resolved
         self._load: Load | None = None
         self._measured = False
         self._done = False
@@ -204,6 +208,34 @@ class Attempt:
             cache_write=before.cache_write + load.cache_write,
         )
         self._measured = measured
+
+    def instead(self, card: ModelCard | None) -> None:
+        """Take that a call asks another model than the route's, as somebody further in chose.
+
+        Then the route is not acted on: what fails is not its fault, and it is not escalated from.
+
+        Args:
+            card: of the other model; None: it is the route's after all.
+        """
+        if card is not None and self.acts:
+            asked = card.name or "another model"
+            self.dispatching.note(
+                "flag",
+                "route-overridden",
+                f"{asked} is asked instead of {self.route.name}: it was put into the call",
+                route=self.route.name,
+                model=card.name,
+            )
+        self._instead = card is not None
+        self.acts = card is None and self.reason != "shadow"
+        self.resolved = self._own
+        if card is not None:
+            self.resolved = Route(
+                name=self.route.name,
+                model=card.name,
+                max_output=card.max_output,
+                window=card.window,
+            )
 
     def told(self, logprobs: Iterable[float]) -> None:
         """Take the natural logarithms of the probabilities of the answer's tokens."""
@@ -230,6 +262,11 @@ class Attempt:
             name = self._latest.route.name
             known = fails if self._latest is self else None  # no forecast is of an escalation
             self.dispatching.dispatcher.remember(run.run_id, Answered(route=name, fails=known))
+
+    def passed(self) -> None:
+        """It gave way to a framework's control flow: count what it used so far; once."""
+        if not self._done:
+            self._settle(self._load or Load(input=0, output=0))
 
     def failed(self, error: BaseException, failure: Failure) -> None:
         """It did not answer: count what that may have cost; once."""
@@ -260,6 +297,7 @@ class Attempt:
             budgets = self.dispatching.dispatcher.budgets
             budgets.commit(self._reservation, self._reservation.at_most if cost is None else cost)
         beside = not error and self.reason in ("routed", "fallback", "shadow")
+        heaviest = self.dispatching.heaviest_cost(self.request, load) if beside else 0.0
         call = Call(
             route=self.route.name,
             model=self.resolved.model_name,
@@ -270,7 +308,7 @@ class Attempt:
             cache_write=load.cache_write,
             measured=self._measured,
             cost=cost,
-            heavy_cost=self.dispatching.heaviest_cost(self.request, load) if beside else 0.0,
+            heavy_cost=cost if beside and self._instead else heaviest,  # that saves nothing
             error=error,
         )
         self.dispatching.run.add(Record(calls=(call,)))

@@ -93,17 +93,19 @@ class Choosing:
     ) -> tuple[int, str, str]:
         """The place of the route, after all that speaks for another one than the router's."""
         settings = self.settings
+        fits = [i for i in range(len(names)) if routing.candidates[i].fits]
+        light = min(fits, default=place)
         if self.name:
             before = names.index(self.name)
+            if settings.cascade is not None:  # only a verdict takes an answer up
+                place = light
             if before >= place:
                 return before, routing.code, ""
             return place, "raised", f"; the run was on {self.name}"
-        fits = [i for i in range(len(names)) if routing.candidates[i].fits]
         if settings.mode == "act" and self._draw(0) < settings.explore:
             drawn = (fits or [place])[int(self._draw(1) * max(1, len(fits)))]
             return drawn, "explored", f"; drawn at random, as {settings.explore:.1%} of runs are"
         if settings.cascade is not None:
-            light = min(fits, default=place)
             return light, "cascade", f"; a cascade begins on {names[light]}"
         return self._kept(request, routing, names, place)
 

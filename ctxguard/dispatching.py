@@ -72,6 +72,21 @@ class Dispatching:
         """P that the route of the run fails, as far as something was estimated."""
         return self.choosing.fails
 
+    @property
+    def route(self) -> str:
+        """The route that the run is on, blank before its first call."""
+        return self.choosing.name
+
+    def resume(self, route: str) -> None:
+        """Go on with the route that an earlier part of the run was on, if there still is one.
+
+        Args:
+            route: its name; only before the first call of this part.
+        """
+        with self._lock:
+            if not self.choosing.name and any(r.name == route for r in self.settings.routes):
+                self.choosing.name = route
+
     # -- retrieval --------------------------------------------------------------------------------
 
     def depth(self, request: Request) -> int | None:
@@ -229,7 +244,11 @@ class Dispatching:
         """
         failure = failure_of(error)
         well = ends_well is not None and ends_well(error)
-        if well or not isinstance(error, Exception) or isinstance(error, SpendLimitError):
+        if well:
+            attempt.passed()
+            raise error
+        limited = isinstance(error, SpendLimitError)
+        if not isinstance(error, Exception) or limited or attempt.shown:
             self.broken(attempt, error)
             raise error
         attempt.failed(error, failure)

@@ -139,6 +139,48 @@ def test_a_run_goes_up_and_never_down() -> None:
     assert codes(run) == ["light-suffices", "raised"]
 
 
+def test_a_run_that_goes_on_elsewhere_keeps_its_route() -> None:
+    for before, route, found in (
+        ("heavy", "heavy", ["kept-in-run"]),
+        ("light", "light", ["light-suffices"]),
+        ("gone", "light", ["light-suffices"]),
+    ):
+        with running(guard_of()) as (routed, run):
+            routed.resume(before)
+            assert routed.call(asking(EASY), named) == route
+            assert routed.route == route
+            routed.resume("heavy")  # too late
+            assert routed.route == route
+        assert codes(run) == found
+
+
+def test_a_model_that_is_put_in_the_place_of_the_routes_is_told_and_not_acted_on() -> None:
+    other = ModelCard(name="other", window=500, max_output=50)
+
+    def ask(attempt: Attempt) -> str:
+        attempt.instead(other)
+        assert not attempt.heavier
+        raise RateLimitError("slow")
+
+    guard = guard_of()
+    with running(guard) as (routed, run), pytest.raises(RateLimitError):
+        routed.call(asking(EASY), ask)
+    assert codes(run) == ["light-suffices", "route-overridden", "rate-limited"]
+    with running(guard) as (routed, run):  # its own model does not rest
+        assert routed.call(asking(EASY), named) == "light"
+
+    def back(attempt: Attempt) -> str:
+        attempt.instead(other)
+        attempt.instead(None)
+        return "own"
+
+    with running(guard) as (routed, run):
+        assert routed.call(asking(EASY), back) == "own"
+    (call,) = run.ledger().calls
+    assert call.cost is not None
+    assert call.heavy_cost == pytest.approx(10 * call.cost)
+
+
 def test_there_is_nothing_to_route_without_routes_or_a_run_or_inside_a_routed_call() -> None:
     assert dispatching(Guard().dispatcher) is None
     guard = guard_of()
@@ -315,6 +357,8 @@ def test_control_flow_passes() -> None:
     with running(guard_of()) as (routed, run), pytest.raises(ServerError):
         routed.call(asking(EASY), failing({"light": ServerError("wait")}), lambda _: True)
     assert "fallback" not in codes(run)
+    assert "unreachable" not in codes(run)  # nor is it an error of the route
+    assert [call.error for call in run.ledger().calls] == [""]
 
 
 def test_a_prompt_that_is_too_long_goes_to_a_larger_window_only() -> None:
@@ -358,6 +402,17 @@ def test_a_stream_falls_back_only_while_nothing_was_shown() -> None:
             next(items)
     assert codes(run) == ["light-suffices", "unreachable"]
     assert [call.error for call in run.ledger().calls] == ["ServerError"]
+
+
+def test_what_a_reader_has_of_a_call_keeps_it_from_another_route() -> None:
+    def ask(attempt: Attempt) -> str:
+        attempt.shown = True
+        raise ServerError("gone")
+
+    with running(guard_of()) as (routed, run), pytest.raises(ServerError):
+        routed.call(asking(EASY), ask)
+    assert [call.route for call in run.ledger().calls] == ["light"]
+    assert "fallback" not in codes(run)
 
 
 def test_a_stream_that_is_closed_is_counted() -> None:
@@ -612,6 +667,17 @@ def test_a_cascade_begins_light_and_says_what_its_answer_is_held_to() -> None:
     assert settings is not None
     assert (settings.on_fail, settings.tries, settings.attempts) == ("escalate", ("escalate",), 1)
     assert codes(run) == ["cascade"]
+
+
+def test_a_cascade_stays_light_in_every_call_of_a_run() -> None:
+    with running(guard_of(cascade=Cascade()), HARD) as (routed, run):
+        assert [routed.call(asking(HARD), named) for _ in range(3)] == ["light"] * 3
+        assert routed.call(asking(HARD, refuses=refusing_light), named) == "heavy"
+    assert codes(run) == ["cascade", "route-unsuitable"]
+
+
+def refusing_light(route: Route) -> str:
+    return "no" if route is LIGHT else ""
 
 
 def test_an_attempt_escalates_within_attempts_cost_windows_rests_and_limits() -> None:

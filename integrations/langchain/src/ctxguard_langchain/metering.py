@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from langchain_core.outputs import ChatResult, LLMResult
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers import _streaming  # how LangChain tells handlers that stream
 
 from ctxguard.attempts import Attempt
 from ctxguard.routing import Load
@@ -21,6 +23,12 @@ from ctxguard_langchain.stepping import adrive, closed, drive
 
 __all__ = ["Meter", "current_meter", "load_of", "metering"]
 
+_READERS = tuple(
+    getattr(_streaming, name)
+    for name in ("_StreamingCallbackHandler", "_V2StreamingCallbackHandler")
+    if hasattr(_streaming, name)
+)
+"""Handlers that somebody reads a reply from while it comes."""
 _READ = ("cache_read",)
 _WRITTEN = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 """Of `input_token_details`; a provider that tells the kinds apart leaves the first at 0."""
@@ -75,6 +83,7 @@ class Meter:
         def method(*args: Any, **kwargs: Any) -> Iterator[Any]:
             logprobs: list[float] = []
             for item in drive(lambda: base(*args, **kwargs), self._asking):
+                self._show()
                 logprobs += self._take(item)
                 yield item
             self._attempt.told(logprobs)
@@ -88,6 +97,7 @@ class Meter:
             logprobs: list[float] = []
             async with closed(adrive(lambda: base(*args, **kwargs), self._asking)) as items:
                 async for item in items:
+                    self._show()
                     logprobs += self._take(item)
                     yield item
             self._attempt.told(logprobs)
@@ -100,6 +110,16 @@ class Meter:
         self._asked = True
         with _set(None):
             yield
+
+    def _show(self) -> None:
+        """Note that a reader is given parts of the reply: by a graph's stream, or by its events.
+
+        The step around this one calls for a whole reply there, and its handlers pass on what comes.
+        """
+        callbacks: object = (var_child_runnable_config.get() or {}).get("callbacks") or ()
+        handlers: Any = getattr(callbacks, "handlers", callbacks)
+        if any(isinstance(handler, _READERS) for handler in handlers):
+            self._attempt.shown = True
 
     def _take(self, reply: Dynamic) -> list[float]:
         """The logarithms of the probabilities of a reply's tokens, or of a part of one."""

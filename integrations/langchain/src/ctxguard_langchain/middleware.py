@@ -1,25 +1,29 @@
 """The explicit way for agents: `create_agent(model, tools, middleware=[CtxGuardMiddleware()])`.
 
 The model and the tool of each call are guarded when they are called, so the same hooks apply as
-with `guard(agent)`, and what the tools retrieved is known as evidence when the model is asked.
+with `guard(agent)`, and what the tools retrieved is known as evidence when the model is asked. With
+routes, each call of the model goes to that of its route.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeVar, cast
 
+from langchain_core.runnables import RunnableConfig
 from typing_extensions import override
 
+from ctxguard.dispatching import dispatching
 from ctxguard.errors import MissingDependencyError
 from ctxguard.guard import Guard
 from ctxguard.handle import Handle
 from ctxguard.policy import Policy
 from ctxguard.run import Run, activate, current_run
 from ctxguard_langchain.adapter import cover_part
+from ctxguard_langchain.calling import calling
 from ctxguard_langchain.carrying import is_guarded
 from ctxguard_langchain.convert import question_of, short
 from ctxguard_langchain.schemas import note_schemas
@@ -42,6 +46,14 @@ except ImportError as error:
         "CtxGuardMiddleware is for LangChain's agents: pip install 'ctxguard-langchain[agents]'"
     ) from error
 from ctxguard_langchain.dynamic import Dynamic, state_of
+from ctxguard_langchain.turns import (
+    Turn,
+    beside,
+    check_routes,
+    go_on,
+    note_model,
+    schemas_asked,
+)
 
 __all__ = ["CtxGuardMiddleware", "GuardedState"]
 
@@ -74,6 +86,11 @@ class CtxGuardMiddleware(_Middleware):
     other middleware: the models and tools that those choose are guarded, too. What they retrieve
     themselves is not, `guard(agent)` does that. An agent that guard() has guarded already is left
     to it: the policy is applied once.
+
+    With `Policy(routing=…)` an invocation goes on the route that its question deserves, and never
+    to a lighter one; its thread is the conversation whose route is kept, and `ctxguard_tenant`
+    beside `thread_id` says who pays. What other middleware inside of this one puts in the place of
+    the route's model is asked, and the ledger says so.
     """
 
     state_schema = GuardedState
@@ -83,11 +100,15 @@ class CtxGuardMiddleware(_Middleware):
 
         Args:
             policy: None: `CTXGUARD_POLICY`'s file if that is set, else the balanced preset.
+
+        Raises:
+            PolicyError: a route's model is no chat model.
         """
         super().__init__()
         self.tools = []
         self.ctxguard = Handle(Guard(policy), self, ends_well=ends_well)
-        self._model_request = _guarding(ModelRequest, "model", self._guarded)
+        check_routes(self.ctxguard.policy)
+        self._model_request = _guarding(ModelRequest, "model", self._asked)
         self._tool_request = _guarding(ToolCallRequest, "tool", self._guarded)
         self._parts: dict[int, tuple[object, Any]] = {}
         self._runs: dict[str, Run] = {}
@@ -141,6 +162,33 @@ class CtxGuardMiddleware(_Middleware):
         values = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
         return values.get("ctxguard_run") or self._places.get(_place(), "")
 
+    def _run_of(self, state: Dynamic) -> Run | None:
+        """The invocation's run, which may have begun in another process.
+
+        None: a guard around the agent has one.
+        """
+        if current_run() is not None:
+            return None
+        place = _place()
+        run = self._runs.get(self._run_id(state))
+        if run is None:
+            values = cast("Mapping[str, Any]", state if isinstance(state, Mapping) else {})
+            run = self.ctxguard.start(short(question_of(values.get("messages", []))), self.name)
+            if place:
+                self._keep(run)
+            dispatcher = self.ctxguard.guard.dispatcher
+            if place and dispatcher is not None:
+                with activate(run):
+                    go_on(dispatcher, place)
+        return run
+
+    async def _arun_of(self, state: Dynamic) -> Run | None:
+        """As `_run_of`; the state that processes share is asked in a thread."""
+        dispatcher = self.ctxguard.guard.dispatcher
+        if dispatcher is None or self._run_id(state) in self._runs:
+            return self._run_of(state)
+        return await dispatcher.off_loop(lambda: self._run_of(state))
+
     def _finish(self, state: Dynamic) -> None:
         with self._lock:
             run = self._drop(self._run_id(state))
@@ -148,28 +196,24 @@ class CtxGuardMiddleware(_Middleware):
             self.ctxguard.finish(run)
 
     @contextmanager
-    def _within(self, state: Dynamic) -> Generator[None]:
-        """The invocation's run around one call, unless a guard around the agent has one.
+    def _within(self, run: Run | None) -> Generator[None]:
+        """The invocation's run around one call.
 
         What ends the invocation besides `after_agent` is not told: an error that no other
         middleware handles, an interrupt, a command to the graph around it.
         """
-        run = self._runs.get(self._run_id(state))
-        if current_run() is not None:
+        if run is None:
             yield
-        elif run is None:  # another process began it
-            with self.ctxguard.run("", self.name):
+            return
+        error: BaseException | None = None
+        try:
+            with calling(), activate(run):
                 yield
-        else:
-            error: BaseException | None = None
-            try:
-                with activate(run):
-                    yield
-            except BaseException as caught:
-                error = caught
-                raise
-            finally:
-                self.ctxguard.publish(run, error)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self.ctxguard.publish(run, error)
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -186,8 +230,12 @@ class CtxGuardMiddleware(_Middleware):
             UngroundedAnswerError: with `on_fail="raise"`, for an answer that nothing put right.
         """
         self._note_schemas(request)
-        with self._within(request.state):
-            return handler(_as(self._model_request, request))
+        with self._within(self._run_of(request.state)):
+            turn = self._turn(request)
+            if turn is not None:
+                return turn.call(handler)
+            with beside(request.model):
+                return handler(_as(self._model_request, request))
 
     @override
     async def awrap_model_call(
@@ -197,15 +245,19 @@ class CtxGuardMiddleware(_Middleware):
     ) -> ModelResponse[Any]:
         """As `wrap_model_call`."""
         self._note_schemas(request)
-        with self._within(request.state):
-            return await handler(_as(self._model_request, request))
+        with self._within(await self._arun_of(request.state)):
+            turn = self._turn(request)
+            if turn is not None:
+                return await turn.acall(handler)
+            with beside(request.model):
+                return await handler(_as(self._model_request, request))
 
     @override
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
     ) -> Dynamic:
         """Run the guarded form of the request's tool: its retrievers' results pass the policy."""
-        with self._within(request.state):
+        with self._within(self._run_of(request.state)):
             return handler(_as(self._tool_request, request))
 
     @override
@@ -213,13 +265,28 @@ class CtxGuardMiddleware(_Middleware):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Dynamic:
         """As `wrap_tool_call`."""
-        with self._within(request.state):
+        with self._within(await self._arun_of(request.state)):
             return await handler(_as(self._tool_request, request))
+
+    def _turn(self, request: ModelRequest[Any]) -> Turn | None:
+        """What routes a call; None: nothing does, or the model has a guard of its own."""
+        if is_guarded(request.model):
+            return None
+        routed = dispatching(self.ctxguard.guard.dispatcher)
+        if routed is None:
+            return None
+        return Turn(self.ctxguard, routed, _as(self._model_request, request), _place())
 
     def _note_schemas(self, request: ModelRequest[Any]) -> None:
         """Remember which of its tools are schemas of the agent's answer."""
-        specs: Iterable[Any] = getattr(request.response_format, "schema_specs", ())
+        specs = schemas_asked(request.response_format)
         note_schemas(self.ctxguard, (spec.name for spec in specs))
+
+    def _asked(self, model: T) -> T:
+        """The guarded form of a model, which is asked now."""
+        made = self._guarded(model)
+        note_model(made)
+        return made
 
     def _guarded(self, part: T) -> T:
         """The guarded form of a model or a tool, made once."""
@@ -267,10 +334,14 @@ def _place() -> str:
 
     An invocation that was interrupted is found again by it, since no checkpoint saves its run.
     """
-    try:
-        configurable = get_config().get("configurable", {})
-    except RuntimeError:  # a hook that is called outside of a graph
-        return ""
+    configurable = _config().get("configurable", {})
     thread = configurable.get("thread_id")
     around = str(configurable.get("checkpoint_ns", "")).rpartition("|")[0]
     return f"{thread}|{around}" if thread else ""
+
+
+def _config() -> RunnableConfig:
+    try:
+        return get_config()
+    except RuntimeError:  # a hook that is called outside of a graph
+        return {}
