@@ -10,13 +10,14 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.ingestion import IngestionPipeline
 
 from ctxguard.adapters import Patched
-from ctxguard.errors import UnsupportedObjectError
+from ctxguard.errors import PolicyError, UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
 from ctxguard_llamaindex.blocks import patch
 from ctxguard_llamaindex.classes import is_guarded
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
+from ctxguard_llamaindex.routes import cover_routes
 from ctxguard_llamaindex.scope import handle_of
 from ctxguard_llamaindex.walk import Walk
 
@@ -50,6 +51,7 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
                 copied.
+            PolicyError: a route of the policy can be none of its models.
         """
         _refuse(obj)
         if isinstance(obj, CtxGuardPostprocessor):
@@ -60,7 +62,9 @@ class LlamaIndexAdapter:
         if before is not None and not shared and before.policy == guard.policy:
             return obj
         handle = Handle(guard, obj if before is None or shared else before.original)
-        copy, handle.coverage = Walk(obj, handle, replaces=before).copy()
+        walk = Walk(obj, handle, replaces=before)
+        copy, found = walk.copy()
+        handle.coverage = cover_routes(handle, found, walk.models)
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
 
@@ -85,7 +89,13 @@ class LlamaIndexAdapter:
         if isinstance(before, ProcessHandle) and before.original is obj:
             before.unguard()
         handle = ProcessHandle(guard, obj)
-        handle.coverage = Walk(obj, handle, replaces=before).take(handle)
+        walk = Walk(obj, handle, replaces=before)
+        found = walk.take(handle)
+        try:
+            handle.coverage = cover_routes(handle, found, walk.models)
+        except PolicyError:
+            handle.unguard()
+            raise
         _warn(type(obj).__name__, handle.coverage)
         return obj
 

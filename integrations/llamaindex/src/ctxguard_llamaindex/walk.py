@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.objects import ObjectRetriever
 
 from ctxguard.errors import UnsupportedObjectError
@@ -132,6 +134,17 @@ class Walk:
         self._fill()
         return self.copies[id(self.root)], self._report()
 
+    @property
+    def models(self) -> list[tuple[str, BaseLLM]]:
+        """The models that are guarded and take a route, with their paths."""
+        return [
+            (place.path, place.value)
+            for place in self.places.values()
+            if isinstance(place.value, BaseLLM)
+            and not isinstance(place.value, StructuredLLM)
+            and (place.copied or place.value is self.root)
+        ]
+
     def unguarded(self, name: str) -> list[Unreached]:
         """What would be guarded if the root were, and what could not be; nothing is copied.
 
@@ -229,7 +242,7 @@ class Walk:
 
     def _has_calls(self, value: object) -> bool:
         """Whether methods of an object that only holds others are guarded too."""
-        verifies = self.handle.policy.verification is not None
+        verifies = self.handle.policy.verifies
         return starts_calls(value) or (verifies and takes_part(value))
 
     # -- copying ---------------------------------------------------------------------------------
