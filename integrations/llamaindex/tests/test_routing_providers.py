@@ -25,7 +25,14 @@ from tests.ollama_server import OllamaServer
 from tests.openai_server import ANSWER, ScriptedServer
 
 guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does not say
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # Workflows look through their attributes, and pydantic warns of those that it has given up.
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
+    # LlamaIndex's ReActAgent asks its own context what the context calls deprecated.
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
 
 EASY = "What is the fee?"
 HARD = (
@@ -49,7 +56,7 @@ def policy(heavy: object, **settings: Any) -> Policy:
         Route(name="heavy", model=heavy, price=DEAR, max_output=500),
     )
     given = {"router": Router(thresholds=(0.1,)), "state": "memory", **settings}
-    return Policy(routing=Routes(routes=routes, **given))
+    return Policy(routing=Routes(routes=routes, **given), tokenizer="o200k_base")
 
 
 def look_up(clause: str) -> str:
@@ -194,7 +201,7 @@ async def test_a_loop_of_tools_goes_on_with_the_other_provider(
         ("heavy", False),
     ]
     if first == "openai":
-        _, _, called, result = ollama_server.requests[-1]["messages"][-4:]
+        called, result = ollama_server.requests[-1]["messages"][-2:]
         assert called["tool_calls"][0]["function"]["arguments"] == {"clause": "text"}
         assert result["content"].startswith("clause text")
     else:
@@ -211,7 +218,7 @@ async def test_an_agent_that_calls_its_tools_in_words_takes_a_route() -> None:
                 return f"Thought: I can answer.\nAnswer: {name} says thirty days."
             return 'Thought: I look.\nAction: look_up\nAction Input: {"clause": "1"}\n'
 
-        return ScriptedLLM(model=name, script=script)
+        return ScriptedLLM(script=script)
 
     light, heavy = react("light"), react("heavy")
     guarded = guard(ReActAgent(tools=[TOOL], llm=light), policy(heavy))
