@@ -214,7 +214,7 @@ async def test_a_loop_of_tools_goes_on_with_the_other_provider(
 async def test_an_agent_that_calls_its_tools_in_words_takes_a_route() -> None:
     def react(name: str) -> ScriptedLLM:
         def script(messages: Any) -> str:
-            if any("Observation:" in (message.content or "") for message in messages):
+            if (messages[-1].content or "").startswith("Observation:"):
                 return f"Thought: I can answer.\nAnswer: {name} says thirty days."
             return 'Thought: I look.\nAction: look_up\nAction Input: {"clause": "1"}\n'
 
