@@ -62,6 +62,9 @@ class Request:
     """Most tokens of the answer, as the call itself says; None: it does not."""
     subject: str = "question"
     """What the decision is about, for the ledger."""
+    adds_up: bool = False
+    """Whether what is called asks models by itself (an engine, a chain): what each of them used is
+    told to the attempt."""
 
     @property
     def question(self) -> str:
@@ -193,6 +196,7 @@ class Attempt:
             load: tokens.
             measured: whether the provider says so.
         """
+        first = self._load is None
         before = self._load or Load(input=0, output=0)
         self._load = Load(
             input=before.input + load.input,
@@ -200,7 +204,7 @@ class Attempt:
             cache_read=before.cache_read + load.cache_read,
             cache_write=before.cache_write + load.cache_write,
         )
-        self._measured = measured
+        self._measured = measured and (first or self._measured)
 
     def told(self, logprobs: Iterable[float]) -> None:
         """Take the natural logarithms of the probabilities of the answer's tokens."""

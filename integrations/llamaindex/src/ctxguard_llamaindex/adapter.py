@@ -16,6 +16,7 @@ from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
 from ctxguard_llamaindex.blocks import patch
 from ctxguard_llamaindex.classes import is_guarded
+from ctxguard_llamaindex.leading import check_engines, lead
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 from ctxguard_llamaindex.scope import handle_of
 from ctxguard_llamaindex.walk import Walk
@@ -50,8 +51,10 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
                 copied.
+            PolicyError: a route is an engine that cannot stand in for the object.
         """
         _refuse(obj)
+        check_engines(obj, guard.policy)
         if isinstance(obj, CtxGuardPostprocessor):
             same = obj.policy == guard.policy
             return obj if same else cast("T", CtxGuardPostprocessor(policy=guard.policy))
@@ -60,7 +63,9 @@ class LlamaIndexAdapter:
         if before is not None and not shared and before.policy == guard.policy:
             return obj
         handle = Handle(guard, obj if before is None or shared else before.original)
-        copy, handle.coverage = Walk(obj, handle, replaces=before).copy()
+        walk = Walk(obj, handle, replaces=before)
+        copy, coverage = walk.copy()
+        handle.coverage = coverage.merged(lead(copy, handle, walk.models))
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
 
@@ -73,8 +78,10 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or its class
                 cannot be changed.
+            PolicyError: a route is an engine that cannot stand in for the object.
         """
         _refuse(obj)
+        check_engines(obj, guard.policy)
         if isinstance(obj, CtxGuardPostprocessor):
             raise UnsupportedObjectError(
                 'guard(scope="process"): a CtxGuardPostprocessor has a policy of its own'
@@ -85,7 +92,9 @@ class LlamaIndexAdapter:
         if isinstance(before, ProcessHandle) and before.original is obj:
             before.unguard()
         handle = ProcessHandle(guard, obj)
-        handle.coverage = Walk(obj, handle, replaces=before).take(handle)
+        walk = Walk(obj, handle, replaces=before)
+        coverage = walk.take(handle)
+        handle.coverage = coverage.merged(lead(obj, handle, walk.models))
         _warn(type(obj).__name__, handle.coverage)
         return obj
 

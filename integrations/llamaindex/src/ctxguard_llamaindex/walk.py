@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.objects import ObjectRetriever
 
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
 from ctxguard.process import ProcessHandle, goes_past
-from ctxguard_llamaindex.classes import Value, attach, is_guarded, plain_type, take
+from ctxguard_llamaindex.classes import attach, is_guarded, plain_type, take
+from ctxguard_llamaindex.copies import Value
 from ctxguard_llamaindex.graph import Key, Part, Shape, shape_of
 from ctxguard_llamaindex.hooks import choke_points
 from ctxguard_llamaindex.kinds import (
@@ -118,19 +120,29 @@ class Walk:
                 reason = f"its class cannot be changed: {error}"
                 self.unreached.append(Unreached(place.path, name, reason))
 
-    def copy(self) -> tuple[Any, Coverage]:
+    def copy(self, name: str = "") -> tuple[Any, Coverage]:
         """The guarded copy, and what is guarded in it.
+
+        Args:
+            name: of the root, for the paths.
 
         Raises:
             UnsupportedObjectError: the root itself cannot be copied or change its class.
         """
-        self._look_around()
+        self._look_around(name)
         while True:  # an object that turns out not to be copyable changes what needs a copy
             self._mark()
             if self._make_copies():
                 break
         self._fill()
         return self.copies[id(self.root)], self._report()
+
+    @property
+    def models(self) -> list[BaseLLM]:
+        """The models that the guarded object leads to, nearest first; once they are guarded."""
+        places = self._from(id(self.root), lambda place: not place.obstacle)
+        found = (self.copies.get(id(place.value), place.value) for place in places)
+        return [one for one in found if isinstance(one, BaseLLM)]
 
     def unguarded(self, name: str) -> list[Unreached]:
         """What would be guarded if the root were, and what could not be; nothing is copied.
