@@ -6,7 +6,9 @@ another engine would come with other sources.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
+from threading import Thread
 from typing import Any, TypeAlias, cast
 
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
@@ -23,6 +25,8 @@ _OPEN = (
     StreamingAgentChatResponse,
     WorkflowHandler,
 )
+_LOOK_AGAIN = 0.1
+"""Seconds between looks whether a writer that says nothing is still there."""
 
 
 def is_open(result: Result) -> bool:
@@ -39,9 +43,9 @@ def begun(result: Result) -> Result:
     if isinstance(result, StreamingResponse):
         result.response_gen = _begin(cast("Generator[Any, None, None]", result.response_gen))
     elif isinstance(result, StreamingAgentChatResponse):
-        if result.write_response_to_history_thread is not None:
-            result.is_function_not_none_thread_event.wait()  # set by a word, an end, and an error
-            _raise(result)
+        writer = result.write_response_to_history_thread
+        if writer is not None:
+            _wait(result, writer)
         elif result.chat_stream is not None:
             result.chat_stream = _begin(result.chat_stream)
     return result
@@ -51,23 +55,38 @@ async def abegun(result: Result) -> Result:
     """As `begun`."""
     if isinstance(result, AsyncStreamingResponse):
         result.response_gen = await _abegin(cast("AsyncGenerator[Any, None]", result.response_gen))
-    elif isinstance(result, StreamingAgentChatResponse):
-        if result.awrite_response_to_history_task is not None:  # pyright: ignore[reportUnknownMemberType] -- a bare asyncio.Task there
-            result._ensure_async_setup()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- as its readers do
-            if result.new_item_event is not None:
-                await result.new_item_event.wait()
-            _raise(result)
-        elif result.achat_stream is not None:
-            result.achat_stream = await _abegin(
-                cast("AsyncGenerator[Any, None]", result.achat_stream)
-            )
+    elif isinstance(result, StreamingAgentChatResponse) and result.achat_stream is not None:
+        writer = cast("asyncio.Task[None] | None", result.awrite_response_to_history_task)  # pyright: ignore[reportUnknownMemberType] -- a bare asyncio.Task there
+        if writer is not None:
+            await _await(result, writer)
+        else:
+            stream = cast("AsyncGenerator[Any, None]", result.achat_stream)
+            result.achat_stream = await _abegin(stream)
     else:
         begun(result)  # a synchronous stream that an async method gave
     return result
 
 
-def _raise(response: StreamingAgentChatResponse) -> None:
+def _wait(response: StreamingAgentChatResponse, writer: Thread) -> None:
+    """Wait for a word, for the end, or for an error; the writer sets one event for all three."""
+    word = response.is_function_not_none_thread_event
+    while not word.wait(_LOOK_AGAIN) and writer.is_alive():
+        pass
     if response.exception is not None:
+        writer.join()
+        raise response.exception
+
+
+async def _await(response: StreamingAgentChatResponse, writer: asyncio.Task[None]) -> None:
+    response._ensure_async_setup()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- as its readers do
+    event = response.new_item_event
+    word = asyncio.ensure_future(event.wait()) if event is not None else writer
+    await asyncio.wait({writer, word}, return_when=asyncio.FIRST_COMPLETED)
+    if word is not writer:
+        word.cancel()
+    if response.exception is not None:
+        await asyncio.wait({writer})
+        writer.exception()  # else asyncio complains that nobody asked for it
         raise response.exception
 
 
