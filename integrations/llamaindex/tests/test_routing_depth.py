@@ -160,7 +160,7 @@ def test_hybrid_search_too(index: VectorStoreIndex) -> None:
     """The number of results of a hybrid search is one of its own."""
     seen: list[tuple[int, int, int]] = []
 
-    class Store(type(index.vector_store)):  # type: ignore[misc] -- of whatever class it is
+    class Store(type(index.vector_store)):
         def query(self, query: Any, **kwargs: Any) -> Any:
             seen.append((query.similarity_top_k, query.sparse_top_k, query.hybrid_top_k))
             return super().query(query, **kwargs)
@@ -190,7 +190,7 @@ def test_what_follows_what_was_found_keeps_its_own_depth(
     )
     asked: list[int] = []
 
-    class Counting(type(details)):  # type: ignore[misc] -- of whatever class it is
+    class Counting(type(details)):
         def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
             asked.append(self.similarity_top_k)
             return super()._retrieve(query_bundle)
@@ -267,3 +267,14 @@ def test_for_everybody(index: VectorStoreIndex) -> None:
     assert len(retriever.retrieve(QUESTION)) == 12
     guarded.ctxguard.unguard()
     assert len(retriever.retrieve(QUESTION)) == 4
+
+
+def test_searches_at_once_do_not_see_each_others_depth(index: VectorStoreIndex) -> None:
+    retriever: Any = index.as_retriever(similarity_top_k=4)
+    guards = [guard(retriever, to(name)) for name in ("light", "heavy")]
+
+    async def all_of_them() -> list[int]:
+        searches = [guards[number % 2].aretrieve(QUESTION) for number in range(40)]
+        return [len(found) for found in await asyncio.gather(*searches)]
+
+    assert asyncio.run(all_of_them()) == [2, 12] * 20

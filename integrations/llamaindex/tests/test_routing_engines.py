@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -214,8 +216,8 @@ def test_coverage_lists_what_routes_lead_to(index: VectorStoreIndex) -> None:
     coverage = guard(engine(index, saying("It is light.")), to("heavy", heavy)).ctxguard.coverage
     assert coverage.complete
     assert [(one.path, one.kind) for one in coverage.reached][2:] == [
-        ("routes[heavy]._retriever", "retriever"),
-        ("routes[heavy]._response_synthesizer._llm", "model"),
+        ("routing.heavy._retriever", "retriever"),
+        ("routing.heavy._response_synthesizer._llm", "model"),
     ]
 
 
@@ -235,7 +237,7 @@ def test_coverage_says_what_of_a_route_is_not_guarded(index: VectorStoreIndex) -
         def _get_prompt_modules(self) -> Any:
             return {}
 
-    with pytest.warns(CoverageWarning, match=r"routes\[heavy\]"):
+    with pytest.warns(CoverageWarning, match=r"routing\.heavy"):
         guarded = guard(engine(index, saying("It is light.")), to("heavy", Own()))
     assert not guarded.ctxguard.coverage.complete
 
@@ -304,13 +306,11 @@ def test_a_spend_limit_holds(index: VectorStoreIndex) -> None:
 def test_routes_of_another_kind_are_refused(index: VectorStoreIndex, llm: ScriptedLLM) -> None:
     query_engine = engine(index, saying("It is light."))
     chat = SimpleChatEngine.from_defaults(llm=llm, memory=ChatMemoryBuffer.from_defaults())
-    with pytest.raises(PolicyError, match="heavy is a chat engine, and what is guarded is a query"):
+    with pytest.raises(PolicyError, match="'heavy' is a chat engine, and what is guarded is a query"):
         guard(query_engine, to("heavy", chat))
-    with pytest.raises(
-        PolicyError, match="heavy is a query engine, and what is guarded is Scripted"
-    ):
+    with pytest.raises(PolicyError, match="'heavy' is a query engine, and what is guarded is S"):
         guard(llm, to("heavy", query_engine))
-    with pytest.raises(PolicyError, match="heavy is a query engine"):
+    with pytest.raises(PolicyError, match="'heavy' is a query engine"):
         guard(index.as_retriever(), to("heavy", query_engine), scope="process")
 
 
@@ -321,7 +321,7 @@ def test_models_beside_engines_are_refused(index: VectorStoreIndex, llm: Scripte
         Route(name="heavy", model=engine(index, saying("It is heavy."))),
     )
     routing = Routes(routes=routes, router=Router(thresholds=(0.1, 0.2)))
-    with pytest.raises(PolicyError, match="middle is a model, and others are engines"):
+    with pytest.raises(PolicyError, match="'middle' is a model, and others are engines"):
         guard(engine(index, saying("It is light.")), routing=routing)
 
 
@@ -341,11 +341,30 @@ def test_a_block_has_nothing_that_engines_could_stand_in_for(index: VectorStoreI
 
 
 def test_an_engine_that_cannot_be_copied_is_refused(index: VectorStoreIndex) -> None:
-    class Closed(type(engine(index, saying("")))):  # type: ignore[misc] -- of whatever class it is
+    class Closed(type(engine(index, saying("")))):
         def __init_subclass__(cls) -> None:
             raise TypeError("is final")
 
     closed = engine(index, saying("It is heavy."))
     object.__setattr__(closed, "__class__", Closed)
-    with pytest.raises(PolicyError, match="heavy: guard: Closed: is final"):
+    with pytest.raises(PolicyError, match="'heavy': guard: Closed: is final"):
         guard(engine(index, saying("It is light.")), to("heavy", closed))
+
+
+# -- copies and pickles --------------------------------------------------------------------------
+
+
+def test_pickled_it_has_its_routes(index: VectorStoreIndex) -> None:
+    light, heavy = (index.as_query_engine(llm=ScriptedLLM(), similarity_top_k=k) for k in (2, 3))
+    guarded = guard(light, to("heavy", heavy))
+    loaded: Any = pickle.loads(pickle.dumps(guarded))  # noqa: S301 -- its own pickle
+    assert len(loaded.query(QUESTION).source_nodes) == 12
+    assert [call.route for call in loaded.ctxguard.last.calls] == ["heavy"]
+    assert guarded.ctxguard.last is None
+
+
+def test_a_copy_shares_its_routes(index: VectorStoreIndex) -> None:
+    guarded = guard(
+        engine(index, saying("It is light.")), to("heavy", engine(index, saying("It is heavy.")))
+    )
+    assert query(copy.copy(guarded)) == ("It is heavy.", 12)

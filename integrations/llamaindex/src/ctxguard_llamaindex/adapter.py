@@ -65,7 +65,7 @@ class LlamaIndexAdapter:
         handle = Handle(guard, obj if before is None or shared else before.original)
         walk = Walk(obj, handle, replaces=before)
         copy, coverage = walk.copy()
-        handle.coverage = coverage.merged(lead(copy, handle, walk.models))
+        handle.coverage = coverage.merged(lead(copy, handle, walk.models, before))
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
 
@@ -94,7 +94,7 @@ class LlamaIndexAdapter:
         handle = ProcessHandle(guard, obj)
         walk = Walk(obj, handle, replaces=before)
         coverage = walk.take(handle)
-        handle.coverage = coverage.merged(lead(obj, handle, walk.models))
+        handle.coverage = coverage.merged(lead(obj, handle, walk.models, before))
         _warn(type(obj).__name__, handle.coverage)
         return obj
 

@@ -17,6 +17,7 @@ from ctxguard.process import Carrying, ProcessHandle
 from ctxguard_llamaindex.copies import Value, shallow_copy
 from ctxguard_llamaindex.hooks import replacements
 from ctxguard_llamaindex.scope import handle_of, own_handle, set_handle
+from ctxguard_llamaindex.targets import set_targets
 
 __all__ = [
     "attach",
@@ -168,4 +169,10 @@ def _setstate(self: object, state: Value) -> None:
     set_handle(self, handle)
 
 
-_CARRYING = Carrying(owner=own_handle, keep=set_handle, plain=plain_class)
+def _keep(obj: object, handle: Handle | None) -> None:
+    set_handle(obj, handle)
+    if handle is None:
+        set_targets(obj, None)
+
+
+_CARRYING = Carrying(owner=own_handle, keep=_keep, plain=plain_class)

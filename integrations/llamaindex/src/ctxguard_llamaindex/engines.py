@@ -76,7 +76,7 @@ def _asked(self: object, name: str, args: tuple[Any, ...], kwargs: dict[str, Any
     if targets is None:
         if own_handle(self) is None and handle.original is None:
             raise PolicyError(
-                "Routes.routes: engines stand in for what is handed to guard(); in a block there "
+                "Policy.routing: engines stand in for what is handed to guard(); in a block there "
                 "is no such thing, and only models can be routes"
             )
         return None
@@ -217,8 +217,7 @@ class _Asked:
     def _refuses(self, route: Route) -> str:
         """A workflow cannot take up what another one keeps between its runs."""
         given = (*self.args, *self.kwargs.values())
-        foreign = self.targets.of(route.name).engine is not None
-        if foreign and any(isinstance(value, Context) for value in given):
+        if route.model != "" and any(isinstance(value, Context) for value in given):
             return "the Context that is handed in is that of another workflow"
         return ""
 

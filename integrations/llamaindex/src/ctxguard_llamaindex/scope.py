@@ -30,7 +30,6 @@ from ctxguard.block import ambient
 from ctxguard.handle import Handle
 from ctxguard.run import activate, current_run
 from ctxguard_llamaindex.convert import QUESTION_NAMES, question_of
-from ctxguard_llamaindex.targets import set_targets
 
 __all__ = [
     "Call",
@@ -86,7 +85,6 @@ def set_handle(obj: object, handle: Handle | None) -> None:
     """Put the handle on an object; None takes it off. Past `__setattr__`, which models restrict."""
     if handle is None:
         obj.__dict__.pop(_HANDLE, None)
-        set_targets(obj, None)
     else:
         obj.__dict__[_HANDLE] = handle
 

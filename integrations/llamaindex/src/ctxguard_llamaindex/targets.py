@@ -11,7 +11,9 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import Workflow
 
+from ctxguard.handle import Handle
 from ctxguard.routing.settings import Routes
+from ctxguard_llamaindex.scope import own_handle
 
 __all__ = ["Target", "Targets", "engine_kind", "names_engines", "set_targets", "targets_of"]
 
@@ -37,6 +39,10 @@ class Target:
 class Targets:
     """What the routes of a guarded engine lead to."""
 
+    handle: Handle
+    """Whose routes they are."""
+    before: Targets | None = None
+    """Those of the handle that comes back when this one is taken off."""
     routes: Mapping[str, Target]
     """By the names of the routes."""
     configured: Target
@@ -57,9 +63,18 @@ def names_engines(routes: Routes | None) -> bool:
     return routes is not None and any(engine_kind(route.model) for route in routes.routes)
 
 
-def targets_of(obj: object) -> Targets | None:
-    """What the routes of a guarded engine lead to; None: it is not what was handed to guard()."""
-    return cast("Targets | None", getattr(obj, "__dict__", {}).get(_TARGETS))
+def targets_of(obj: object, handle: Handle | None = None) -> Targets | None:
+    """What the routes of a guarded engine lead to; None: it is not what was handed to guard().
+
+    Args:
+        obj: the engine.
+        handle: whose routes; None: those of the one that it carries.
+    """
+    own = handle or own_handle(obj)
+    found = cast("Targets | None", getattr(obj, "__dict__", {}).get(_TARGETS))
+    while found is not None and found.handle is not own:
+        found = found.before
+    return found
 
 
 def set_targets(obj: object, targets: Targets | None) -> None:

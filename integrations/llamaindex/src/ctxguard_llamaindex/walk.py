@@ -138,11 +138,11 @@ class Walk:
         return self.copies[id(self.root)], self._report()
 
     @property
-    def models(self) -> list[BaseLLM]:
-        """The models that the guarded object leads to, nearest first; once they are guarded."""
+    def models(self) -> list[tuple[str, BaseLLM]]:
+        """The models that the guarded object asks, with their paths; once they are guarded."""
         places = self._from(id(self.root), lambda place: not place.obstacle)
-        found = (self.copies.get(id(place.value), place.value) for place in places)
-        return [one for one in found if isinstance(one, BaseLLM)]
+        found = ((place.path, self.copies.get(id(place.value), place.value)) for place in places)
+        return [(path, one) for path, one in found if isinstance(one, BaseLLM)]
 
     def unguarded(self, name: str) -> list[Unreached]:
         """What would be guarded if the root were, and what could not be; nothing is copied.
