@@ -25,14 +25,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.data import FILES, folder_option, located
 from benchmarks.report import environment, interval, write
+from ctxguard import Guard, Policy
 from ctxguard.errors import InputError
 from ctxguard.reliability import reliability_of
-from ctxguard.routing import Columns, Route, Router, Trace, evaluate, read_traces
+from ctxguard.routing import Columns, Route, Router, Trace, evaluate, read_traces, surroundings_of
 from ctxguard.routing.calibration import promise_budget, promise_quality
 from ctxguard.routing.features import SIGNALS, signals_of
 from ctxguard.routing.fitting import fit_model
 from ctxguard.routing.model import Model
 from ctxguard.text.analysis import Analysis, default_analyzer
+from ctxguard.types import Message
 
 __all__ = ["Questions", "measure", "questions_of"]
 
@@ -43,6 +45,7 @@ RESAMPLES, DRAWS, RESAMPLINGS = 1000, 60, 200
 QUICK = 8
 """How many times fewer questions, resamples and draws."""
 OWN, FOLDS = 300, 5
+CHUNKS, TURNS = 50, 10
 ODD = ("moral_scenarios", "high_school_mathematics")
 """One is a seventh of all questions, in one form; in the other, the heavy model is right in 3 % of
 the cases, fewer than by chance. Either could carry a figure, so there is one without both."""
@@ -262,21 +265,51 @@ def promises(found: Judged, some: Questions, resamplings: int) -> dict[str, Any]
     return result
 
 
+def surroundings(traces: Sequence[Trace]) -> Callable[[], dict[str, float]]:
+    """What reads the surroundings of a guarded retrieval, and of a conversation.
+
+    A quarter of the tokens has room, so that all stages have decided something.
+    """
+    texts = [trace.prompt for trace in traces[:CHUNKS]]
+    came = [{"text": text, "score": 1 / (1 + rank)} for rank, text in enumerate(texts)]
+    room = sum(default_analyzer().count(text) for text in texts) // 4
+    prepared = Guard(Policy(budget=max(100, room))).prepare(texts[0], came)
+    ledger, messages = prepared.ledger, list[Message]()
+    for text in texts[:TURNS]:
+        messages += [Message(role="user", text=text), Message(role="assistant", text=text)]
+
+    def read() -> dict[str, float]:
+        return surroundings_of(
+            prepared.chunks, ledger.decisions, came=ledger.chunks, messages=messages
+        )
+
+    return read
+
+
 def cost(traces: Sequence[Trace], runs: int) -> dict[str, Any]:
-    """Microseconds of a decision, and of reading a question's signals for it."""
+    """Microseconds of a decision, and of reading what it goes by."""
     router, tokenizer = Router(), default_analyzer()
     routes = (Route(name="light", model="gpt-4o-mini"), Route(name="heavy", model="gpt-4o"))
     decisions: list[float] = []
     readings: list[float] = []
+    read = surroundings(traces)
+    around, beside = list[float](), list[float]()
     for trace in traces[:: max(1, len(traces) // runs)]:
         known = tokenizer.analyse(trace.prompt)
         fresh = Analysis(known.text, known.ids)
         assert fresh.sentences is not None  # noqa: S101 -- reading them is the analysis
         readings.append(_microseconds(lambda fresh=fresh: signals_of(fresh)))
         decisions.append(_microseconds(lambda fresh=fresh: router.decide(fresh, routes)))
+        around.append(_microseconds(read))
+        seen = read()
+        beside.append(
+            _microseconds(lambda fresh=fresh, seen=seen: router.decide(fresh, routes, around=seen))
+        )
     return {
         "reading the signals of a question": interval(readings),
         "deciding": interval(decisions),
+        f"reading surroundings: {CHUNKS} chunks, {TURNS} turns": interval(around),
+        "deciding with surroundings": interval(beside),
     }
 
 

@@ -199,6 +199,7 @@ def _add_route(route: argparse.ArgumentParser) -> None:
             key = name if name == "prompt" else f"{name}_ok"
             step.add_argument(f"--{name}", default=key, metavar="COLUMN", help="(%(default)s)")
         step.add_argument("--group", default="", metavar="COLUMN", help="what a question is of")
+        step.add_argument("--around", default="", metavar="COLUMN", help="what surrounded it, JSON")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -320,6 +321,7 @@ def _route_fit(options: argparse.Namespace) -> int:
         [trace.light_ok for trace in learned],
         [trace.heavy_ok for trace in learned],
         groups=[trace.group for trace in learned] if options.group else None,
+        around=[trace.around for trace in learned] if options.around else None,
         about=options.traces.name,
     )
     if promises:
@@ -342,14 +344,14 @@ def _route_eval(options: argparse.Namespace) -> int:
 
     traces = _traces(options)
     router = _router(options)
-    prompts = [trace.prompt for trace in traces]
+    prompts, around = [trace.prompt for trace in traces], [trace.around for trace in traces]
     failed = [not trace.light_ok for trace in traces]
     found = evaluate(
-        router.score(prompts),
+        router.score(prompts, around),
         [trace.light_ok for trace in traces],
         [trace.heavy_ok for trace in traces],
     )
-    reliability = reliability_of(router.light_fails(prompts).tolist(), failed)
+    reliability = reliability_of(router.light_fails(prompts, around).tolist(), failed)
     if options.json:
         print(json.dumps({**asdict(found), "light_fails": asdict(reliability)}, indent=2))
     else:
@@ -381,7 +383,11 @@ def _traces(options: argparse.Namespace) -> list[Trace]:
     from ctxguard.routing import Columns, Router, read_traces
 
     columns = Columns(
-        prompt=options.prompt, light_ok=options.light, heavy_ok=options.heavy, group=options.group
+        prompt=options.prompt,
+        light_ok=options.light,
+        heavy_ok=options.heavy,
+        group=options.group,
+        around=options.around,
     )
     traces = read_traces(options.traces, columns)
     console, router = Console(stderr=True), Router()

@@ -14,16 +14,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ctxguard.attempts import Attempt, Request, activate_attempt, current_attempt
+from ctxguard.choosing import EXPECTED, Choosing
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, SpendLimitError
 from ctxguard.routing.caller import current_caller
-from ctxguard.routing.choice import Routing
 from ctxguard.routing.failures import failure_of
 from ctxguard.routing.route import Load, Route, cost_of, ordered
 from ctxguard.routing.settings import Routes
 from ctxguard.routing.state import Reservation
-from ctxguard.run import Record, Run, current_run
-from ctxguard.types import Action, Decision
+from ctxguard.run import Run, current_run
+from ctxguard.types import Action
 
 if TYPE_CHECKING:
     from ctxguard.types import JsonValue
@@ -32,11 +32,8 @@ __all__ = ["Dispatching", "EndsWell", "dispatching"]
 
 T = TypeVar("T")
 EndsWell = Callable[[BaseException], bool]
-_STAGE = "route"
 _CONFIGURED = Route(name="configured")
 """What shadow mode calls."""
-_OUTPUT = 300
-"""Tokens of an answer that nobody has bounded, as candidates' costs are compared."""
 
 
 def dispatching(dispatcher: Dispatcher | None) -> Dispatching | None:
@@ -62,8 +59,7 @@ class Dispatching:
         self.run = run
         self.spent = 0.0
         """Of the run so far, as far as prices are known."""
-        self._routing: Routing | None = None
-        self._name = ""  # of the route that the run is on
+        self.choosing = Choosing(dispatcher, run)
         self._lock = threading.Lock()
 
     @property
@@ -74,11 +70,7 @@ class Dispatching:
     @property
     def fails(self) -> float | None:
         """P that the route of the run fails, as far as something was estimated."""
-        routing = self._routing
-        if routing is None or routing.estimate is None:
-            return None
-        light = self._name == routing.candidates[0].route.name
-        return routing.estimate.light_fails if light else routing.estimate.heavy_fails
+        return self.choosing.fails
 
     # -- retrieval --------------------------------------------------------------------------------
 
@@ -87,7 +79,7 @@ class Dispatching:
         if self.settings.mode == "shadow":
             return None
         with self._lock:
-            return self._chosen(request)[0].top_k
+            return self.choosing.chosen(request)[0].top_k
 
     # -- model calls ------------------------------------------------------------------------------
 
@@ -105,16 +97,21 @@ class Dispatching:
             SpendLimitError: no route is within the tenant's limit.
             Exception: what the last route that was tried raised.
         """
+        attempt, result = self.begun(request, ask, ends_well)
+        attempt.succeeded()
+        return result
+
+    def begun(
+        self, request: Request, ask: Callable[[Attempt], T], ends_well: EndsWell | None = None
+    ) -> tuple[Attempt, T]:
+        """As `call`, before it is known whether the attempt succeeds: of what is read later on."""
         attempt = self.begin(request)
         while True:
             try:
                 with activate_attempt(attempt):
-                    result = ask(attempt)
+                    return attempt, ask(attempt)
             except BaseException as error:
                 attempt = self.after(attempt, error, ends_well)
-            else:
-                attempt.succeeded()
-                return result
 
     async def acall(
         self,
@@ -123,20 +120,28 @@ class Dispatching:
         ends_well: EndsWell | None = None,
     ) -> T:
         """As `call`; shared state is asked in a thread."""
+        attempt, result = await self.abegun(request, ask, ends_well)
+        await self.dispatcher.off_loop(attempt.succeeded)
+        return result
+
+    async def abegun(
+        self,
+        request: Request,
+        ask: Callable[[Attempt], Awaitable[T]],
+        ends_well: EndsWell | None = None,
+    ) -> tuple[Attempt, T]:
+        """As `begun`."""
         off_loop = self.dispatcher.off_loop
         attempt = await off_loop(lambda: self.begin(request))
         while True:
             try:
                 with activate_attempt(attempt):
-                    result = await ask(attempt)
+                    return attempt, await ask(attempt)
             except Exception as error:
                 failed, cause = attempt, error
             except BaseException as error:  # cancelled: nothing may be awaited any more
                 self.broken(attempt, error)
                 raise
-            else:
-                await off_loop(attempt.succeeded)
-                return result
             attempt = await off_loop(lambda f=failed, c=cause: self.after(f, c, ends_well))
 
     def stream(
@@ -144,14 +149,22 @@ class Dispatching:
         request: Request,
         ask: Callable[[Attempt], Iterator[T]],
         ends_well: EndsWell | None = None,
+        begun: tuple[Attempt, Iterator[T]] | None = None,
     ) -> Iterator[T]:
-        """What one of the routes streams; another one is tried only while nothing was shown."""
-        attempt = self.begin(request)
+        """What one of the routes streams; another one is tried only while nothing was shown.
+
+        Args:
+            request: what is known of the call.
+            ask: as for `call`.
+            ends_well: as for `call`.
+            begun: a stream that was asked for already, and not read; None: it is when this is read.
+        """
+        attempt, opened = begun or (self.begin(request), None)
         while True:
-            shown, items = False, None
+            shown, items, opened = False, opened, None
             try:
                 with activate_attempt(attempt):
-                    items = iter(ask(attempt))
+                    items = iter(ask(attempt) if items is None else items)
                 while True:
                     with activate_attempt(attempt):
                         try:
@@ -176,15 +189,16 @@ class Dispatching:
         request: Request,
         ask: Callable[[Attempt], AsyncIterator[T]],
         ends_well: EndsWell | None = None,
+        begun: tuple[Attempt, AsyncIterator[T]] | None = None,
     ) -> AsyncIterator[T]:
         """As `stream`."""
         off_loop = self.dispatcher.off_loop
-        attempt = await off_loop(lambda: self.begin(request))
+        attempt, opened = begun or (await off_loop(lambda: self.begin(request)), None)
         while True:
-            shown, items = False, None
+            shown, items, opened = False, opened, None
             try:
                 with activate_attempt(attempt):
-                    items = ask(attempt)
+                    items = ask(attempt) if items is None else items
                 while True:
                     with activate_attempt(attempt):
                         try:
@@ -217,7 +231,7 @@ class Dispatching:
             SpendLimitError: no route is within the tenant's limit.
         """
         with self._lock:
-            route, order = self._chosen(request)
+            route, order = self.choosing.chosen(request)
         if self.settings.mode == "shadow":
             resolved = request.resolved(_CONFIGURED)
             return Attempt(self, request, _CONFIGURED, resolved, reason="shadow", walk=iter(()))
@@ -276,7 +290,7 @@ class Dispatching:
             if error is not None:
                 said = f"{type(error).__name__}"
                 self.note("route", "fallback", f"{name} was asked, because of {said} before")
-            self._name = name
+            self.choosing.name = name
             return Attempt(
                 self,
                 request,
@@ -334,7 +348,7 @@ class Dispatching:
         """The routes as the policy has them, the lightest first."""
         own = {route.name: route for route in self.settings.routes}
         resolved = [request.resolved(route) for route in self.settings.routes]
-        load = request.load(output=_OUTPUT)
+        load = request.load(output=EXPECTED)
         return [own[route.name] for route, _ in ordered(resolved, load)]
 
     def heaviest_cost(self, request: Request, load: Load) -> float | None:
@@ -342,135 +356,9 @@ class Dispatching:
         routes = [request.resolved(route) for route in self.settings.routes]
         return ordered(routes, load)[-1][1] if routes else None
 
-    # -- the choice -------------------------------------------------------------------------------
-
-    def _chosen(self, request: Request) -> tuple[Route, list[Route]]:
-        """The route of a call, and the order in which routes are tried."""
-        settings, load = self.settings, request.load(output=_OUTPUT)
-        resolved = [request.resolved(route) for route in settings.routes]
-        question = self.run.question or request.question
-        routing = settings.router.decide(question, resolved, load)
-        names = [candidate.route.name for candidate in routing.candidates]
-        place, code, note = names.index(routing.route.name), routing.code, ""
-        own = {route.name: route for route in settings.routes}
-        if len(names) > 1:
-            place, code, note = self._adjusted(request, routing, names, place)
-            self._tell_drift()
-        refused = {name: why for name in names if (why := request.refuses(own[name]))}
-        free = [i for i in range(len(names)) if names[i] not in refused]
-        if names[place] in refused and free:
-            taken = min(free, key=lambda i: (i < place, abs(i - place)))
-            note += f"; {names[place]} does not take it: {refused[names[place]]}"
-            place, code = taken, "route-unsuitable"
-        if len(names) > 1 and (self._routing is None or names[place] != self._name):
-            self._record(routing, own[names[place]], code, note, request)
-        self._routing, self._name = routing, names[place]
-        usable = free or [place]
-        above = [i for i in usable if i > place]
-        below = [i for i in reversed(usable) if i < place]
-        return own[names[place]], [own[names[i]] for i in (place, *above, *below)]
-
-    def _adjusted(
-        self, request: Request, routing: Routing, names: list[str], place: int
-    ) -> tuple[int, str, str]:
-        """The place of the route, after all that speaks for another one than the router's."""
-        settings = self.settings
-        if self._name:
-            before = names.index(self._name)
-            if before >= place:
-                return before, routing.code if before == place else "kept-in-run", ""
-            return place, "raised", f"; the run was on {self._name}"
-        if settings.mode == "act" and self._draw(0) < settings.explore:
-            drawn = int(self._draw(1) * len(names))
-            return drawn, "explored", f"; drawn at random, as {settings.explore:.1%} of runs are"
-        if settings.cascade is not None:
-            fits = [i for i in range(len(names)) if routing.candidates[i].fits]
-            light = min(fits, default=place)
-            return light, "cascade", f"; a cascade begins on {names[light]}"
-        return self._kept(request, routing, names, place)
-
-    def _kept(
-        self, request: Request, routing: Routing, names: list[str], place: int
-    ) -> tuple[int, str, str]:
-        """What a conversation's cached prompt says to a change of routes."""
-        settings, conversation = self.settings, current_caller().conversation
-        if not settings.sticky or not conversation or settings.mode == "shadow":
-            return place, routing.code, ""
-        conversations = self.dispatcher.conversations
-        label = self.dispatcher.label(conversation)
-        held = conversations.held(label)
-        code, note = routing.code, ""
-        if held is not None and held.route in names and held.age < settings.cache_seconds:
-            before = names.index(held.route)
-            load = request.load(output=_OUTPUT)
-            cached = replace(load, cache_read=request.repeated)
-            stay = cost_of(routing.candidates[before].route, cached)
-            change = cost_of(routing.candidates[place].route, load)
-            if before > place and (stay is None or change is None or stay <= change):
-                place, code = before, "kept-for-cache"
-                note = f"; {names[place]} has {request.repeated:,} tokens of it cached" + (
-                    "" if stay is None or change is None else f": {stay:.6f} against {change:.6f}"
-                )
-            elif before != place and stay is not None and change is not None:
-                note = f"; leaves the cache of {names[before]}: {change:.6f} against {stay:.6f}"
-        given = conversations.keep(label, names[place], over=held)
-        if given in names and names.index(given) > place:
-            place, code, note = names.index(given), "kept-for-cache", "; another call chose it"
-        return place, code, note
-
-    def _draw(self, which: int) -> float:
-        """A number from 0 to 1 that the run's id decides, so that the ledger can tell it again."""
-        at = 8 * which
-        return int(self.run.run_id[at : at + 8], 16) / 16**8
-
-    # -- what the ledger says ---------------------------------------------------------------------
-
-    def _record(
-        self, routing: Routing, route: Route, code: str, note: str, request: Request
-    ) -> None:
-        decision = routing.decision(request.subject)
-        shadow = self.settings.mode == "shadow"
-        details: dict[str, JsonValue] = {
-            **decision.details,
-            "route": route.name,
-            "decided": routing.route.name,
-        }
-        if self.settings.explore:
-            share = self.settings.explore
-            drawn = share / len(self.settings.routes)
-            chosen = route.name == routing.route.name
-            details["propensity"] = drawn + (1 - share) * chosen
-        said = f"would take {route.name}, and calls what is configured: " if shadow else ""
-        decision = replace(
-            decision,
-            code="shadow" if shadow else code,
-            reason=f"{said}{decision.reason}{note}",
-            details=details,
-        )
-        self.run.add(Record(decisions=(decision,)))
-
-    def _tell_drift(self) -> None:
-        for drift in self.dispatcher.drifted():
-            self.note("flag", "drifted", f"{drift.reason}; calibrate the router anew")
-
     def note(self, action: Action, code: str, reason: str, **details: JsonValue) -> None:
         """Let the ledger say something of the routing."""
-        found = [
-            Decision(
-                stage=_STAGE,
-                action=action,
-                subject="call",
-                code=code,
-                reason=reason,
-                details=details,
-            )
-        ]
-        notice = self.dispatcher.state.notice()
-        if notice:
-            found.append(
-                Decision(stage=_STAGE, action="error", subject="state", code="state", reason=notice)
-            )
-        self.run.add(Record(decisions=tuple(found)))
+        self.choosing.note(action, code, reason, **details)
 
 
 def _close(items: object) -> None:

@@ -92,6 +92,8 @@ class Pipeline:
                     subject=chunk.id,
                     code="kept",
                     reason="nothing asked for it to be left out",
+                    score=chunk.relevance,
+                    details={"covers": chunk.covers} if chunk.pieces else {},
                 )
 
     def _incomplete(self, record: Record) -> Iterator[Decision]:

@@ -167,6 +167,15 @@ class Run:
             self.parent.add(record)
 
     @property
+    def searched(self) -> bool:
+        """Whether anything was retrieved for, here or around it."""
+        if self.parent is not None:
+            return self.parent.searched
+        with self._lock:
+            steps = (record.step for record in self._records)
+            return any(step is not None and step.kind == "retrieval" for step in steps)
+
+    @property
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided so far, here or around it, without what is only told in the ledger."""
         if self.parent is not None:

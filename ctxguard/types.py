@@ -128,6 +128,11 @@ class Chunk:
     leans_on: tuple[str, ...] = ()
     """Ids of kept chunks that hold what was taken out of this one."""
 
+    @property
+    def covers(self) -> dict[str, float]:
+        """Terms of the question that its pieces mention, and what each counts."""
+        return {term: weight for piece in self.pieces for term, weight in piece.covers}
+
     def __post_init__(self) -> None:
         """Check what the type checker cannot: frameworks hand in anything."""
         if not isinstance(self.id, str) or not self.id:  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers

@@ -44,6 +44,26 @@ def test_fit_eval_explain(traces: str, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["details"]["route"] == "light"
 
 
+def test_what_surrounded_a_question_is_learned_too(
+    traces: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in Path(traces).read_text().splitlines()]
+    seen = [{**row, "seen": {"conflicts": 0.0 if row["light_ok"] else 1.5}} for row in rows]
+    Path(traces).write_text("".join(json.dumps(row) + "\n" for row in seen))
+    columns = ["--prompt", "q", "--around", "seen"]
+    assert main(["route", "fit", traces, *columns, "-o", "r.json", "--target", "0.9"]) == 0
+    router = Router.load("r.json")
+    assert router.surroundings["conflicts"].gain > Router().surroundings["conflicts"].gain
+    assert router.promise is not None
+    assert router.promise.around
+    capsys.readouterr()
+    found: list[float] = []
+    for read in (columns, columns[:2]):
+        assert main(["route", "eval", traces, *read, "--router", "r.json", "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["apgr"])
+    assert found[0] > found[1] + 0.1
+
+
 def test_fit_without_a_promise_learns_from_all(
     traces: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,21 @@ def test_the_card_of_a_model_fills_in_what_the_route_does_not_say() -> None:
     with running(guard_of(*routes)) as (routed, run):
         routed.call(request, named)
     assert all(run.ledger().decisions[0].details["costs"].values())  # type: ignore[union-attr]
+
+
+def test_what_was_found_for_a_question_may_raise_it() -> None:
+    conflicting = [f"The fee of plan {n} is ${n}00 per month, says page {n}." for n in range(40)]
+    guard = guard_of(router=Router(thresholds=(0.05,)))
+    with running(guard) as (routed, run):
+        assert routed.call(asking(EASY), named) == "light"
+    with running(guard) as (routed, run):
+        guard.prepare(EASY, conflicting)
+        routed.call(asking(EASY), named)
+    decision = next(one for one in run.ledger().decisions if one.stage == "route")
+    around = decision.details["around"]
+    assert isinstance(around, dict)
+    assert around["conflicts"] == pytest.approx(math.log1p(39))
+    assert decision.details["route"] == "heavy"
 
 
 # -- failing ------------------------------------------------------------------------------------
@@ -618,7 +634,7 @@ def test_an_attempt_escalates_within_attempts_cost_windows_rests_and_limits() ->
         (guard_of(cascade=Cascade(attempts=1)), None, "which is the limit"),
         (guard_of(cascade=Cascade(max_cost=1e-9)), None, "may cost"),
         (guard_of(LIGHT, Route(name="heavy"), cascade=Cascade(max_cost=1)), None, "not known"),
-        (guard_of(LIGHT, small, cascade=Cascade()), asking(EASY * 9), "too small"),
+        (guard_of(LIGHT, small, cascade=Cascade()), asking(EASY * 60), "too small"),
         (guard_of(cascade=Cascade(), limits=(SpendLimit(usd=5e-4, per="day"),)), None, "exceeds"),
     ):
         made, said, reason = follow(guard, request)

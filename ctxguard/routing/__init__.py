@@ -10,7 +10,9 @@ from ctxguard.routing.route import Load, Price, Route
 from ctxguard.routing.router import Router
 from ctxguard.routing.settings import Cascade, Routes
 from ctxguard.routing.state import SpendLimit
+from ctxguard.routing.surroundings import surroundings_in, surroundings_of
 from ctxguard.routing.trace import Columns, Trace, read_traces
+from ctxguard.routing.weighing import Surrounding
 
 __all__ = [
     "Caller",
@@ -29,9 +31,12 @@ __all__ = [
     "Routes",
     "Routing",
     "SpendLimit",
+    "Surrounding",
     "Trace",
     "calling_for",
     "current_caller",
     "evaluate",
     "read_traces",
+    "surroundings_in",
+    "surroundings_of",
 ]

@@ -69,6 +69,8 @@ class Promise:
     routed: Share
     heavy: Share
     """Quality of all heavy."""
+    around: bool = False
+    """Whether the traces carried surroundings, so that they count in full: see `choice.Counts`."""
 
     def __str__(self) -> str:
         """What is promised, and what was seen."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ctxguard.routing.features import describe
+from ctxguard.routing import features, surroundings
 from ctxguard.routing.route import Load, Route, ordered
+from ctxguard.routing.surroundings import SURROUNDINGS
 from ctxguard.types import Decision
 
 if TYPE_CHECKING:
     from ctxguard.types import JsonValue
 
-__all__ = ["Candidate", "Estimate", "Moved", "Routing", "choose"]
+__all__ = ["Candidate", "Counts", "Estimate", "Moved", "Routing", "choose"]
+
+Counts: TypeAlias = Literal["all", "upwards", "none"]
+"""How what surrounds a question counts beside its own gain: in full; only where it raises it, as
+beside a promise of quality that was made without it; or not at all, as beside one of cost, which
+more heavy calls would break."""
 
 _SHOWN = 5
 """Signals that a decision lists."""
@@ -28,7 +34,7 @@ class Moved:
 
     def __str__(self) -> str:
         """The signal in words, and its part."""
-        return f"{describe(self.signal)} {self.gain:+.3f}"
+        return f"{_describe(self.signal)} {self.gain:+.3f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,13 @@ class Estimate:
     moved: tuple[Moved, ...] = ()
     """The signals that raised or lowered the gain from that of an average question, strongest
     first."""
+    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What surrounds the question, as it was given."""
+
+    @property
+    def added(self) -> float:
+        """What surroundings add to the gain; a part of it."""
+        return sum(one.gain for one in self.moved if one.signal in SURROUNDINGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +89,14 @@ class Routing:
     """None: there is one route, so that nothing had to be estimated."""
     flips: tuple[Moved, ...] = ()
     """Signals that, had they been average, would have led to another route; blank: none."""
+    counts: Counts = "all"
+    """How what surrounds the question counted."""
+
+    @property
+    def gain(self) -> float | None:
+        """What was compared with the thresholds; None: nothing was."""
+        known = self.estimate
+        return None if known is None else _counted(known.gain, known.added, self.counts)
 
     def decision(self, subject: str = "question") -> Decision:
         """The choice as a decision for a ledger."""
@@ -93,22 +114,24 @@ class Routing:
                 "heavy_fails": estimate.heavy_fails,
                 "moved": {one.signal: one.gain for one in estimate.moved[:_SHOWN]},
             }
+            if estimate.around:
+                details |= {"around": dict(estimate.around), "counts": self.counts}
         return Decision(
             stage="route",
             action="route",
             subject=subject,
             code=self.code,
             reason=self.reason,
-            score=None if estimate is None else estimate.gain,
+            score=self.gain,
             threshold=self._threshold(),
             details=details,
         )
 
     def _threshold(self) -> float | None:
         """The one that is nearest to the gain."""
-        if self.estimate is None or not self.thresholds:
+        gain = self.gain
+        if gain is None or not self.thresholds:
             return None
-        gain = self.estimate.gain
         return min(self.thresholds, key=lambda cut: abs(cut - gain))
 
     def __str__(self) -> str:
@@ -121,7 +144,7 @@ class Routing:
                 f"  P(light fails) {estimate.light_fails:.2f}, 95 % interval {low:.2f} to "
                 f"{high:.2f}; P(heavy fails) {estimate.heavy_fails:.2f}",
                 "  moved by: " + (", ".join(map(str, estimate.moved[:_SHOWN])) or "nothing"),
-                f"  would flip: {self._flip(estimate.gain)}",
+                f"  would flip: {self._flip(self.gain or 0.0)}",
             ]
         for one in self.candidates:
             cost = "price unknown" if one.cost is None else f"{one.cost:.6f} per request"
@@ -132,7 +155,7 @@ class Routing:
     def _flip(self, gain: float) -> str:
         reached = gain >= (self._threshold() or 0.0)
         said = f"a threshold {'above' if reached else 'at or under'} {gain:.3f}"
-        named = ", ".join(describe(one.signal) for one in self.flips)
+        named = ", ".join(_describe(one.signal) for one in self.flips)
         return f"{said}, or an average question in: {named}" if named else said
 
 
@@ -141,6 +164,7 @@ def choose(
     thresholds: tuple[float, ...],
     routes: Sequence[Route],
     load: Load,
+    counts: Counts = "all",
 ) -> Routing:
     """The heaviest route whose threshold the gain reaches, or one above it with room.
 
@@ -159,9 +183,11 @@ def choose(
             candidates=candidates,
         )
     known = estimate()
-    wanted = sum(known.gain >= cut for cut in thresholds)
+    gain = _counted(known.gain, known.added, counts)
+    wanted = sum(gain >= cut for cut in thresholds)
     place, note = _with_room(candidates, wanted, load)
-    code, reason = _reason(known, thresholds, wanted)
+    code, reason = _reason(gain, thresholds, wanted)
+    reason += _beside(known, thresholds, wanted, counts)
     unpriced = [one.route.name for one in candidates if one.cost is None]
     if unpriced:
         reason += f"; no price is known of {', '.join(unpriced)}, so routes are in the given order"
@@ -172,7 +198,8 @@ def choose(
         candidates=candidates,
         thresholds=thresholds,
         estimate=known,
-        flips=_flips(known, thresholds, wanted),
+        flips=_flips(known, thresholds, wanted, counts),
+        counts=counts,
     )
 
 
@@ -196,30 +223,67 @@ def _with_room(candidates: Sequence[Candidate], wanted: int, load: Load) -> tupl
     return largest, f"; nothing from there up has room for the request, {name} has most"
 
 
-def _reason(known: Estimate, thresholds: tuple[float, ...], wanted: int) -> tuple[str, str]:
-    said = f"expected gain of a heavier route {known.gain:.3f}"
+def _counted(gain: float, added: float, counts: Counts) -> float:
+    """A gain with what counts of what surroundings add to it."""
+    if counts == "all" or (counts == "upwards" and added > 0):
+        return gain
+    return gain - added
+
+
+def _reason(gain: float, thresholds: tuple[float, ...], wanted: int) -> tuple[str, str]:
+    said = f"expected gain of a heavier route {gain:.3f}"
     if wanted == 0:
         return "light-suffices", f"{said}, under the threshold {thresholds[0]:.3f}"
     return "heavier", f"{said}, at or above the threshold {thresholds[wanted - 1]:.3f}"
 
 
-def _flips(known: Estimate, thresholds: tuple[float, ...], wanted: int) -> tuple[Moved, ...]:
+def _beside(known: Estimate, thresholds: tuple[float, ...], wanted: int, counts: Counts) -> str:
+    """What is to be said of surroundings: how they counted, and where they decided."""
+    added = known.added
+    if not added:
+        return ""
+    alone = sum(known.gain - added >= cut for cut in thresholds)
+    if counts == "none":
+        return (
+            f"; what surrounds the question adds {added:+.3f}, which does not count: the promise "
+            "was made without"
+        )
+    if counts == "upwards" and added < 0:
+        return f"; what surrounds the question adds {added:+.3f}, and only counts upwards"
+    said = f"; {added:+.3f} of it is what surrounds the question"
+    if wanted == alone:
+        return said
+    outside = ", and is outside the promise" if counts == "upwards" else ""
+    return f"{said}: that decided{outside}"
+
+
+def _flips(
+    known: Estimate, thresholds: tuple[float, ...], wanted: int, counts: Counts
+) -> tuple[Moved, ...]:
     """The fewest signals, strongest first, without which the gain is across a threshold."""
     options: list[tuple[Moved, ...]] = []
     if wanted:
-        options.append(_without(known, thresholds[wanted - 1], up=False))
+        options.append(_without(known, thresholds[wanted - 1], counts, up=False))
     if wanted < len(thresholds):
-        options.append(_without(known, thresholds[wanted], up=True))
+        options.append(_without(known, thresholds[wanted], counts, up=True))
     return min(filter(None, options), key=len, default=())
 
 
-def _without(known: Estimate, cut: float, *, up: bool) -> tuple[Moved, ...]:
-    gain = known.gain
+def _without(known: Estimate, cut: float, counts: Counts, *, up: bool) -> tuple[Moved, ...]:
+    gain, added = known.gain, known.added
     gone: list[Moved] = []
     for one in known.moved:
-        if (one.gain < 0) == up and len(gone) < _SHOWN:
-            gain -= one.gain
-            gone.append(one)
-            if (gain >= cut) == up:
-                return tuple(gone)
+        is_around = one.signal in SURROUNDINGS
+        if (one.gain < 0) != up or len(gone) == _SHOWN or (is_around and counts == "none"):
+            continue
+        gain -= one.gain
+        added -= one.gain if is_around else 0.0
+        gone.append(one)
+        if (_counted(gain, added, counts) >= cut) == up:
+            return tuple(gone)
     return ()
+
+
+def _describe(name: str) -> str:
+    known = surroundings if name in SURROUNDINGS else features
+    return known.describe(name)

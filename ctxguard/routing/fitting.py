@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ctxguard.logistic import Layer, fit_layer
 from ctxguard.routing.features import SIGNALS, WORK, Floats
 from ctxguard.routing.model import Curve, Levels, Model, Table, Weight, is_open, table_of
+from ctxguard.routing.surroundings import SURROUNDINGS
+from ctxguard.routing.weighing import Surrounding, check_known, scaled_rows
 
-__all__ = ["fit_model"]
+__all__ = ["fit_model", "fit_surroundings"]
 
 _STRENGTH = 2000.0
 """Of the ridge, in questions. Among 500, 2,000 and 6,000, none is better by more than .01 APGR on
@@ -21,6 +23,11 @@ subjects that were left out."""
 _EXPECTED_WORK = 0.01
 """Gain per standard deviation that a signal of work is expected to bring, without any data. Without
 it, questions that are nothing but work (a sum in words) would be ordered by their style."""
+_AROUND_STRENGTH = 500.0
+"""Of the ridge of surroundings, in questions; there is no open data to choose it by. It is less
+than that of the question's signals, because what the weights are held to is an assumption."""
+_AROUND_SEEN = 20
+"""Traces that what is assumed to be usual of a surrounding counts as."""
 _CURVE_STRENGTH = 10.0
 _FAILS_STRENGTH = 300.0
 """Of the ridge of the light route's failures, in questions."""
@@ -78,6 +85,44 @@ def fit_model(
             for name, (mean, spread, choices, opened, fails) in zip(SIGNALS, rows, strict=True)
         },
     )
+
+
+def fit_surroundings(
+    missed: Floats, around: Sequence[Mapping[str, float]], known: Mapping[str, Surrounding]
+) -> dict[str, Surrounding]:
+    """The weights of surroundings that explain best what the questions alone do not.
+
+    Args:
+        missed: of each question, its gain (1, 0 or -1) less the one that its text lets expect.
+        around: its surroundings; those that it lacks count as usual.
+        known: what the weights are held to. None of them falls below 0.
+
+    Raises:
+        InputError: for a signal that does not exist.
+    """
+    check_known({name for seen in around for name in seen}, "around")
+    usual = {name: _usual(weight, name, around) for name, weight in known.items()}
+    rows = np.nan_to_num(scaled_rows(usual, around))
+    start = np.array([usual[name].gain if name in usual else 0.0 for name in SURROUNDINGS])
+    fitted = _bounded_ridge(
+        rows - rows.mean(axis=0),
+        missed - missed.mean(),
+        start,
+        least=np.zeros(start.size),
+        strength=_AROUND_STRENGTH,
+    )
+    gains = dict(zip(SURROUNDINGS, fitted.tolist(), strict=True))
+    return {name: replace(weight, gain=_short(gains[name])) for name, weight in usual.items()}
+
+
+def _usual(weight: Surrounding, name: str, around: Sequence[Mapping[str, float]]) -> Surrounding:
+    """A weight with mean and spread as they are in traces, as far as there are any."""
+    seen = np.array([one[name] for one in around if math.isfinite(one.get(name, math.nan))])
+    share = seen.size / (seen.size + _AROUND_SEEN)
+    mean = weight.usual + share * (float(seen.mean()) - weight.usual) if seen.size else weight.usual
+    off = float(np.square(seen - mean).mean()) if seen.size else 0.0
+    variance = share * off + (1 - share) * weight.spread**2
+    return replace(weight, usual=_short(mean), spread=_short(math.sqrt(variance)))
 
 
 def _fit_table(
@@ -157,11 +202,18 @@ def _moments(signals: Floats) -> tuple[Floats, Floats]:
     return mean, np.where(spread > 1e-9, spread, 1.0)
 
 
-def _bounded_ridge(rows: Floats, target: Floats, start: Floats) -> Floats:
+def _bounded_ridge(
+    rows: Floats,
+    target: Floats,
+    start: Floats,
+    *,
+    least: Floats | None = None,
+    strength: float = _STRENGTH,
+) -> Floats:
     """Coordinate descent: convex, and each step is exact, so that it ends at the one minimum."""
-    curve = rows.T @ rows + _STRENGTH * np.eye(start.size)
-    slope = rows.T @ target + _STRENGTH * start
-    least = np.where(_IS_WORK, 0.0, -np.inf)
+    curve = rows.T @ rows + strength * np.eye(start.size)
+    slope = rows.T @ target + strength * start
+    least = np.where(_IS_WORK, 0.0, -np.inf) if least is None else least
     found = np.maximum(np.linalg.solve(curve, slope), least)
     for _ in range(_ROUNDS):
         before = found.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
 from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
-from ctxguard.routing.choice import Estimate, Moved, Routing, choose
+from ctxguard.routing.choice import Counts, Estimate, Moved, Routing, choose
 from ctxguard.routing.features import SIGNALS, Floats, signals_of
-from ctxguard.routing.fitting import fit_model
+from ctxguard.routing.fitting import fit_model, fit_surroundings
 from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
 from ctxguard.routing.trace import Trace
+from ctxguard.routing.weighing import Surrounding, assumed, check_known, parts_of, raised
 from ctxguard.text.analysis import Analysis, default_analyzer
 
 __all__ = ["Router"]
@@ -45,9 +47,13 @@ class Router:
     thresholds: tuple[float, ...] | None = None
     """Gains from which each heavier route is taken, ascending, one fewer than routes; None: the
     promise's, else the mean gain of the questions that were fitted."""
+    surroundings: Mapping[str, Surrounding] = field(default_factory=assumed)
+    """What retrieval and the conversation add, by signal. What ships is an assumption, not a fit; a
+    signal that is not in it does not count."""
 
     def __post_init__(self) -> None:
         """Reject thresholds that contradict each other."""
+        check_known(self.surroundings, "Router.surroundings")
         cuts = self.thresholds
         if cuts is not None and (not cuts or list(cuts) != sorted(cuts)):
             raise InputError(f"Router.thresholds: a heavier route takes a higher gain, got {cuts}")
@@ -60,13 +66,14 @@ class Router:
     # -- learning ---------------------------------------------------------------------------------
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913 -- what is known of each question, and what to start from
         cls,
         prompts: Sequence[str],
         weak_ok: Sequence[bool],
         strong_ok: Sequence[bool],
         *,
         groups: Sequence[str] | None = None,
+        around: Sequence[Mapping[str, float]] | None = None,
         prior: Model | Literal["shipped"] | None = "shipped",
         about: str = "",
     ) -> Router:
@@ -78,6 +85,8 @@ class Router:
             strong_ok: whether the heavy route did.
             groups: what each belongs to (a subject, a customer); intervals are then those of a
                 question of a new group.
+            around: what surrounded each, as `surroundings_of` gives it; their weights are then
+                learned too, from what the questions alone do not explain. None: as they ship.
             prior: what the weights are held to; None: nothing but that work is work.
             about: what the questions are, for whoever reads the file.
 
@@ -85,7 +94,7 @@ class Router:
             InputError: there are too few, or not as many of each.
         """
         count = len(prompts)
-        others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups}
+        others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups, "around": around}
         for name, values in others.items():
             if values is not None and len(values) != count:
                 raise InputError(
@@ -93,15 +102,20 @@ class Router:
                 )
         if count < _LEAST:
             raise InputError(f"prompts: a fit takes {_LEAST} labelled questions, got {count}")
+        signals = _signals(prompts)
+        light, heavy = np.array(weak_ok, dtype=np.bool_), np.array(strong_ok, dtype=np.bool_)
         model = fit_model(
-            _signals(prompts),
-            np.array(weak_ok, dtype=np.bool_),
-            np.array(strong_ok, dtype=np.bool_),
+            signals,
+            light,
+            heavy,
             prior=shipped_model() if prior == "shipped" else prior,
             groups=groups,
             about=about,
         )
-        return cls(model=model)
+        if around is None:
+            return cls(model=model)
+        missed = heavy.astype(np.float64) - light - model.gains(signals)
+        return cls(model=model, surroundings=fit_surroundings(missed, around, assumed()))
 
     def calibrate(
         self,
@@ -115,6 +129,9 @@ class Router:
         """This router with a threshold that keeps a promise; either `target` or `budget`.
 
         The promise is of questions like the traces, which must not be those that it was fitted on.
+        Where every trace carries surroundings, it is a promise of questions with surroundings. Else
+        those are left aside, and later only count upwards beside a promise of quality, and not at
+        all beside one of cost.
 
         Args:
             traces: drawn one by one.
@@ -130,7 +147,9 @@ class Router:
         """
         if (target is None) == (budget is None):
             raise InputError("calibrate: give a target, or a budget")
-        scores = self.score([trace.prompt for trace in traces])
+        around = [trace.around for trace in traces]
+        covered = bool(traces) and all(around)
+        scores = self.score([trace.prompt for trace in traces], around if covered else None)
         light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
         heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
         if target is not None:
@@ -144,38 +163,81 @@ class Router:
             promise = promise_budget(
                 scores, light, heavy, budget=budget or 0.0, costs=costs, confidence=confidence
             )
-        return replace(self, promise=promise, thresholds=None)
+        return replace(self, promise=replace(promise, around=covered), thresholds=None)
 
     # -- judging ----------------------------------------------------------------------------------
 
-    def score(self, prompts: Sequence[str]) -> Floats:
+    def score(
+        self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None = None
+    ) -> Floats:
         """What each question is expected to gain, shape `(len(prompts),)`; routes go by it.
 
         How much likelier the heavy route is to be right than the light one.
+
+        Args:
+            prompts: the questions.
+            around: what surrounds each; None: it is not known.
         """
-        return self.model.gains(_signals(prompts))
+        return self.model.gains(_signals(prompts)) + self._added(prompts, around)
 
-    def light_fails(self, prompts: Sequence[str]) -> Floats:
-        """P that the light route fails, for each question."""
+    def light_fails(
+        self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None = None
+    ) -> Floats:
+        """P that the light route fails, for each question; the arguments are those of `score`."""
         odds = self.model.odds(_signals(prompts))
-        return np.array([self.model.curve.at(one) for one in odds.tolist()], dtype=np.float64)
+        fails = np.array([self.model.curve.at(one) for one in odds.tolist()], dtype=np.float64)
+        return np.clip(fails + self._added(prompts, around), 0.0, 1.0)
 
-    def estimate(self, question: str | Analysis) -> Estimate:
-        """What is expected of one question, and which signals moved it."""
+    def _added(
+        self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None
+    ) -> Floats:
+        """What surroundings add to the gain of each question."""
+        if around is None:
+            return np.zeros(len(prompts))
+        if len(around) != len(prompts):
+            raise InputError(
+                f"around: expected {len(prompts)}, one for each prompt, got {len(around)}"
+            )
+        parts = [sum(parts_of(self.surroundings, seen).values()) for seen in around]
+        return np.array(parts, dtype=np.float64)
+
+    def estimate(
+        self, question: str | Analysis, around: Mapping[str, float] | None = None
+    ) -> Estimate:
+        """What is expected of one question, and which signals moved it.
+
+        P(light fails) rises by what its surroundings add to the gain, and its interval reaches from
+        the one without them to the one with them: nothing is surer for an assumption.
+
+        Args:
+            question: what was asked, or its analysis.
+            around: what surrounds it, as `surroundings_of` gives it; None: it is not known.
+
+        Raises:
+            InputError: `around` has a signal that does not exist.
+        """
         analysis = question if isinstance(question, Analysis) else _analyse(question)
         gain, odds, parts = self.model.read(signals_of(analysis))
-        fails = self.model.curve.at(odds)
-        moved = sorted(parts.items(), key=lambda part: -abs(part[1]))
+        beside = parts_of(self.surroundings, around)
+        added = sum(beside.values())
+        gain += added
+        fails, interval = raised(self.model.curve.at(odds), self.model.curve.interval(odds), added)
+        moved = sorted({**parts, **beside}.items(), key=lambda part: -abs(part[1]))
         return Estimate(
             light_fails=fails,
-            interval=self.model.curve.interval(odds),
+            interval=interval,
             heavy_fails=min(1.0, max(0.0, fails - gain)),
             gain=gain,
             moved=tuple(Moved(signal=name, gain=part) for name, part in moved if part),
+            around={name: one for name, one in (around or {}).items() if math.isfinite(one)},
         )
 
     def decide(
-        self, question: str | Analysis, routes: Sequence[Route], load: Load | None = None
+        self,
+        question: str | Analysis,
+        routes: Sequence[Route],
+        load: Load | None = None,
+        around: Mapping[str, float] | None = None,
     ) -> Routing:
         """The route of a question.
 
@@ -184,13 +246,33 @@ class Router:
             routes: one or more, in any order where the price of each is known, else the lightest
                 first.
             load: tokens of the request; None: a thousand, without a cache.
+            around: what surrounds it, as `surroundings_of` gives it; None: it is not known.
 
         Raises:
-            InputError: for no routes, two with one name, or thresholds for another number of them.
+            InputError: for no routes, two with one name, thresholds for another number of them, or
+                a signal that does not exist.
         """
-        return choose(
-            (lambda: self.estimate(question)), self._cuts(len(routes)), routes, load or Load()
+        found = choose(
+            (lambda: self.estimate(question, around)),
+            self._cuts(len(routes)),
+            routes,
+            load or Load(),
+            self._counts(),
         )
+        if around or found.estimate is None or self.promise is None or not self.promise.around:
+            return found
+        return replace(
+            found,
+            reason=f"{found.reason}; the promise is of questions with surroundings, and there are "
+            "none here",
+        )
+
+    def _counts(self) -> Counts:
+        """How surroundings count beside the promise, if there is one."""
+        promise = self.promise
+        if promise is None or promise.around:
+            return "all"
+        return "none" if promise.target is None else "upwards"
 
     def _cuts(self, routes: int) -> tuple[float, ...]:
         if routes < 2:

@@ -7,11 +7,14 @@ import gzip
 import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from ctxguard.errors import InputError, MissingDependencyError
+from ctxguard.ledger import Ledger
+from ctxguard.routing.surroundings import surroundings_in
+from ctxguard.routing.weighing import check_known
 
 __all__ = ["Columns", "Trace", "read_traces"]
 
@@ -28,6 +31,25 @@ class Trace:
     heavy_ok: bool
     group: str = ""
     """What it belongs to (a subject, a customer); blank: nothing but itself."""
+    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What surrounded it, as `surroundings_of` gives it; blank: it is not known."""
+
+    @classmethod
+    def of(cls, ledger: Ledger, *, light_ok: bool, heavy_ok: bool, group: str = "") -> Trace:
+        """The question of a run and what surrounded it.
+
+        Raises:
+            InputError: the ledger has no question; one that was stored without content has none.
+        """
+        if not ledger.question.strip():
+            raise InputError(f"ledger {ledger.run_id}: it has no question to learn from")
+        return cls(
+            prompt=ledger.question,
+            light_ok=light_ok,
+            heavy_ok=heavy_ok,
+            group=group,
+            around=surroundings_in(ledger),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +61,8 @@ class Columns:
     heavy_ok: str = "heavy_ok"
     group: str = ""
     """Blank: there is none."""
+    around: str = ""
+    """Of surroundings: an object, or its JSON where cells are text; blank: there are none."""
 
 
 def read_traces(path: str | Path, columns: Columns | None = None) -> list[Trace]:
@@ -118,7 +142,31 @@ def _trace(row: Mapping[str, object], names: Columns, where: str) -> Trace:
         light_ok=_label(row, names.light_ok, where),
         heavy_ok=_label(row, names.heavy_ok, where),
         group=str(_cell(row, names.group, where)) if names.group else "",
+        around=_around(row, names.around, where) if names.around else {},
     )
+
+
+def _around(row: Mapping[str, object], name: str, where: str) -> dict[str, float]:
+    """The surroundings of a row; a cell that is blank has none, a null in them is not known."""
+    given = _cell(row, name, where)
+    try:
+        value: object = json.loads(given or "{}") if isinstance(given, str) else given
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"traces {where}, {name}: not JSON ({error})") from error
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise InputError(f"traces {where}, {name}: expected an object, got {given!r:.80}")
+    table = cast("dict[str, object]", value)
+    check_known(table, f"traces {where}, {name}")
+    found: dict[str, float] = {}
+    for signal, number in table.items():
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            found[signal] = float(number)
+        elif number is not None:
+            raise InputError(
+                f"traces {where}, {name}.{signal}: expected a number, got {number!r:.80}"
+            )
+    return found
 
 
 def _label(row: Mapping[str, object], name: str, where: str) -> bool:

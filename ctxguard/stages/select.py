@@ -107,7 +107,7 @@ class Select:
                 code="no-limit",
                 reason="no token limit is set or known for the evidence",
                 tokens=(tokens, tokens),
-                details={"rank": place + 1, "total": total},
+                details={"rank": place + 1, "total": total, **_covered(chunk)},
             )
 
 
@@ -152,7 +152,7 @@ class _Made:
                 f"{total:,} of {limit:,} are used with it"
             ),
             tokens=(short.tokens, short.tokens),
-            details={"rank": place + 1, "total": total, "limit": limit},
+            details={"rank": place + 1, "total": total, "limit": limit, **_covered(short.chunk)},
         )
 
     def _drop(self, place: int, chunk: Chunk, *, left: int, limit: int) -> Decision:
@@ -232,8 +232,14 @@ def _judged(chunk: Chunk) -> str:
 
 def _terms(chunk: Chunk) -> tuple[str, ...]:
     """The terms of the question that a chunk mentions, the ones that count most first."""
-    weights = {term: weight for piece in chunk.pieces for term, weight in piece.covers}
+    weights = chunk.covers
     return tuple(sorted(weights, key=lambda term: (-weights[term], term))[:5])
+
+
+def _covered(chunk: Chunk) -> dict[str, JsonValue]:
+    """What a kept chunk has of the question, for whoever reads the ledger; routing does."""
+    covers = chunk.covers
+    return {"covers": covers} if covers else {}
 
 
 def _decision(

@@ -10,10 +10,11 @@ import pytest
 
 from ctxguard.errors import InputError
 from ctxguard.reliability import reliability_of
-from ctxguard.routing import Load, Price, Route, Router, Routing, evaluate
+from ctxguard.routing import Load, Price, Route, Router, Routing, evaluate, surroundings_of
 from ctxguard.routing.features import SIGNALS, WORK
 from ctxguard.routing.model import shipped_model
 from ctxguard.text.analysis import default_analyzer
+from ctxguard.types import Chunk, Message
 from tests.routing.made import made
 
 LIGHT = Route(name="light", price=Price(input=1, output=1), window=2000)
@@ -305,10 +306,12 @@ def test_a_decision_takes_less_than_a_millisecond(fitted: Router) -> None:
     import time
 
     analysis = default_analyzer().analyse(HARD)
-    fitted.decide(analysis, [LIGHT, HEAVY])
+    chunks = [Chunk(id=str(place), text=HARD, score=1 / (1 + place)) for place in range(50)]
+    seen = surroundings_of(chunks, messages=[Message(role="user", text=HARD)] * 9)
+    fitted.decide(analysis, [LIGHT, HEAVY], around=seen)
     taken: list[float] = []
     for _ in range(200):
         began = time.perf_counter()
-        fitted.decide(analysis, [LIGHT, HEAVY])
+        fitted.decide(analysis, [LIGHT, HEAVY], around=seen)
         taken.append(time.perf_counter() - began)
     assert sorted(taken)[100] < 1e-3

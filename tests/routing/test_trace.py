@@ -4,6 +4,7 @@ import csv
 import gzip
 import importlib.util
 import io
+import json
 import sys
 import types
 from pathlib import Path
@@ -35,6 +36,42 @@ def test_csv(tmp_path: Path, ending: str) -> None:
     data = as_csv().encode("utf-8-sig")
     path.write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
     assert read_traces(path, NAMED) == TRACES
+
+
+SEEN = {"conflicts": 1.5, "turns": 0.0}
+
+
+def test_surroundings_are_an_object_or_its_json(tmp_path: Path) -> None:
+    path = tmp_path / "traces.csv"
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["prompt", "light_ok", "heavy_ok", "seen"])
+    writer.writerows([["a", 1, 0, json.dumps(SEEN)], ["b", 1, 0, ""]])
+    path.write_text(out.getvalue())
+    columns = Columns(around="seen")
+    assert [one.around for one in read_traces(path, columns)] == [SEEN, {}]
+    rows = ({"seen": SEEN}, {"seen": None}, {"seen": {"turns": None, "conflicts": 2}})
+    lines = [json.dumps({"prompt": "a", "light_ok": 1, "heavy_ok": 0, **row}) for row in rows]
+    path = tmp_path / "traces.jsonl"
+    path.write_text("\n".join(lines))
+    assert [one.around for one in read_traces(path, columns)] == [SEEN, {}, {"conflicts": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ("[1]", "expected an object"),
+        ("{", "not JSON"),
+        ('{"turn": 1}', "no such signal 'turn'"),
+        ('{"turns": "many"}', "seen.turns: expected a number, got 'many'"),
+        ('{"turns": true}', "expected a number, got True"),
+    ],
+)
+def test_surroundings_that_are_none(tmp_path: Path, seen: str, said: str) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text(json.dumps({"prompt": "a", "light_ok": 1, "heavy_ok": 0, "seen": seen}))
+    with pytest.raises(InputError, match=said):
+        read_traces(path, Columns(around="seen"))
 
 
 def test_json_lines_with_columns_of_other_names(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_type
 
 from anthropic.types import MessageParam, TextBlockParam, ToolParam
@@ -28,6 +29,11 @@ from ctxguard import (
     guarded,
     handle,
 )
+from ctxguard.attempts import Request
+from ctxguard.dispatching import dispatching
+from ctxguard.ledger import Call
+from ctxguard.routing import Route, Routes, Routing, SpendLimit, calling_for
+from ctxguard.routing.state import Drift
 from ctxguard.wire import FittedMessages
 
 
@@ -117,6 +123,27 @@ def messages_of_an_sdk_come_back_as_they_are(
         assert_type(run.ledger(), Ledger)
     guard_.fit(["text"])  # pyright: ignore[reportCallIssue, reportArgumentType] -- this is the test
     guard_.fit(chat, shape="gemini")  # pyright: ignore[reportArgumentType] -- this is the test
+
+
+def a_call_takes_a_route(ledger: Ledger) -> None:
+    routes = (
+        Route(name="light", model="gpt-4o-mini", top_k=4),
+        Route(name="heavy", model="gpt-4o"),
+    )
+    guard_ = Guard(Policy(routing=Routes(routes=routes, limits=(SpendLimit(usd=5, per="day"),))))
+    assert_type(guard_.route("question"), Routing)
+    assert_type(guard_.route("question").route, Route)
+    with guard_.run("question"), calling_for(tenant="acme", conversation="1"):
+        routed = dispatching(guard_.dispatcher)
+        assert routed is not None
+        request = Request(messages=(Message(role="user", text="question"),))
+        assert_type(routed.call(request, lambda attempt: attempt.route), Route)
+        assert_type(routed.stream(request, lambda attempt: iter((attempt.route,))), Iterator[Route])
+        assert_type(routed.depth(request), int | None)
+    assert_type(Handle(guard_, guard_).feedback(ledger.run_id, ok=True), Drift | None)
+    assert_type(ledger.calls, tuple[Call, ...])
+    Routes(routes=routes, mode="act!")  # pyright: ignore[reportArgumentType] -- this is the test
+    Route(name="light", effort="much")  # pyright: ignore[reportArgumentType] -- this is the test
 
 
 def a_ledger_goes_to_json_and_back(ledger: Ledger) -> None:
