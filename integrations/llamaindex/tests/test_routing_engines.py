@@ -306,7 +306,9 @@ def test_a_spend_limit_holds(index: VectorStoreIndex) -> None:
 def test_routes_of_another_kind_are_refused(index: VectorStoreIndex, llm: ScriptedLLM) -> None:
     query_engine = engine(index, saying("It is light."))
     chat = SimpleChatEngine.from_defaults(llm=llm, memory=ChatMemoryBuffer.from_defaults())
-    with pytest.raises(PolicyError, match="'heavy' is a chat engine, and what is guarded is a query"):
+    with pytest.raises(
+        PolicyError, match="'heavy' is a chat engine, and what is guarded is a query"
+    ):
         guard(query_engine, to("heavy", chat))
     with pytest.raises(PolicyError, match="'heavy' is a query engine, and what is guarded is S"):
         guard(llm, to("heavy", query_engine))
@@ -368,3 +370,40 @@ def test_a_copy_shares_its_routes(index: VectorStoreIndex) -> None:
         engine(index, saying("It is light.")), to("heavy", engine(index, saying("It is heavy.")))
     )
     assert query(copy.copy(guarded)) == ("It is heavy.", 12)
+
+
+# -- what a route sets in an engine --------------------------------------------------------------
+
+
+class Bounded(ScriptedLLM):
+    """Says how long its answers may become."""
+
+    max_tokens: int | None = None
+
+    def _reply(self, messages: Sequence[ChatMessage]) -> ChatMessage:
+        return ChatMessage(role="assistant", content=f"at most {self.max_tokens}")
+
+
+def test_limits_are_set_in_the_models_of_an_engine(index: VectorStoreIndex) -> None:
+    light, heavy = (index.as_query_engine(llm=Bounded(max_tokens=900)) for _ in range(2))
+    routes = (Route(name="light", max_output=100), Route(name="heavy", model=heavy, max_output=500))
+
+    def asked(threshold: float) -> str:
+        routing = Routes(
+            routes=routes, router=Router(thresholds=(threshold,)), state="memory", mode="act"
+        )
+        return str(guard(light, routing=routing).query(QUESTION))
+
+    assert asked(1.0) == "at most 100"
+    assert asked(-1.0) == "at most 500"
+    shadow = Routes(routes=routes, router=Router(thresholds=(1.0,)), state="memory", mode="shadow")
+    assert str(guard(light, routing=shadow).query(QUESTION)) == "at most 900"
+    assert str(light.query(QUESTION)) == str(heavy.query(QUESTION)) == "at most 900"
+
+
+def test_what_cannot_be_set_is_said(index: VectorStoreIndex) -> None:
+    heavy = engine(index, saying("It is heavy."))
+    routes = (Route(name="light"), Route(name="heavy", model=heavy, effort="high"))
+    with pytest.warns(CoverageWarning, match=r"routing\.heavy.*has no field for Route\.effort"):
+        guarded = guard(engine(index, saying("It is light.")), routing=Routes(routes=routes))
+    assert not guarded.ctxguard.coverage.complete

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.memory.types import BaseMemory
@@ -61,8 +62,8 @@ def check_engines(obj: object, policy: Policy) -> None:
             _check_memory(route, obj)
     if routing.cascade is not None:
         raise PolicyError(
-            "Policy.routing: cascade: an engine cannot take up the answer of another one; give models as "
-            "routes, or leave it out"
+            "Policy.routing: cascade: an engine cannot take up the answer of another one; give "
+            "models as routes, or leave it out"
         )
 
 
@@ -71,8 +72,9 @@ def _check_memory(route: Route, obj: object) -> None:
     for engine in (obj, route.model):
         if not isinstance(getattr(engine, _MEMORY, None), BaseMemory):
             raise PolicyError(
-                f"Policy.routing: route {route.name!r}: {type(engine).__name__} keeps its conversation "
-                "where no other engine finds it; give chat engines with a memory of LlamaIndex"
+                f"Policy.routing: route {route.name!r}: {type(engine).__name__} keeps its "
+                "conversation where no other engine finds it; give chat engines with a memory of "
+                "LlamaIndex's"
             )
 
 
@@ -102,9 +104,7 @@ def lead(
             targets[route.name], inside = _target(root, handle, route)
             reached = reached.merged(inside)
     earlier = None if before is None else targets_of(root, before)
-    set_targets(
-        root, Targets(handle=handle, before=earlier, routes=targets, configured=configured)
-    )
+    set_targets(root, Targets(handle=handle, before=earlier, routes=targets, configured=configured))
     return reached
 
 
@@ -129,7 +129,8 @@ def _target(root: object, handle: Handle, route: Route) -> tuple[Target, Coverag
 def _set(model: BaseLLM, route: Route, policy: Policy) -> tuple[str, ...]:
     """Set what a route says in a model of its engine, which is a copy; what it has no field for."""
     update, lacks = settings_for(model, replace(route, model=""), policy)
-    model.__dict__.update(update)
+    fields: dict[str, Any] = model.__dict__
+    fields.update(update)
     known = {*model.model_fields_set, *update}
     object.__setattr__(model, "__pydantic_fields_set__", known)
     return lacks

@@ -149,7 +149,7 @@ def _target(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN40
 
 def _made(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN401 -- of any class
     # It makes guarded classes, which have the methods that ask for targets.
-    from ctxguard_llamaindex.classes import shallow_copy
+    from ctxguard_llamaindex.copies import shallow_copy
 
     state = _state(model)
     source: Any = model if isinstance(route.model, str) else _part(handle, route.model)[0]
