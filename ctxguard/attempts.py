@@ -64,7 +64,7 @@ class Request:
     """What the decision is about, for the ledger."""
     adds_up: bool = False
     """Whether what is called asks models by itself (an engine, a chain): what each of them used is
-    told to the attempt."""
+    told to the attempt, and none of their answers can be taken to another route."""
 
     @property
     def question(self) -> str:
@@ -277,7 +277,7 @@ class Attempt:
     @property
     def heavier(self) -> tuple[Route, ...]:
         """The routes above this one that take the call, the next one first."""
-        if not self.acts:
+        if not self.acts or self.request.adds_up:  # the answer is a model's, the route an engine's
             return ()
         ranked = self.dispatching.ranked(self.request)
         names = [route.name for route in ranked]

@@ -11,7 +11,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.chat_engine import SimpleChatEngine
-from llama_index.core.chat_engine.types import BaseChatEngine
+from llama_index.core.chat_engine.types import BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, VectorMemory
 from llama_index.core.tools import RetrieverTool
@@ -183,6 +183,62 @@ def test_an_engine_with_a_conversation_of_its_own_is_refused(
         guard(chat_engine("simple", llm, index), to("heavy", Own()))
     with pytest.raises(PolicyError, match="'heavy': Own keeps its conversation where no other"):
         guard(Own(), to("heavy", chat_engine("simple", llm, index)))
+
+
+# -- chat engines that do not write their memory themselves ---------------------------------------
+
+
+class Unwritten(SimpleChatEngine):
+    """Leaves it to its reader to read the stream."""
+
+    def stream_chat(self, message: str, chat_history: Any = None) -> StreamingAgentChatResponse:
+        return StreamingAgentChatResponse(
+            chat_stream=self._llm.stream_chat([ChatMessage(content=message)]),
+            is_writing_to_memory=False,
+        )
+
+    async def astream_chat(
+        self, message: str, chat_history: Any = None
+    ) -> StreamingAgentChatResponse:
+        return StreamingAgentChatResponse(
+            achat_stream=await self._llm.astream_chat([ChatMessage(content=message)]),
+            is_writing_to_memory=False,
+        )
+
+
+@pytest.mark.parametrize("way", [stream_chat, astream_chat])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_that_only_its_reader_reads(
+    way: Way, fails: bool, index: VectorStoreIndex
+) -> None:
+    def unwritten(llm: ScriptedLLM) -> Any:
+        return Unwritten.from_defaults(llm=llm, memory=ChatMemoryBuffer.from_defaults())
+
+    light = unwritten(ScriptedLLM(script=limited) if fails else saying("It is light."))
+    guarded = guard(light, to("light", unwritten(saying("It is heavy."))))
+    assert way(guarded, HARD) == ("It is heavy." if fails else "It is light.")
+    assert guarded.ctxguard.last.calls[-1].route == ("heavy" if fails else "light")
+
+
+@pytest.mark.anyio
+async def test_a_call_that_is_cancelled_is_over(index: VectorStoreIndex) -> None:
+    class Slow(ScriptedLLM):
+        async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+            await asyncio.sleep(60)
+
+    light = chat_engine("simple", Slow(), index)
+    guarded = guard(light, to("light", chat_engine("simple", saying("It is heavy."), index)))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(guarded.achat("Hello?"), timeout=0.2)
+    assert [call.error for call in guarded.ctxguard.last.calls] == ["CancelledError"]
+
+
+def test_a_history_that_cannot_be_read_is_noted(index: VectorStoreIndex) -> None:
+    light = chat_engine("condense_question", saying("It is light."), index)
+    guarded = guard(light, to("heavy", chat_engine("simple", saying("It is heavy."), index)))
+    with pytest.raises(AttributeError):
+        guarded.chat("Hello?", chat_history=["no message"])
+    assert "adapter-failed" in {d.code for d in guarded.ctxguard.last.decisions}
 
 
 # -- workflows -----------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.response.schema import StreamingResponse
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.query_engine import RouterQueryEngine
+from llama_index.core.query_engine import CustomQueryEngine, RouterQueryEngine
 from llama_index.core.schema import QueryBundle, TextNode
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool
@@ -294,8 +295,7 @@ def test_a_spend_limit_holds(index: VectorStoreIndex) -> None:
     limit = SpendLimit(usd=0.001, per="hour")
     guarded = guard(light, to("heavy", heavy, limits=(limit,)))
     with pytest.raises(SpendLimitError):
-        for _ in range(50):
-            guarded.query(QUESTION)
+        guarded.query(QUESTION)
     codes = {d.code for d in guarded.ctxguard.last.decisions}
     assert "over-limit" in codes
 
@@ -351,6 +351,32 @@ def test_an_engine_that_cannot_be_copied_is_refused(index: VectorStoreIndex) -> 
     object.__setattr__(closed, "__class__", Closed)
     with pytest.raises(PolicyError, match="'heavy': guard: Closed: is final"):
         guard(engine(index, saying("It is light.")), to("heavy", closed))
+
+
+# -- streams of other kinds ----------------------------------------------------------------------
+
+
+class Streaming(CustomQueryEngine):
+    """Gives a stream whichever way it is asked, with one word or none."""
+
+    words: list[str]
+
+    def custom_query(self, query_str: str) -> Any:
+        return StreamingResponse(iter_of(self.words))
+
+
+def iter_of(words: list[str]) -> Iterator[str]:
+    yield from words
+
+
+@pytest.mark.parametrize("words", [[], ["It "], ["It ", "is ", "heavy."]])
+def test_a_synchronous_stream_of_an_asynchronous_method(
+    words: list[str], index: VectorStoreIndex
+) -> None:
+    guarded = guard(engine(index, saying("It is light.")), to("heavy", Streaming(words=words)))
+    assert list(asyncio.run(guarded.aquery(QUESTION)).response_gen) == words
+    assert list(guarded.query(QUESTION).response_gen) == words
+    assert [call.route for call in guarded.ctxguard.last.calls] == ["heavy"]
 
 
 # -- copies and pickles --------------------------------------------------------------------------

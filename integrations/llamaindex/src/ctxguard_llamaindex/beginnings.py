@@ -79,10 +79,11 @@ def _wait(response: StreamingAgentChatResponse, writer: Thread) -> None:
 
 async def _await(response: StreamingAgentChatResponse, writer: asyncio.Task[None]) -> None:
     response._ensure_async_setup()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- as its readers do
-    event = response.new_item_event
-    word = asyncio.ensure_future(event.wait()) if event is not None else writer
-    await asyncio.wait({writer, word}, return_when=asyncio.FIRST_COMPLETED)
-    if word is not writer:
+    event = cast("asyncio.Event", response.new_item_event)
+    word = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({writer, word}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
         word.cancel()
     if response.exception is not None:
         await asyncio.wait({writer})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.memory.types import BaseMemory
@@ -129,8 +129,7 @@ def _target(root: object, handle: Handle, route: Route) -> tuple[Target, Coverag
 def _set(model: BaseLLM, route: Route, policy: Policy) -> tuple[str, ...]:
     """Set what a route says in a model of its engine, which is a copy; what it has no field for."""
     update, lacks = settings_for(model, replace(route, model=""), policy)
-    fields: dict[str, Any] = model.__dict__
-    fields.update(update)
+    cast("dict[str, Any]", model.__dict__).update(update)  # past what an assignment would check
     known = {*model.model_fields_set, *update}
     object.__setattr__(model, "__pydantic_fields_set__", known)
     return lacks
