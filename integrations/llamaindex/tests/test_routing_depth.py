@@ -222,6 +222,24 @@ def test_what_is_known_is_set_and_the_rest_is_told(
     assert told.subject == "Everything"
 
 
+class ByName(BaseRetriever):
+    """Asks all that it holds, as a user may write it."""
+
+    def __init__(self, **held: BaseRetriever) -> None:
+        super().__init__()
+        self.held = held
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [node for one in self.held.values() for node in one.retrieve(query_bundle)]
+
+
+def test_retrievers_by_name(index: VectorStoreIndex, clauses: list[TextNode]) -> None:
+    vectors: Any = index.as_retriever(similarity_top_k=4)
+    retriever = ByName(vectors=vectors, words=BM25(clauses))
+    assert len(guard(retriever, to("heavy")).retrieve(QUESTION)) == 24
+    assert len(retriever.retrieve(QUESTION)) == 7
+
+
 def test_retrievers_in_a_circle(clauses: list[TextNode]) -> None:
     retriever: Any = BM25(clauses)
     retriever.again = retriever

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,9 +13,10 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import StreamingResponse
 from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.indices.query.query_transform.base import IdentityQueryTransform
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.query_engine import CustomQueryEngine, RouterQueryEngine
+from llama_index.core.query_engine import CustomQueryEngine, RouterQueryEngine, TransformQueryEngine
 from llama_index.core.schema import QueryBundle, TextNode
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool
@@ -287,6 +288,27 @@ def test_engines_inside_of_the_chosen_one_are_not_routed(index: VectorStoreIndex
     ) == ("It is the router's.")
 
 
+def test_an_engine_that_is_taken_out_is_not_routed(index: VectorStoreIndex) -> None:
+    """The heavy engine stands in for the whole, not for a part of it."""
+    inner = engine(index, saying("It is light."))
+    outer = TransformQueryEngine(inner, IdentityQueryTransform())
+    guarded = guard(outer, to("heavy", engine(index, saying("It is heavy."))))
+    assert str(guarded.query(QUESTION)) == "It is heavy."
+    assert str(guarded._query_engine.query(QUESTION)) == "It is light."
+    assert guarded.ctxguard.last.calls == ()
+
+
+def test_a_guard_in_place_gives_the_routes_back(index: VectorStoreIndex) -> None:
+    light = engine(index, saying("It is light."))
+    first = guard(light, to("heavy", engine(index, saying("It is heavy."))))
+    second = guard(
+        first, to("heavy", engine(index, saying("It is another's."))), scope="process"
+    ).ctxguard
+    assert query(first)[0] == "It is another's."
+    second.unguard()
+    assert query(first)[0] == "It is heavy."
+
+
 # -- budgets -------------------------------------------------------------------------------------
 
 
@@ -365,7 +387,7 @@ class Streaming(CustomQueryEngine):
         return StreamingResponse(iter_of(self.words))
 
 
-def iter_of(words: list[str]) -> Iterator[str]:
+def iter_of(words: list[str]) -> Generator[str, None, None]:
     yield from words
 
 
