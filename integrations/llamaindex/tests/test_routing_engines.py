@@ -309,17 +309,96 @@ def test_a_guard_in_place_gives_the_routes_back(index: VectorStoreIndex) -> None
     assert query(first)[0] == "It is heavy."
 
 
+# -- verification --------------------------------------------------------------------------------
+
+
+def wrong_at_first(messages: Sequence[ChatMessage]) -> str:
+    return "The fee is 3 euros." if len(messages[-1].content or "") < 0 else "The fee is 99 euros."
+
+
+def verifying(level: Any, heavy: Any) -> Policy:
+    """The heavy route verifies, the light one does not."""
+    routes = (Route(name="light"), Route(name="heavy", model=heavy, verification=level))
+    return Policy(routing=Routes(routes=routes, router=Router(thresholds=(-1.0,)), state="memory"))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("level", ["flag", "repair"])
+def test_the_answer_of_an_engine_is_verified_as_its_route_says(
+    level: Any, asynchronous: bool, index: VectorStoreIndex
+) -> None:
+    way = aquery if asynchronous else query
+    heavy = engine(index, wrong_at_first, similarity_top_k=12)
+    guarded = guard(engine(index, saying("It is light.")), verifying(level, heavy))
+    way(guarded)
+    ledger = guarded.ctxguard.last
+    assert ledger.verifications
+    assert not ledger.verifications[0].grounded
+    reasons = [call.reason for call in ledger.calls]
+    assert reasons.count("routed") == 1
+    assert set(reasons) == ({"routed"} if level == "flag" else {"routed", "repair"})
+    assert {call.route for call in ledger.calls} == {"heavy"}
+
+
 # -- budgets -------------------------------------------------------------------------------------
 
 
+def test_what_all_models_of_an_engine_used_adds_up(index: VectorStoreIndex) -> None:
+    """Of each as its provider says; where one does not, by characters."""
+    asked: list[int] = []
+
+    class Telling(ScriptedLLM):
+        def chat(self, messages: Any, **kwargs: Any) -> Any:
+            asked.append(1)
+            reply = super().chat(messages, **kwargs)
+            reply.raw = {"usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+            return reply
+
+    light = engine(index, saying("It is light."))
+    guarded = guard(light, to("light", engine(index, saying("It is heavy."))))
+    guarded.query(QUESTION)
+    (call,) = guarded.ctxguard.last.calls
+    assert call.input > 50
+    assert (call.output, call.measured) == (len("It is light.") // 4, False)
+
+    heavy = index.as_query_engine(llm=Telling(model="gpt-4o"), response_mode="accumulate")
+    guarded = guard(light, to("heavy", heavy))
+    guarded.query(QUESTION)
+    (call,) = guarded.ctxguard.last.calls
+    assert len(asked) == 12  # one for each node
+    assert (call.input, call.output, call.measured) == (1200, 120, True)
+    assert call.cost == pytest.approx((1200 * 10 + 120 * 20) / 1e6)
+    assert call.model == "gpt-4o"
+
+
+def test_an_engine_that_asks_no_model_costs_nothing(index: VectorStoreIndex) -> None:
+    guarded = guard(
+        engine(index, saying(""), response_mode="no_text"), to("light", engine(index, saying("")))
+    )
+    guarded.query(QUESTION)
+    assert [(call.input, call.output, call.cost) for call in guarded.ctxguard.last.calls] == [
+        (0, 0, 0)
+    ]
+
+
 def test_a_spend_limit_holds(index: VectorStoreIndex) -> None:
+    """What a call may cost at most, a whole window, is set aside; what it did cost is counted."""
     light, heavy = engine(index, saying("It is light.")), engine(index, saying("It is heavy."))
-    limit = SpendLimit(usd=0.001, per="hour")
+    limit = SpendLimit(usd=0.02, per="day")
     guarded = guard(light, to("heavy", heavy, limits=(limit,)))
-    with pytest.raises(SpendLimitError):
+
+    def spend() -> float:
         guarded.query(QUESTION)
-    codes = {d.code for d in guarded.ctxguard.last.decisions}
-    assert "over-limit" in codes
+        ledger = guarded.ctxguard.last
+        assert "over-limit" in {d.code for d in ledger.decisions}  # the heavy one may cost more
+        assert [call.route for call in ledger.calls] == ["light"]
+        return ledger.calls[0].cost
+
+    spent = [spend() for _ in range(5)]
+    with pytest.raises(SpendLimitError):
+        spent.extend(spend() for _ in range(100))
+    assert len(spent) >= 5
+    assert 0 < sum(spent) <= limit.usd
 
 
 # -- what is refused -----------------------------------------------------------------------------
@@ -362,6 +441,11 @@ def test_a_block_has_nothing_that_engines_could_stand_in_for(index: VectorStoreI
         ctxguard.guarded(to("heavy", heavy)),
     ):
         light.query(QUESTION)
+    with (
+        pytest.raises(PolicyError, match="only models can be routes"),
+        ctxguard.guarded(to("heavy", heavy)),
+    ):
+        ScriptedLLM().complete(QUESTION)
 
 
 def test_an_engine_that_cannot_be_copied_is_refused(index: VectorStoreIndex) -> None:

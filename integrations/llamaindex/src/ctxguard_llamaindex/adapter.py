@@ -10,7 +10,7 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.ingestion import IngestionPipeline
 
 from ctxguard.adapters import Patched
-from ctxguard.errors import UnsupportedObjectError
+from ctxguard.errors import PolicyError, UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
@@ -18,6 +18,7 @@ from ctxguard_llamaindex.blocks import patch
 from ctxguard_llamaindex.classes import is_guarded
 from ctxguard_llamaindex.leading import check_engines, lead
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
+from ctxguard_llamaindex.routes import cover_routes
 from ctxguard_llamaindex.scope import handle_of
 from ctxguard_llamaindex.walk import Walk
 
@@ -51,7 +52,7 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
                 copied.
-            PolicyError: a route is an engine that cannot stand in for the object.
+            PolicyError: a route can be none of its models, or cannot stand in for the object.
         """
         _refuse(obj)
         check_engines(obj, guard.policy)
@@ -64,8 +65,8 @@ class LlamaIndexAdapter:
             return obj
         handle = Handle(guard, obj if before is None or shared else before.original)
         walk = Walk(obj, handle, replaces=before)
-        copy, coverage = walk.copy()
-        handle.coverage = coverage.merged(lead(copy, handle, walk.models, before))
+        copy, found = walk.copy()
+        handle.coverage = _with_routes(copy, handle, walk, found, before)
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
 
@@ -93,8 +94,12 @@ class LlamaIndexAdapter:
             before.unguard()
         handle = ProcessHandle(guard, obj)
         walk = Walk(obj, handle, replaces=before)
-        coverage = walk.take(handle)
-        handle.coverage = coverage.merged(lead(obj, handle, walk.models, before))
+        found = walk.take(handle)
+        try:
+            handle.coverage = _with_routes(obj, handle, walk, found, before)
+        except PolicyError:
+            handle.unguard()
+            raise
         _warn(type(obj).__name__, handle.coverage)
         return obj
 
@@ -107,6 +112,25 @@ def _refuse(obj: object) -> None:
     for kind, instead in _INSTEAD:
         if isinstance(obj, kind):
             raise UnsupportedObjectError(f"guard: {type(obj).__name__}: {instead}")
+
+
+def _with_routes(
+    guarded: object, handle: Handle, walk: Walk, found: Coverage, before: Handle | None
+) -> Coverage:
+    """What was found, and what the routes of the policy lead to.
+
+    Args:
+        guarded: the object; its routes are led to where they go.
+        handle: its handle.
+        walk: found it.
+        found: what was reached.
+        before: the handle that the object had, which may come back.
+
+    Raises:
+        PolicyError: a route leads nowhere.
+    """
+    covered = cover_routes(handle, found, walk.models)
+    return covered.merged(lead(guarded, handle, walk.models, before))
 
 
 def _warn(name: str, coverage: Coverage) -> None:

@@ -19,7 +19,6 @@ from llama_index.core.workflow import Context
 
 from ctxguard.attempts import Attempt, Request, activate_attempt
 from ctxguard.dispatching import Dispatching, dispatching
-from ctxguard.errors import PolicyError
 from ctxguard.handle import Handle
 from ctxguard.models import ModelCard
 from ctxguard.routing import Load, Route
@@ -28,8 +27,8 @@ from ctxguard_llamaindex.asking import ends_well
 from ctxguard_llamaindex.beginnings import abegun, begun, is_open
 from ctxguard_llamaindex.convert import QUESTION_NAMES, card_of, messages_of, question_of
 from ctxguard_llamaindex.failing import hand_on
-from ctxguard_llamaindex.scope import Call, Method, Result, bound, due, own_handle
-from ctxguard_llamaindex.targets import Targets, names_engines, targets_of
+from ctxguard_llamaindex.scope import Call, Method, Result, bound, due
+from ctxguard_llamaindex.targets import Targets, routes_models, targets_of
 
 __all__ = ["routed"]
 
@@ -68,17 +67,10 @@ def routed(name: str, plain: Method) -> Method:
 def _asked(self: object, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Asked | None:
     """What routes a call; None: it is not routed, or a part of one that is."""
     handle = due(self)
-    if handle is None or not names_engines(handle.policy.routing):
+    if handle is None or routes_models(handle.policy.routing, self, handle):
         return None
     current, targets = dispatching(handle.guard.dispatcher), targets_of(self)
-    if current is None:
-        return None
-    if targets is None:
-        if own_handle(self) is None and handle.original is None:
-            raise PolicyError(
-                "Policy.routing: engines stand in for what is handed to guard(); in a block there "
-                "is no such thing, and only models can be routes"
-            )
+    if current is None or targets is None:
         return None
     return _Asked(self, handle, targets, current, name, args, kwargs)
 
@@ -98,7 +90,7 @@ class _Answer(Call):
 
     def end(self, error: BaseException | None) -> None:
         if error is None or ends_well(error):
-            self.attempt.used(Load(input=0, output=0))  # of an engine that asked no model
+            self.attempt.used(Load(input=0, output=0))  # where it has asked no model
             self.attempt.succeeded()
         else:
             self.attempt.dispatching.broken(self.attempt, error)

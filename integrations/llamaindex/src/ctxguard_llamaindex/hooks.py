@@ -108,8 +108,8 @@ def _prepare(self: object, question: str, nodes: Sequence[Any]) -> Sequence[Any]
 
 def _offer(retriever: BaseRetriever, guard: Guard) -> None:
     """Let an answer of the run that fails be held against more of what this retriever finds."""
-    settings, run = guard.policy.verification, current_run()
-    if settings is not None and settings.on_fail != "flag" and run is not None:
+    run = current_run()
+    if run is not None and guard.policy.repairs:
         run.offer(source_of(retriever))
 
 

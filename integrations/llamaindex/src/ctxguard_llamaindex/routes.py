@@ -1,7 +1,7 @@
 """What a route stands for here: a model in place of the one that is guarded, and what it may do.
 
 `target_of` makes the model of a route, guarded with the same handle, so that its window, its
-tokenizer and its verification are its own. `request_of` tells core what a call needs.
+tokenizer and its verification are its own.
 """
 
 from __future__ import annotations
@@ -9,31 +9,33 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.base import BaseLLM
-from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.chat_engine.types import BaseChatEngine
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.workflow import Workflow
+from llama_index.core.base.llms.types import ChatResponse
+from llama_index.core.llms.structured_llm import StructuredLLM
 
-from ctxguard.attempts import Attempt, Request
+from ctxguard.attempts import Attempt
 from ctxguard.errors import PolicyError
 from ctxguard.handle import Coverage, Handle, Unreached
-from ctxguard.models import ModelCard
 from ctxguard.routing import Route
-from ctxguard_llamaindex.convert import card_of, messages_of, tools_of
+from ctxguard_llamaindex.replies import calls_tools
 from ctxguard_llamaindex.scope import own_handle
-from ctxguard_llamaindex.setting import LIMITS, settings_for
+from ctxguard_llamaindex.setting import settings_for
+from ctxguard_llamaindex.targets import engine_kind, names_engines
 
 __all__ = [
+    "answerer_of",
+    "class_of",
+    "configure",
+    "configured",
     "cover_routes",
     "is_engine",
+    "mixes",
+    "note_answerer",
     "note_once",
-    "request_of",
     "target_for",
     "target_of",
 ]
@@ -41,9 +43,6 @@ __all__ = [
 T = TypeVar("T")
 _KEPT = 64
 """Targets of a handle that are kept; a model that is made for each call brings new ones."""
-_ENGINES = (BaseQueryEngine, BaseChatEngine, Workflow)
-_BOUND = ("tools", "functions", "function_call", "tool_choice", "response_format", "format")
-"""Arguments of a call that are written in the terms of one provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,8 @@ class _Targets:
     """The targets of one handle, each made once; the one that was used longest ago goes first."""
 
     def __init__(self) -> None:
+        self.answerers: dict[int, tuple[weakref.ref[Any], BaseLLM]] = {}
+        """Who gave a reply that calls tools, by the reply's id for as long as it lives."""
         self._made: OrderedDict[tuple[int, str], _Target] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -134,7 +135,7 @@ def target_for(handle: Handle, model: T, attempt: Attempt) -> T:
 
 def is_engine(obj: object) -> bool:
     """Whether the model of a route is a query engine, a chat engine or a workflow."""
-    return isinstance(obj, _ENGINES)
+    return bool(engine_kind(obj))
 
 
 def _target(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN401 -- of any class
@@ -153,6 +154,8 @@ def _made(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN401 
 
     state = _state(model)
     source: Any = model if isinstance(route.model, str) else _part(handle, route.model)[0]
+    if isinstance(source, StructuredLLM):
+        source = source.llm  # the form of an answer is for whoever asks to say
     if not isinstance(source, BaseLLM):
         return _Target(model, state, source)
     update, lacks = settings_for(source, route, handle.policy)
@@ -175,13 +178,49 @@ def _part(handle: Handle, obj: T) -> tuple[T, Coverage]:
     return Walk(obj, handle, replaces=before).copy()
 
 
+def mixes(handle: Handle, model: BaseLLM) -> bool:
+    """Whether the routes lead to models of several classes, who read each other's words."""
+    routing = handle.policy.routing
+    if routing is None or routing.mode == "shadow":
+        return False
+    objects = (route for route in routing.routes if isinstance(route.model, BaseLLM))
+    own = class_of(model)
+    return any(class_of(target_of(handle, model, route)) is not own for route in objects)
+
+
+# -- who answered, and for whom --------------------------------------------------------------------
+
+
+def note_answerer(handle: Handle, reply: object, target: BaseLLM) -> None:
+    """Remember who gave a reply, where it calls tools: only its class is sure to read them."""
+    if isinstance(reply, ChatResponse) and calls_tools(reply):
+        known, key = _targets_of(handle).answerers, id(reply)
+        known[key] = (weakref.ref(reply, lambda _: known.pop(key, None)), target)
+
+
+def answerer_of(handle: Handle, reply: object) -> BaseLLM | None:
+    """Who gave a reply on a route; None: nobody remembers, so it was the model itself."""
+    found = _targets_of(handle).answerers.get(id(reply))
+    return None if found is None or found[0]() is not reply else found[1]
+
+
+def configure(attempt: Attempt, model: BaseLLM) -> None:
+    """Remember which model an attempt is made for."""
+    attempt.dispatching.run.keep(("configured", attempt), lambda: model)
+
+
+def configured(attempt: Attempt, default: BaseLLM) -> BaseLLM:
+    """The model that an attempt was made for, or the one that is known instead."""
+    return attempt.dispatching.run.keep(("configured", attempt), lambda: default)
+
+
 # -- guard() ---------------------------------------------------------------------------------------
 
 
 def cover_routes(
     handle: Handle, found: Coverage, models: Sequence[tuple[str, BaseLLM]]
 ) -> Coverage:
-    """What was found, and the models and engines of the routes.
+    """What was found, and the models of the routes; engines are led to elsewhere.
 
     Args:
         handle: whose policy names the routes.
@@ -192,11 +231,13 @@ def cover_routes(
         PolicyError: a route can be none of the models; the message names it.
     """
     routing = handle.policy.routing
-    for route in routing.routes if routing is not None else ():
+    if routing is None or names_engines(routing):
+        return found
+    for route in routing.routes:
         if isinstance(route.model, str):
             found = found.merged(Coverage((), _unnamed(handle, route, models)))
             continue
-        if not isinstance(route.model, (BaseLLM, *_ENGINES)):
+        if not isinstance(route.model, BaseLLM):
             raise PolicyError(
                 f"Policy.routing: the model of route {route.name!r} is a "
                 f"{type(route.model).__name__}, and no model or engine of LlamaIndex's"
@@ -233,116 +274,11 @@ def _below(found: Coverage, path: str) -> Coverage:
     )
 
 
-# -- requests --------------------------------------------------------------------------------------
-
-
-def request_of(  # noqa: PLR0913 -- what a call may have, by name
-    handle: Handle,
-    model: BaseLLM,
-    messages: Sequence[ChatMessage],
-    *,
-    tools: object = None,
-    calls: bool = False,
-    given: Mapping[str, Any] | None = None,
-    subject: str = "question",
-) -> Request:
-    """What a call of a model needs.
-
-    Args:
-        handle: whose policy has the routes.
-        model: the one that is called.
-        messages: what it is asked.
-        tools: LlamaIndex's own, which any model binds in its own way, or a provider's.
-        calls: whether only a model that calls functions will do.
-        given: arguments of the call: its limit, and what only one provider can read.
-        subject: what the decision is about.
-    """
-    given = given or {}
-    cards: dict[str, ModelCard] = {}
-
-    def card(route: Route) -> ModelCard:
-        if route.name not in cards:
-            cards[route.name] = _card(handle, model, route)
-        return cards[route.name]
-
-    bound = next((name for name in _BOUND if given.get(name)), "")
-    schemas = tools_of(tools or given.get("tools") or given.get("functions"))
-    count = _counter(handle, messages, schemas, card)
-    return Request(
-        messages=tuple(messages_of(messages, count or _guessed)),
-        tools=schemas,
-        card=card,
-        refuses=lambda route: _refusal(handle, model, route, calls=calls, bound=bound),
-        count=count,
-        output=_output(given),
-        subject=subject,
-    )
-
-
-def _card(handle: Handle, model: BaseLLM, route: Route) -> ModelCard:
-    """What is known of the model of a route; nothing where its integration cannot tell.
-
-    OpenAI's raises for a name that it does not know: the call does too, and says it better.
-    """
-    try:
-        return card_of(target_of(handle, model, route))
-    except Exception:
-        return ModelCard(name=route.model_name)
-
-
-def _refusal(handle: Handle, model: BaseLLM, route: Route, *, calls: bool, bound: str) -> str:
-    """Why a route cannot take a call; blank: it can."""
-    if is_engine(route.model):
-        return "it is an engine, and a model is asked"
-    try:
-        target = target_of(handle, model, route)
-    except PolicyError as error:
-        return str(error)
-    if _class_of(target) is _class_of(model):
-        return ""
-    if bound:
-        return f"`{bound}` is written for {_class_of(model).__name__}, and it is another class"
-    if calls and not (
-        isinstance(target, FunctionCallingLLM) and target.metadata.is_function_calling_model
-    ):
-        return f"{_class_of(target).__name__} calls no tools"
-    return ""
-
-
-def _class_of(obj: object) -> type[Any]:
+def class_of(obj: object) -> type[Any]:
     """The class that an object had before it was guarded."""
     from ctxguard_llamaindex.classes import plain_type
 
     return plain_type(obj)
-
-
-def _counter(
-    handle: Handle,
-    messages: Sequence[ChatMessage],
-    tools: str,
-    card: Callable[[Route], ModelCard],
-) -> Callable[[str], int] | None:
-    """Tokens of a text, where it matters how many they are: for a budget, or near a window."""
-    routing = handle.policy.routing
-    if routing is None:
-        return None
-    windows = [route.window or card(route).window for route in routing.routes]
-    smallest = min((window for window in windows if window), default=None)
-    # A token has a character at least, so that fewer characters than tokens fit in any case.
-    letters = len(tools) + sum(len(message.content or "") for message in messages)
-    if not routing.limited and (smallest is None or letters < smallest // 2):
-        return None
-    tokenizer = handle.policy.resolve_tokenizer() or card(routing.routes[0]).resolve_tokenizer()
-    return lambda text: len(tokenizer.encode(text))
-
-
-def _guessed(text: str) -> int:
-    return -(-len(text) // 4)
-
-
-def _output(given: Mapping[str, Any]) -> int | None:
-    limits = [value for name in LIMITS if isinstance(value := given.get(name), int) and value > 0]
-    return min(limits, default=None)
 
 
 # -- what is said once -----------------------------------------------------------------------------

@@ -11,11 +11,20 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.workflow import Workflow
 
+from ctxguard.errors import PolicyError
 from ctxguard.handle import Handle
 from ctxguard.routing.settings import Routes
 from ctxguard_llamaindex.scope import own_handle
 
-__all__ = ["Target", "Targets", "engine_kind", "names_engines", "set_targets", "targets_of"]
+__all__ = [
+    "Target",
+    "Targets",
+    "engine_kind",
+    "names_engines",
+    "routes_models",
+    "set_targets",
+    "targets_of",
+]
 
 _TARGETS = "_ctxguard_targets"
 _KINDS: tuple[tuple[type[Any], str], ...] = (
@@ -61,6 +70,27 @@ def engine_kind(obj: object) -> str:
 def names_engines(routes: Routes | None) -> bool:
     """Whether routes lead to engines, so that no single call of a model is routed."""
     return routes is not None and any(engine_kind(route.model) for route in routes.routes)
+
+
+def routes_models(routes: Routes | None, obj: object, handle: Handle) -> bool:
+    """Whether a policy routes single calls of models.
+
+    Args:
+        routes: of the policy.
+        obj: what is called.
+        handle: whose policy it is.
+
+    Raises:
+        PolicyError: it routes engines, in a block, where nothing was handed to guard().
+    """
+    if not names_engines(routes):
+        return True
+    if own_handle(obj) is None and handle.original is None:
+        raise PolicyError(
+            "Policy.routing: engines stand in for what is handed to guard(); in a block there is "
+            "no such thing, and only models can be routes"
+        )
+    return False
 
 
 def targets_of(obj: object, handle: Handle | None = None) -> Targets | None:

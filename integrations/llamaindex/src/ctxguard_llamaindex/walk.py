@@ -15,6 +15,7 @@ from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.objects import ObjectRetriever
 
 from ctxguard.errors import UnsupportedObjectError
@@ -139,10 +140,15 @@ class Walk:
 
     @property
     def models(self) -> list[tuple[str, BaseLLM]]:
-        """The models that the guarded object asks, with their paths; once they are guarded."""
+        """The models that are guarded and take a route, with their paths; once they are guarded."""
         places = self._from(id(self.root), lambda place: not place.obstacle)
-        found = ((place.path, self.copies.get(id(place.value), place.value)) for place in places)
-        return [(path, one) for path, one in found if isinstance(one, BaseLLM)]
+        return [
+            (place.path, self.copies.get(id(place.value), place.value))
+            for place in places
+            if isinstance(place.value, BaseLLM)
+            and not isinstance(place.value, StructuredLLM)
+            and (place.copied or place.value is self.root)
+        ]
 
     def unguarded(self, name: str) -> list[Unreached]:
         """What would be guarded if the root were, and what could not be; nothing is copied.
@@ -241,7 +247,7 @@ class Walk:
 
     def _has_calls(self, value: object) -> bool:
         """Whether methods of an object that only holds others are guarded too."""
-        verifies = self.handle.policy.verification is not None
+        verifies = self.handle.policy.verifies
         return starts_calls(value) or (verifies and takes_part(value))
 
     # -- copying ---------------------------------------------------------------------------------
