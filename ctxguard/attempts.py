@@ -62,6 +62,9 @@ class Request:
     """Most tokens of the answer, as the call itself says; None: it does not."""
     subject: str = "question"
     """What the decision is about, for the ledger."""
+    adds_up: bool = False
+    """Whether what is called asks models by itself (an engine, a chain): what each of them used is
+    told to the attempt, and none of their answers can be taken to another route."""
 
     @property
     def question(self) -> str:
@@ -160,6 +163,7 @@ class Attempt:
         reason: Any,  # noqa: ANN401 -- of Call.reason
         walk: Iterator[str],
         reservation: Reservation | None = None,
+        origin: Attempt | None = None,
         number: int = 1,
     ) -> None:
         """Made by `Dispatching`."""
@@ -179,6 +183,8 @@ class Attempt:
         """Of models that were asked for one answer, this one included."""
         self.cost = 0.0
         """Of the answer so far, the attempts before it included."""
+        self._origin = origin or self
+        self._latest = self  # that asked a heavier model for the answer
         self._reservation = reservation
         self._load: Load | None = None
         self._measured = False
@@ -193,6 +199,7 @@ class Attempt:
             load: tokens.
             measured: whether the provider says so.
         """
+        first = self._load is None
         before = self._load or Load(input=0, output=0)
         self._load = Load(
             input=before.input + load.input,
@@ -200,7 +207,7 @@ class Attempt:
             cache_read=before.cache_read + load.cache_read,
             cache_write=before.cache_write + load.cache_write,
         )
-        self._measured = measured
+        self._measured = measured and (first or self._measured)
 
     def told(self, logprobs: Iterable[float]) -> None:
         """Take the natural logarithms of the probabilities of the answer's tokens."""
@@ -219,10 +226,15 @@ class Attempt:
         shared = self.dispatching.dispatcher
         if self.acts and len(shared.settings.routes) > 1:
             shared.rests.succeeded(shared.label(self.route.name))
-            fails = self.dispatching.fails
-            shared.remember(
-                self.dispatching.run.run_id, Answered(route=self.route.name, fails=fails)
-            )
+            self._remember()
+
+    def _remember(self) -> None:
+        """Let feedback on the run find the route that answered, of an escalated one the last."""
+        if self._origin is self:
+            run, fails = self.dispatching.run, self.dispatching.fails
+            name = self._latest.route.name
+            known = fails if self._latest is self else None  # no forecast is of an escalation
+            self.dispatching.dispatcher.remember(run.run_id, Answered(route=name, fails=known))
 
     def failed(self, error: BaseException, failure: Failure) -> None:
         """It did not answer: count what that may have cost; once."""
@@ -247,7 +259,7 @@ class Attempt:
     def _settle(self, load: Load, error: str = "") -> None:
         self._done = True
         cost = cost_of(self.resolved, load)
-        self.cost += cost or 0.0
+        self._origin.cost += cost or 0.0
         self.dispatching.spent += cost or 0.0
         if self._reservation is not None:
             budgets = self.dispatching.dispatcher.budgets
@@ -273,7 +285,7 @@ class Attempt:
     @property
     def heavier(self) -> tuple[Route, ...]:
         """The routes above this one that take the call, the next one first."""
-        if not self.acts:
+        if not self.acts or self.request.adds_up:  # the answer is a model's, the route an engine's
             return ()
         ranked = self.dispatching.ranked(self.request)
         names = [route.name for route in ranked]
@@ -318,6 +330,8 @@ class Attempt:
 
     # -- more of it -------------------------------------------------------------------------------
 
+    # The attempt that a call began with is asked for what follows, whatever was asked since.
+
     def follow(self, tier: Tier, request: Request) -> Attempt | None:
         """The attempt that puts this one's answer right; None: there may be none.
 
@@ -329,10 +343,10 @@ class Attempt:
             return None
         if tier == "light":
             return self._more(self.route, request, "repair")
-        cascade = self.dispatching.settings.cascade
-        if cascade is not None and self.number >= cascade.attempts:
+        cascade, latest = self.dispatching.settings.cascade, self._latest
+        if cascade is not None and latest.number >= cascade.attempts:
             return self._stays(f"{cascade.attempts} models were asked, which is the limit")
-        for route in self.heavier:
+        for route in latest.heavier:
             label = self.dispatching.dispatcher.label(route.name)
             rest = self.dispatching.dispatcher.rests.of(label)
             if rest.left:
@@ -361,7 +375,7 @@ class Attempt:
             self.dispatching.note(
                 "escalate",
                 "escalated",
-                f"from {self.route.name} to {route.name}: what was accepted and what failed go "
+                f"from {self._latest.route.name} to {route.name}: what was accepted and what failed go "
                 "along",
                 route=route.name,
             )
@@ -373,9 +387,11 @@ class Attempt:
             reason=reason,
             walk=iter(()),
             reservation=reservation,
-            number=self.number + up,
+            origin=self,
+            number=self._latest.number + up,
         )
-        attempt.cost = self.cost
+        if up:
+            self._latest = attempt
         return attempt
 
     def _stays(self, why: str) -> None:

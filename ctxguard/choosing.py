@@ -98,11 +98,11 @@ class Choosing:
             if before >= place:
                 return before, routing.code if before == place else "kept-in-run", ""
             return place, "raised", f"; the run was on {self.name}"
+        fits = [i for i in range(len(names)) if routing.candidates[i].fits]
         if settings.mode == "act" and self._draw(0) < settings.explore:
-            drawn = int(self._draw(1) * len(names))
+            drawn = (fits or [place])[int(self._draw(1) * max(1, len(fits)))]
             return drawn, "explored", f"; drawn at random, as {settings.explore:.1%} of runs are"
         if settings.cascade is not None:
-            fits = [i for i in range(len(names)) if routing.candidates[i].fits]
             light = min(fits, default=place)
             return light, "cascade", f"; a cascade begins on {names[light]}"
         return self._kept(request, routing, names, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ctxguard.errors import InputError, UnsupportedObjectError
 from ctxguard.ledger import Ledger
+from ctxguard.listeners import tell
 from ctxguard.policy import Policy
 from ctxguard.routing.state import Drift
 from ctxguard.run import Outcome, Run, activate, current_run
@@ -110,6 +112,10 @@ class Handle:
         self._outcomes: deque[Outcome] = deque(maxlen=KEPT_LEDGERS)
         self._lock = threading.Lock()
         self._key = object()
+        if "CTXGUARD_TRACES" in os.environ:
+            from ctxguard.telemetry.recording import record_from_environment
+
+            record_from_environment()
 
     @property
     def original(self) -> Any:  # noqa: ANN401 -- whatever was handed to guard()
@@ -196,6 +202,8 @@ class Handle:
                 self._outcomes.remove(run.outcome)
             self._outcomes.append(run.outcome)
         self._note(run.outcome)
+        if run.parent is None:  # the ledger of another is nested in its parent's
+            tell(run.outcome)
 
     def is_error(self, error: BaseException) -> bool:
         """Whether this ends a call badly; a stream that its reader closes ends well."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -21,7 +22,7 @@ from ctxguard.types import Action, Budget, Chunk, Decision, Segment, Verificatio
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-__all__ = ["SCHEMA_VERSION", "Call", "Ledger", "Step"]
+__all__ = ["SCHEMA_VERSION", "Call", "Ledger", "Step", "route_numbers"]
 
 SCHEMA_VERSION = 3
 """Written into every JSON ledger; from_json refuses a newer one instead of misreading it. Version 1
@@ -126,8 +127,13 @@ class Ledger:
 
     @property
     def route(self) -> str:
-        """The route that answered last, blank where nothing was routed."""
-        return next((call.route for call in reversed(self.calls) if not call.error), "")
+        """The route that answered last, blank where nothing was routed.
+
+        An escalation is noted before the call that it puts right has ended.
+        """
+        made = [call for call in self.calls if not call.error and call.reason != "repair"]
+        raised = [call for call in made[-2:-1] if call.reason == "escalated"]
+        return (raised or made)[-1].route if made else ""
 
     @property
     def tokens_in(self) -> int:
@@ -183,7 +189,8 @@ class Ledger:
 
         Args:
             content: False leaves out every text (chunks, segments, quotes, question), keeps ids,
-                counts and reasons' codes: for logs that may not hold content.
+                counts, reasons' codes and the `route_numbers` of a route: for logs that may not
+                hold content.
             indent: as in `json.dumps`.
         """
         data = dataclasses.asdict(self)
@@ -275,8 +282,11 @@ def _strip_content(data: object) -> None:
     """Blank every value that may hold content, in place, at any depth."""
     if isinstance(data, dict):
         fields = cast("dict[str, object]", data)
+        is_route = fields.get("stage") == "route" and fields.get("action") == "route"
         for key, value in fields.items():
-            if key in _CONTENT_KEYS:
+            if key == "details" and is_route and isinstance(value, Mapping):
+                fields[key] = route_numbers(cast("Mapping[str, object]", value))
+            elif key in _CONTENT_KEYS:
                 fields[key] = _blank(value)
             elif key == "error" and isinstance(value, str):
                 fields[key] = value.partition(":")[0]  # its type; a message may quote the prompt
@@ -285,6 +295,54 @@ def _strip_content(data: object) -> None:
     elif isinstance(data, list | tuple):
         for item in cast("Sequence[object]", data):
             _strip_content(item)
+
+
+_SIGNAL = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_LONGEST_NAME = 64
+"""Characters of a route's name."""
+
+
+def route_numbers(details: Mapping[str, object]) -> dict[str, object]:
+    """What the details of a routing decision hold besides text, for a log without content.
+
+    That is numbers, under the keys that routing itself writes; names of routes, if they have a
+    cost; and names of signals, if they have a value. A stage of one's own that calls itself "route"
+    is held to the same.
+    """
+    kept: dict[str, object] = {}
+    for key in ("light_fails", "heavy_fails", "propensity"):
+        if _is_number(details.get(key)):
+            kept[key] = details[key]
+    for key in ("interval", "thresholds"):
+        value = details.get(key)
+        if isinstance(value, list | tuple):
+            kept[key] = [one for one in cast("Sequence[object]", value) if _is_number(one)]
+    for key in ("signals", "around", "moved"):
+        kept[key] = _table(details.get(key), lambda name: bool(_SIGNAL.fullmatch(name)))
+    kept["costs"] = costs = _table(details.get("costs"), lambda name: len(name) <= _LONGEST_NAME)
+    flips = details.get("flips")
+    if isinstance(flips, list | tuple):
+        known = cast("dict[str, object]", kept["moved"])
+        kept["flips"] = [one for one in cast("Sequence[object]", flips) if one in known]
+    if details.get("route") in costs:
+        kept["route"] = details["route"]
+    return {key: value for key, value in kept.items() if value not in ({}, [])}
+
+
+def _table(value: object, known: Callable[[str], bool]) -> dict[str, object]:
+    """The numbers of a mapping, under the names that are known; None stands for one not known."""
+    if not isinstance(value, Mapping):
+        return {}
+    pairs = cast("Mapping[object, object]", value).items()
+    return {
+        name: one
+        for name, one in pairs
+        if isinstance(name, str) and known(name) and (one is None or _is_number(one))
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _blank(value: object) -> object:

@@ -68,7 +68,7 @@ class Outcome:
     guarded. It holds no run, so whoever waits for an outcome keeps no guarded object alive.
     """
 
-    __slots__ = ("_ledger", "_lock", "_make", "ended")
+    __slots__ = ("_ledger", "_lock", "_make", "_making", "ended")
 
     def __init__(self, make: Callable[[], Ledger] | None = None) -> None:
         """Start open, or settled with what makes the ledger."""
@@ -76,6 +76,7 @@ class Outcome:
         self._make = make
         self._ledger: Ledger | None = None
         self._lock = threading.Lock()
+        self._making = threading.Lock()
 
     def settle(self, make: Callable[[], Ledger]) -> None:
         """End it, or end it anew; what `make` reads must not change any more."""
@@ -85,13 +86,17 @@ class Outcome:
     @property
     def ledger(self) -> Ledger:
         """The ledger, the same object each time; of a run that has ended."""
-        with self._lock:
-            if self._ledger is None:
-                if self._make is None:
+        with self._making:  # not `_lock`: a call that settles anew waits for no reader
+            with self._lock:
+                ledger, make = self._ledger, self._make
+            if ledger is None:
+                if make is None:
                     raise RuntimeError("Outcome.ledger: the run has not ended yet")
-                self._ledger = self._make()
-                self._make = None  # lets go of the records
-            return self._ledger
+                ledger = make()
+                with self._lock:
+                    if self._make is make:  # nobody settled it anew meanwhile
+                        self._ledger, self._make = ledger, None  # lets go of the records
+            return ledger
 
     def __reduce__(self) -> tuple[Callable[[Ledger], Outcome], tuple[Ledger]]:
         """Pickles, and copies, as its ledger."""

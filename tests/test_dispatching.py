@@ -231,7 +231,7 @@ def test_the_card_of_a_model_fills_in_what_the_route_does_not_say() -> None:
 
 def test_what_was_found_for_a_question_may_raise_it() -> None:
     conflicting = [f"The fee of plan {n} is ${n}00 per month, says page {n}." for n in range(40)]
-    guard = guard_of(router=Router(thresholds=(0.05,)))
+    guard = guard_of(router=Router(thresholds=(0.02,)))
     with running(guard) as (routed, run):
         assert routed.call(asking(EASY), named) == "light"
     with running(guard) as (routed, run):
@@ -650,6 +650,28 @@ def test_an_attempt_escalates_within_attempts_cost_windows_rests_and_limits() ->
     assert "no heavier route" in reason
     made, said, _ = follow(guard_of(mode="shadow"))
     assert made is None
+
+
+def test_an_answer_goes_up_route_by_route_and_is_that_of_the_last() -> None:
+    guard = guard_of(LIGHT, HEAVY, THIRD, cascade=Cascade(attempts=3))
+
+    def ask(attempt: Attempt) -> list[str]:
+        asked: list[str] = []
+        while (above := attempt.follow("heavy", asking(EASY))) is not None:
+            asked.append(above.route.name)
+            above.succeeded()
+        return asked
+
+    with running(guard) as (routed, run):
+        assert routed.call(asking(EASY), ask) == ["heavy", "third"]
+    ledger = run.ledger()
+    assert ledger.route == "third"
+    assert [call.reason for call in ledger.calls] == ["escalated", "escalated", "routed"]
+    shared = guard.dispatcher
+    assert shared is not None
+    answered_by = shared.answered(run.run_id)
+    assert answered_by is not None
+    assert (answered_by.route, answered_by.fails) == ("third", None)
 
 
 def test_a_repair_asks_the_same_route_and_counts() -> None:

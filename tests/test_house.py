@@ -50,8 +50,8 @@ MODULES = [name for package in PACKAGES for name in modules_of(package)]
 CORE = [name for name in MODULES if name.startswith("ctxguard.") or name == "ctxguard"]
 CORE = [name for name in CORE if not name.startswith("ctxguard.demo")]
 INNER = {
-    "ctxguard.cli", "ctxguard.fitting", "ctxguard.intake", "ctxguard.logistic", "ctxguard.pipeline",
-    "ctxguard.verifying",
+    "ctxguard.cli", "ctxguard.fitting", "ctxguard.intake", "ctxguard.localfile",
+    "ctxguard.logistic", "ctxguard.pipeline", "ctxguard.verifying",
 }  # fmt: skip
 """Modules of core that only its own parts import; they have no reference page."""
 

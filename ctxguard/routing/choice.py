@@ -14,7 +14,7 @@ from ctxguard.types import Decision
 if TYPE_CHECKING:
     from ctxguard.types import JsonValue
 
-__all__ = ["Candidate", "Counts", "Estimate", "Moved", "Routing", "choose"]
+__all__ = ["Candidate", "Counts", "Estimate", "Moved", "Routing", "choose", "rounded"]
 
 Counts: TypeAlias = Literal["all", "upwards", "none"]
 """How what surrounds a question counts beside its own gain: in full; only where it raises it, as
@@ -23,6 +23,15 @@ more heavy calls would break."""
 
 _SHOWN = 5
 """Signals that a decision lists."""
+_DECIMALS = 9
+
+
+def rounded(gain: float) -> float:
+    """A gain to nine decimals: the same, however its parts were added up.
+
+    A threshold is often the gain of a question that comes again, and a bit more would move it.
+    """
+    return round(gain, _DECIMALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +61,15 @@ class Estimate:
     moved: tuple[Moved, ...] = ()
     """The signals that raised or lowered the gain from that of an average question, strongest
     first."""
-    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], repr=False)
+    """All that the question has, by name: what a router learns from where no text is kept."""
+    around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounds the question, as it was given."""
 
     @property
     def added(self) -> float:
         """What surroundings add to the gain; a part of it."""
-        return sum(one.gain for one in self.moved if one.signal in SURROUNDINGS)
+        return rounded(sum(one.gain for one in self.moved if one.signal in SURROUNDINGS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +124,7 @@ class Routing:
                 "interval": list(estimate.interval),
                 "heavy_fails": estimate.heavy_fails,
                 "moved": {one.signal: one.gain for one in estimate.moved[:_SHOWN]},
+                "signals": dict(estimate.signals),
             }
             if estimate.around:
                 details |= {"around": dict(estimate.around), "counts": self.counts}
@@ -227,7 +239,7 @@ def _counted(gain: float, added: float, counts: Counts) -> float:
     """A gain with what counts of what surroundings add to it."""
     if counts == "all" or (counts == "upwards" and added > 0):
         return gain
-    return gain - added
+    return rounded(gain - added)
 
 
 def _reason(gain: float, thresholds: tuple[float, ...], wanted: int) -> tuple[str, str]:

@@ -9,7 +9,7 @@ average.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +19,16 @@ from ctxguard.text.analysis import Analysis
 from ctxguard.text.encoders import StaticEncoder, static_encoder
 from ctxguard.text.sentences import Span
 
-__all__ = ["CHOICES", "SIGNALS", "STYLE", "WORK", "describe", "signals_of"]
+__all__ = [
+    "CHOICES",
+    "SIGNALS",
+    "STYLE",
+    "WORK",
+    "describe",
+    "named_signals",
+    "signals_of",
+    "signals_row",
+]
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -128,6 +137,23 @@ def describe(name: str) -> str:
 def signals_of(question: Analysis) -> Floats:
     """The signals of a question, shape `(len(SIGNALS),)`; read once and kept with the analysis."""
     return question.note(_NOTE, _read)
+
+
+def named_signals(row: Floats) -> dict[str, float]:
+    """The signals of a row by name, those left out that are missing; for a log without content."""
+    return {
+        name: float(f"{value:.9g}")
+        for name, value in zip(SIGNALS, row.tolist(), strict=True)
+        if not np.isnan(value)
+    }
+
+
+def signals_row(named: Mapping[str, float]) -> Floats:
+    """The row of `named_signals`; a name that is not known here is of another release, and left.
+
+    A signal that is not named is missing, and counts as average.
+    """
+    return np.array([named.get(name, np.nan) for name in SIGNALS], dtype=np.float64)
 
 
 def _read(question: Analysis) -> tuple[Floats, int]:

@@ -15,12 +15,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
 from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
-from ctxguard.routing.choice import Counts, Estimate, Moved, Routing, choose
-from ctxguard.routing.features import SIGNALS, Floats, signals_of
+from ctxguard.routing.choice import Counts, Estimate, Moved, Routing, choose, rounded
+from ctxguard.routing.features import SIGNALS, Floats, named_signals, signals_of, signals_row
 from ctxguard.routing.fitting import fit_model, fit_surroundings
 from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
-from ctxguard.routing.trace import Trace
+from ctxguard.routing.trace import Asked, Trace
 from ctxguard.routing.weighing import Surrounding, assumed, check_known, parts_of, raised
 from ctxguard.text.analysis import Analysis, default_analyzer
 
@@ -68,7 +68,7 @@ class Router:
     @classmethod
     def fit(  # noqa: PLR0913 -- what is known of each question, and what to start from
         cls,
-        prompts: Sequence[str],
+        prompts: Sequence[Asked],
         weak_ok: Sequence[bool],
         strong_ok: Sequence[bool],
         *,
@@ -80,7 +80,7 @@ class Router:
         """A router that learned from labelled questions, from 100 on better than the prior.
 
         Args:
-            prompts: the questions.
+            prompts: the questions, or the `Estimate.signals` that were logged of them.
             weak_ok: whether the light route got each right.
             strong_ok: whether the heavy route did.
             groups: what each belongs to (a subject, a customer); intervals are then those of a
@@ -147,9 +147,15 @@ class Router:
         """
         if (target is None) == (budget is None):
             raise InputError("calibrate: give a target, or a budget")
+        known = sum(None not in (trace.light_ok, trace.heavy_ok) for trace in traces)
+        if known < len(traces):
+            raise InputError(
+                f"calibrate: {known:,} of {len(traces):,} traces know of both routes, and a "
+                "promise takes only such"
+            )
         around = [trace.around for trace in traces]
         covered = bool(traces) and all(around)
-        scores = self.score([trace.prompt for trace in traces], around if covered else None)
+        scores = self.score([trace.asked for trace in traces], around if covered else None)
         light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
         heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
         if target is not None:
@@ -168,7 +174,7 @@ class Router:
     # -- judging ----------------------------------------------------------------------------------
 
     def score(
-        self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None = None
+        self, prompts: Sequence[Asked], around: Sequence[Mapping[str, float]] | None = None
     ) -> Floats:
         """What each question is expected to gain, shape `(len(prompts),)`; routes go by it.
 
@@ -178,10 +184,13 @@ class Router:
             prompts: the questions.
             around: what surrounds each; None: it is not known.
         """
-        return self.model.gains(_signals(prompts)) + self._added(prompts, around)
+        alone = [rounded(one) for one in self.model.gains(_signals(prompts)).tolist()]
+        added = self._added(prompts, around).tolist()
+        both = [rounded(one + more) for one, more in zip(alone, added, strict=True)]
+        return np.array(both, dtype=np.float64)
 
     def light_fails(
-        self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None = None
+        self, prompts: Sequence[Asked], around: Sequence[Mapping[str, float]] | None = None
     ) -> Floats:
         """P that the light route fails, for each question; the arguments are those of `score`."""
         odds = self.model.odds(_signals(prompts))
@@ -189,7 +198,7 @@ class Router:
         return np.clip(fails + self._added(prompts, around), 0.0, 1.0)
 
     def _added(
-        self, prompts: Sequence[str], around: Sequence[Mapping[str, float]] | None
+        self, prompts: Sequence[Asked], around: Sequence[Mapping[str, float]] | None
     ) -> Floats:
         """What surroundings add to the gain of each question."""
         if around is None:
@@ -198,7 +207,7 @@ class Router:
             raise InputError(
                 f"around: expected {len(prompts)}, one for each prompt, got {len(around)}"
             )
-        parts = [sum(parts_of(self.surroundings, seen).values()) for seen in around]
+        parts = [rounded(sum(parts_of(self.surroundings, seen).values())) for seen in around]
         return np.array(parts, dtype=np.float64)
 
     def estimate(
@@ -217,10 +226,11 @@ class Router:
             InputError: `around` has a signal that does not exist.
         """
         analysis = question if isinstance(question, Analysis) else _analyse(question)
-        gain, odds, parts = self.model.read(signals_of(analysis))
+        row = signals_of(analysis)
+        gain, odds, parts = self.model.read(row)
         beside = parts_of(self.surroundings, around)
-        added = sum(beside.values())
-        gain += added
+        added = rounded(sum(beside.values()))
+        gain = rounded(rounded(gain) + added)
         fails, interval = raised(self.model.curve.at(odds), self.model.curve.interval(odds), added)
         moved = sorted({**parts, **beside}.items(), key=lambda part: -abs(part[1]))
         return Estimate(
@@ -230,6 +240,7 @@ class Router:
             gain=gain,
             moved=tuple(Moved(signal=name, gain=part) for name, part in moved if part),
             around={name: one for name, one in (around or {}).items() if math.isfinite(one)},
+            signals=named_signals(row),
         )
 
     def decide(
@@ -358,9 +369,11 @@ def _analyse(text: str) -> Analysis:
     return default_analyzer().analyse(text)
 
 
-def _signals(prompts: Sequence[str]) -> Floats:
+def _signals(prompts: Sequence[Asked]) -> Floats:
     if isinstance(prompts, str):
         raise InputError("prompts: expected a list of questions, got one text")
     if not prompts:
         return np.zeros((0, len(SIGNALS)))
-    return np.stack([signals_of(_analyse(prompt)) for prompt in prompts])
+    return np.stack(
+        [signals_of(_analyse(one)) if isinstance(one, str) else signals_row(one) for one in prompts]
+    )

@@ -9,14 +9,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ctxguard.errors import InputError, MissingDependencyError
 from ctxguard.ledger import Ledger
 from ctxguard.routing.surroundings import surroundings_in
 from ctxguard.routing.weighing import check_known
 
-__all__ = ["Columns", "Trace", "read_traces"]
+__all__ = ["Asked", "Columns", "Trace", "read_traces"]
+
+Asked: TypeAlias = str | Mapping[str, float]
+"""A question, or its signals by name where its text was not kept."""
 
 _YES = frozenset({"true", "1", "1.0", "yes"})
 _NO = frozenset({"false", "0", "0.0", "no"})
@@ -27,12 +30,15 @@ class Trace:
     """A question, and how both routes did."""
 
     prompt: str
-    light_ok: bool
-    heavy_ok: bool
+    light_ok: bool | None
+    """None: it is not known; a log knows of the route that was taken only."""
+    heavy_ok: bool | None
     group: str = ""
     """What it belongs to (a subject, a customer); blank: nothing but itself."""
-    around: Mapping[str, float] = field(default_factory=dict[str, float])
+    around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounded it, as `surroundings_of` gives it; blank: it is not known."""
+    signals: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    """Those of the question, by name; they stand for it where `prompt` is blank."""
 
     @classmethod
     def of(cls, ledger: Ledger, *, light_ok: bool, heavy_ok: bool, group: str = "") -> Trace:
@@ -50,6 +56,11 @@ class Trace:
             group=group,
             around=surroundings_in(ledger),
         )
+
+    @property
+    def asked(self) -> Asked:
+        """What a router learns from: the question, or its signals."""
+        return self.prompt or self.signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

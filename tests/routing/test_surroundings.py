@@ -494,6 +494,22 @@ def test_a_promise_with_surroundings_covers_them(kind: str) -> None:
     assert "none here" not in promised.decide(EASY, [LIGHT]).reason
 
 
+@pytest.mark.parametrize("around", [True, False])
+def test_a_question_at_the_threshold_is_on_the_same_side_for_one_and_for_all(around: bool) -> None:
+    """A budget's threshold is just above the gain of a question, and that one may come again."""
+    traces = surrounded(made(300, seed=8), seed=8)
+    known = traces if around else made(300, seed=8)
+    router = fit(traces).calibrate(known, budget=0.4)
+    assert router.promise is not None
+    scores = router.score(
+        [one.prompt for one in known], [one.around for one in known] if around else None
+    )
+    for trace, score in zip(traces, scores.tolist(), strict=True):
+        found = router.decide(trace.prompt, ROUTES, around=trace.around)
+        assert found.gain == score
+        assert (found.route is HEAVY) == (score >= router.promise.threshold)
+
+
 def test_some_traces_without_surroundings_leave_them_aside() -> None:
     traces = [*made(400, seed=8), *surrounded(made(400, seed=9))]
     promise = fit(made(400)).calibrate(traces, budget=0.5).promise

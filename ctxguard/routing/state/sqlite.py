@@ -16,18 +16,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from ctxguard.errors import StateStoreError
+from ctxguard.localfile import Schema, file_identity, is_busy, open_wal, state_folder
 from ctxguard.routing.state.store import Admission, SteadyClock, Window
 
 __all__ = ["SqliteStore", "default_path"]
 
 T = TypeVar("T")
-_VERSION = 1
-_SCHEMA = f"""
+_SCHEMA = Schema(
+    name="shared state",
+    version=1,
+    tables="""
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB, expires REAL NOT NULL)
   WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS state_expires ON state (expires);
-PRAGMA user_version = {_VERSION};
-"""
+""",
+)
 _PURGE = 256
 """Writes between two removals of what is over."""
 _BUSY = 0.002
@@ -38,12 +41,11 @@ _PURGED = 1024
 
 
 def default_path() -> Path:
-    """The file where nothing else is said: `ctxguard/routing.sqlite3` in the user's state folder.
+    """The file where nothing else is said: `routing.sqlite3` in the folder of the user's state.
 
-    That is `$XDG_STATE_HOME`, or `~/.local/state` (XDG Base Directory Specification 0.8).
+    That is `$XDG_STATE_HOME/ctxguard`, or `~/.local/state/ctxguard`.
     """
-    folder = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return Path(folder) / "ctxguard" / "routing.sqlite3"
+    return state_folder() / "routing.sqlite3"
 
 
 class _Opened:
@@ -178,7 +180,7 @@ class SqliteStore:
                 try:
                     return self._once(opened, work, write=write)
                 except sqlite3.OperationalError as error:
-                    if not _is_busy(error) or time.monotonic() > deadline:
+                    if not is_busy(error) or time.monotonic() > deadline:
                         raise
                 time.sleep(_BUSY)
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
@@ -201,18 +203,13 @@ class SqliteStore:
         return found
 
     def _connection(self, opened: _Opened) -> sqlite3.Connection:
-        if opened.connection is not None and opened.file == _identity(self._path):
+        if opened.connection is not None and opened.file == file_identity(self._path):
             return opened.connection
         _close(opened)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            _prepare(db)
-        except BaseException:
-            db.close()
-            raise
-        opened.connection, opened.file = db, _identity(self._path)
-        return db
+        opened.connection = open_wal(self._path, _SCHEMA)
+        opened.file = file_identity(self._path)
+        return opened.connection
 
     def _purge(self, opened: _Opened, db: sqlite3.Connection) -> None:
         opened.writes += 1
@@ -221,22 +218,6 @@ class SqliteStore:
                 "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires <= ? LIMIT ?)",
                 (self.now(), _PURGED),
             )
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    """Set the connection up, and the file where it is new."""
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine loses the last moments
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > _VERSION:
-        raise sqlite3.DatabaseError(f"written by a later ctxguard (schema {version})")
-    if version < _VERSION:
-        db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether somebody else is at it; the extended codes of it share the lowest byte."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _live(db: sqlite3.Connection, key: str, now: float) -> str | int | None:
@@ -258,15 +239,6 @@ def _add(db: sqlite3.Connection, key: str, amount: int, ttl: float, now: float) 
         (key, amount, now + ttl, now),
     ).fetchone()
     return int(row[0])
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is at a path, None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _close(opened: _Opened) -> None:

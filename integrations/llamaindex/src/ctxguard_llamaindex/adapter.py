@@ -16,6 +16,7 @@ from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
 from ctxguard_llamaindex.blocks import patch
 from ctxguard_llamaindex.classes import is_guarded
+from ctxguard_llamaindex.leading import check_engines, lead
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
 from ctxguard_llamaindex.routes import cover_routes
 from ctxguard_llamaindex.scope import handle_of
@@ -51,9 +52,10 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
                 copied.
-            PolicyError: a route of the policy can be none of its models.
+            PolicyError: a route can be none of its models, or cannot stand in for the object.
         """
         _refuse(obj)
+        check_engines(obj, guard.policy)
         if isinstance(obj, CtxGuardPostprocessor):
             same = obj.policy == guard.policy
             return obj if same else cast("T", CtxGuardPostprocessor(policy=guard.policy))
@@ -64,7 +66,7 @@ class LlamaIndexAdapter:
         handle = Handle(guard, obj if before is None or shared else before.original)
         walk = Walk(obj, handle, replaces=before)
         copy, found = walk.copy()
-        handle.coverage = cover_routes(handle, found, walk.models)
+        handle.coverage = _with_routes(copy, handle, walk, found, before)
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
 
@@ -77,8 +79,10 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or its class
                 cannot be changed.
+            PolicyError: a route is an engine that cannot stand in for the object.
         """
         _refuse(obj)
+        check_engines(obj, guard.policy)
         if isinstance(obj, CtxGuardPostprocessor):
             raise UnsupportedObjectError(
                 'guard(scope="process"): a CtxGuardPostprocessor has a policy of its own'
@@ -92,7 +96,7 @@ class LlamaIndexAdapter:
         walk = Walk(obj, handle, replaces=before)
         found = walk.take(handle)
         try:
-            handle.coverage = cover_routes(handle, found, walk.models)
+            handle.coverage = _with_routes(obj, handle, walk, found, before)
         except PolicyError:
             handle.unguard()
             raise
@@ -108,6 +112,25 @@ def _refuse(obj: object) -> None:
     for kind, instead in _INSTEAD:
         if isinstance(obj, kind):
             raise UnsupportedObjectError(f"guard: {type(obj).__name__}: {instead}")
+
+
+def _with_routes(
+    guarded: object, handle: Handle, walk: Walk, found: Coverage, before: Handle | None
+) -> Coverage:
+    """What was found, and what the routes of the policy lead to.
+
+    Args:
+        guarded: the object; its routes are led to where they go.
+        handle: its handle.
+        walk: found it.
+        found: what was reached.
+        before: the handle that the object had, which may come back.
+
+    Raises:
+        PolicyError: a route leads nowhere.
+    """
+    covered = cover_routes(handle, found, walk.models)
+    return covered.merged(lead(guarded, handle, walk.models, before))
 
 
 def _warn(name: str, coverage: Coverage) -> None:

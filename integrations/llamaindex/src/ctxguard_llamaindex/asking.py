@@ -10,6 +10,7 @@ import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -31,7 +32,6 @@ from ctxguard_llamaindex.requests import repair_of
 from ctxguard_llamaindex.routes import (
     configure,
     configured,
-    is_engine,
     target_for,
 )
 from ctxguard_llamaindex.scope import outermost
@@ -109,11 +109,10 @@ class Asking:
         return attempt if attempt is not None and attempt.acts and asks and not own else None
 
     def _follow(self, attempt: Attempt, ask: Ask) -> Attempt | None:
-        if ask.route == "heavy" and any(is_engine(route.model) for route in attempt.heavier):
-            said = "the answer stays as it is: an engine takes a question, and no answer to go on"
-            attempt.dispatching.note("flag", "not-escalated", f"{said} from")
-            return None
-        request = repair_of(self._handle, self._configured(attempt), ask)
+        request = replace(
+            repair_of(self._handle, self._configured(attempt), ask),
+            adds_up=attempt.request.adds_up,  # then it stays with the engine that it is of
+        )
         following = attempt.follow(ask.route, request)
         if following is not None:
             configure(following, self._configured(attempt))

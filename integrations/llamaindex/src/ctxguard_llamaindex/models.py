@@ -82,7 +82,10 @@ def _fits(plain: Method, fit: Fit) -> Method:
         counts = meter(anew=isinstance(self, StructuredLLM))
         step = functools.partial(_model_step, call, self, counts)
         with step():
-            checking = _checking(self, call, given, fit(handle.guard, self, given))
+            messages = fit(handle.guard, self, given)
+            checking = _checking(self, call, given, messages)
+            if counts is not None:
+                counts.asked(_length(given, messages))
             result = await bound(plain, self)(*given.args, **given.kwargs)
             result = _counted(counts, result)
             if checking is not None:
@@ -98,13 +101,24 @@ def _fits(plain: Method, fit: Fit) -> Method:
         counts = meter(anew=isinstance(self, StructuredLLM))
         step = functools.partial(_model_step, call, self, counts)
         with step():
-            checking = _checking(self, call, given, fit(handle.guard, self, given))
+            messages = fit(handle.guard, self, given)
+            checking = _checking(self, call, given, messages)
+            if counts is not None:
+                counts.asked(_length(given, messages))
             result = _counted(counts, bound(plain, self)(*given.args, **given.kwargs))
             if checking is not None:
                 result = _checked(checking, result)
         return call.follow(result, step)
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
+
+
+def _length(given: Arguments, messages: Sequence[ChatMessage] | None) -> int:
+    """Characters of a prompt."""
+    prompt = given.get("prompt", 0)
+    if isinstance(prompt, str):
+        return len(prompt)
+    return sum(len(message.content or "") for message in messages or ())
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ctxguard.models import ModelCard
 from ctxguard.routing import Route
 from ctxguard.verification import Ask
 from ctxguard_llamaindex.convert import card_of, messages_of, tools_of
-from ctxguard_llamaindex.routes import class_of, is_engine, target_of
+from ctxguard_llamaindex.routes import class_of, target_of
 from ctxguard_llamaindex.setting import LIMITS
 
 __all__ = ["repair_of", "request_of"]
@@ -99,8 +99,6 @@ def _card(handle: Handle, model: BaseLLM, route: Route) -> ModelCard:
 
 def _refusal(handle: Handle, model: BaseLLM, route: Route, *, calls: bool, bound: str) -> str:
     """Why a route cannot take a call; blank: it can."""
-    if is_engine(route.model):
-        return "it is an engine, and a model is asked"
     try:
         target = target_of(handle, model, route)
     except PolicyError as error:

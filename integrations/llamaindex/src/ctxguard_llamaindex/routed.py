@@ -35,6 +35,7 @@ from ctxguard_llamaindex.routes import (
     target_for,
 )
 from ctxguard_llamaindex.scope import Call, Method, Result, bound, due
+from ctxguard_llamaindex.targets import routes_models
 
 __all__ = ["collecting", "routed_methods"]
 
@@ -91,6 +92,8 @@ def _routes(plain: Method, inner: Method | None, name: str, reads: _Reads) -> Me
         if handle is None or handle.guard.dispatcher is None:
             return None
         if current_attempt() is not None or is_calling(self):
+            return None
+        if not routes_models(handle.policy.routing, self, handle):
             return None
         return _Routed(handle, self, inside, name, Arguments(args, kwargs))
 

@@ -13,12 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatResponse
-from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.llms.structured_llm import StructuredLLM
-from llama_index.core.workflow import Workflow
 
 from ctxguard.attempts import Attempt
 from ctxguard.errors import PolicyError
@@ -27,6 +24,7 @@ from ctxguard.routing import Route
 from ctxguard_llamaindex.replies import calls_tools
 from ctxguard_llamaindex.scope import own_handle
 from ctxguard_llamaindex.setting import settings_for
+from ctxguard_llamaindex.targets import engine_kind, names_engines
 
 __all__ = [
     "answerer_of",
@@ -45,7 +43,6 @@ __all__ = [
 T = TypeVar("T")
 _KEPT = 64
 """Targets of a handle that are kept; a model that is made for each call brings new ones."""
-_ENGINES = (BaseQueryEngine, BaseChatEngine, Workflow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ def target_for(handle: Handle, model: T, attempt: Attempt) -> T:
 
 def is_engine(obj: object) -> bool:
     """Whether the model of a route is a query engine, a chat engine or a workflow."""
-    return isinstance(obj, _ENGINES)
+    return bool(engine_kind(obj))
 
 
 def _target(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN401 -- of any class
@@ -153,7 +150,7 @@ def _target(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN40
 
 def _made(handle: Handle, model: Any, route: Route) -> _Target:  # noqa: ANN401 -- of any class
     # It makes guarded classes, which have the methods that ask for targets.
-    from ctxguard_llamaindex.classes import shallow_copy
+    from ctxguard_llamaindex.copies import shallow_copy
 
     state = _state(model)
     source: Any = model if isinstance(route.model, str) else _part(handle, route.model)[0]
@@ -223,7 +220,7 @@ def configured(attempt: Attempt, default: BaseLLM) -> BaseLLM:
 def cover_routes(
     handle: Handle, found: Coverage, models: Sequence[tuple[str, BaseLLM]]
 ) -> Coverage:
-    """What was found, and the models and engines of the routes.
+    """What was found, and the models of the routes; engines are led to elsewhere.
 
     Args:
         handle: whose policy names the routes.
@@ -234,11 +231,13 @@ def cover_routes(
         PolicyError: a route can be none of the models; the message names it.
     """
     routing = handle.policy.routing
-    for route in routing.routes if routing is not None else ():
+    if routing is None or names_engines(routing):
+        return found
+    for route in routing.routes:
         if isinstance(route.model, str):
             found = found.merged(Coverage((), _unnamed(handle, route, models)))
             continue
-        if not isinstance(route.model, (BaseLLM, *_ENGINES)):
+        if not isinstance(route.model, BaseLLM):
             raise PolicyError(
                 f"Policy.routing: the model of route {route.name!r} is a "
                 f"{type(route.model).__name__}, and no model or engine of LlamaIndex's"

@@ -27,6 +27,9 @@ _READ, _WRITTEN = (
 )
 """Of those who count what is cached beside the rest of the prompt."""
 
+_CHARACTERS = 4
+"""Of a token, where nobody has counted."""
+
 _metered: ContextVar[bool] = ContextVar("ctxguard_llamaindex_metered", default=False)
 
 
@@ -153,6 +156,11 @@ class Meter:
         self._attempt = attempt
         self._load: Load | None = None
         self._logs: list[float] = []
+        self._asked = self._said = self._told = 0  # characters
+
+    def asked(self, characters: int) -> None:
+        """Take the length of the prompt, for a provider that does not say what it counted."""
+        self._asked = characters
 
     def whole(self, reply: T) -> T:
         """The reply, once it is counted."""
@@ -182,12 +190,24 @@ class Meter:
 
     def _take(self, part: object) -> None:
         self._load = _most(self._load, load_of(part))
+        self._said = max(self._said, len(_text_of(part)))
+        self._told += len(str(field_of(part, "delta") or ""))
         self._logs += probabilities_of(part)
 
     def _tell(self) -> None:
         if self._load is not None:
             self._attempt.used(self._load)
+        elif self._attempt.request.adds_up:  # else the attempt knows as much by itself
+            answer = max(self._said, self._told)
+            load = Load(input=-(-self._asked // _CHARACTERS), output=-(-answer // _CHARACTERS))
+            self._attempt.used(load, measured=False)
         self._attempt.told(self._logs)
+
+
+def _text_of(reply: object) -> str:
+    """What a reply, or a stream so far, says."""
+    said = field_of(reply, "text") or field_of(field_of(reply, "message"), "content")
+    return said if isinstance(said, str) else ""
 
 
 def _nothing() -> None:
