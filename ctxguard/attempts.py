@@ -62,6 +62,9 @@ class Request:
     """Most tokens of the answer, as the call itself says; None: it does not."""
     subject: str = "question"
     """What the decision is about, for the ledger."""
+    adds_up: bool = False
+    """Whether what is called asks models by itself (an engine, a chain): what each of them used is
+    told to the attempt, and none of their answers can be taken to another route."""
 
     @property
     def question(self) -> str:
@@ -200,6 +203,7 @@ class Attempt:
             load: tokens.
             measured: whether the provider says so.
         """
+        first = self._load is None
         before = self._load or Load(input=0, output=0)
         self._load = Load(
             input=before.input + load.input,
@@ -207,7 +211,7 @@ class Attempt:
             cache_read=before.cache_read + load.cache_read,
             cache_write=before.cache_write + load.cache_write,
         )
-        self._measured = measured
+        self._measured = measured and (first or self._measured)
 
     def instead(self, card: ModelCard | None) -> None:
         """Take that a call asks another model than the route's, as somebody further in chose.
@@ -318,7 +322,7 @@ class Attempt:
     @property
     def heavier(self) -> tuple[Route, ...]:
         """The routes above this one that take the call, the next one first."""
-        if not self.acts:
+        if not self.acts or self.request.adds_up:  # the answer is a model's, the route an engine's
             return ()
         ranked = self.dispatching.ranked(self.request)
         names = [route.name for route in ranked]

@@ -112,16 +112,21 @@ class Dispatching:
             SpendLimitError: no route is within the tenant's limit.
             Exception: what the last route that was tried raised.
         """
+        attempt, result = self.begun(request, ask, ends_well)
+        attempt.succeeded()
+        return result
+
+    def begun(
+        self, request: Request, ask: Callable[[Attempt], T], ends_well: EndsWell | None = None
+    ) -> tuple[Attempt, T]:
+        """As `call`, before it is known whether the attempt succeeds: of what is read later on."""
         attempt = self.begin(request)
         while True:
             try:
                 with activate_attempt(attempt):
-                    result = ask(attempt)
+                    return attempt, ask(attempt)
             except BaseException as error:
                 attempt = self.after(attempt, error, ends_well)
-            else:
-                attempt.succeeded()
-                return result
 
     async def acall(
         self,
@@ -130,20 +135,28 @@ class Dispatching:
         ends_well: EndsWell | None = None,
     ) -> T:
         """As `call`; shared state is asked in a thread."""
+        attempt, result = await self.abegun(request, ask, ends_well)
+        await self.dispatcher.off_loop(attempt.succeeded)
+        return result
+
+    async def abegun(
+        self,
+        request: Request,
+        ask: Callable[[Attempt], Awaitable[T]],
+        ends_well: EndsWell | None = None,
+    ) -> tuple[Attempt, T]:
+        """As `begun`."""
         off_loop = self.dispatcher.off_loop
         attempt = await off_loop(lambda: self.begin(request))
         while True:
             try:
                 with activate_attempt(attempt):
-                    result = await ask(attempt)
+                    return attempt, await ask(attempt)
             except Exception as error:
                 failed, cause = attempt, error
             except BaseException as error:  # cancelled: nothing may be awaited any more
                 self.broken(attempt, error)
                 raise
-            else:
-                await off_loop(attempt.succeeded)
-                return result
             attempt = await off_loop(lambda f=failed, c=cause: self.after(f, c, ends_well))
 
     def stream(
@@ -151,14 +164,22 @@ class Dispatching:
         request: Request,
         ask: Callable[[Attempt], Iterator[T]],
         ends_well: EndsWell | None = None,
+        begun: tuple[Attempt, Iterator[T]] | None = None,
     ) -> Iterator[T]:
-        """What one of the routes streams; another one is tried only while nothing was shown."""
-        attempt = self.begin(request)
+        """What one of the routes streams; another one is tried only while nothing was shown.
+
+        Args:
+            request: what is known of the call.
+            ask: as for `call`.
+            ends_well: as for `call`.
+            begun: a stream that was asked for already, and not read; None: it is when this is read.
+        """
+        attempt, opened = begun or (self.begin(request), None)
         while True:
-            shown, items = False, None
+            shown, items, opened = False, opened, None
             try:
                 with activate_attempt(attempt):
-                    items = iter(ask(attempt))
+                    items = iter(ask(attempt) if items is None else items)
                 while True:
                     with activate_attempt(attempt):
                         try:
@@ -183,15 +204,16 @@ class Dispatching:
         request: Request,
         ask: Callable[[Attempt], AsyncIterator[T]],
         ends_well: EndsWell | None = None,
+        begun: tuple[Attempt, AsyncIterator[T]] | None = None,
     ) -> AsyncIterator[T]:
         """As `stream`."""
         off_loop = self.dispatcher.off_loop
-        attempt = await off_loop(lambda: self.begin(request))
+        attempt, opened = begun or (await off_loop(lambda: self.begin(request)), None)
         while True:
-            shown, items = False, None
+            shown, items, opened = False, opened, None
             try:
                 with activate_attempt(attempt):
-                    items = ask(attempt)
+                    items = ask(attempt) if items is None else items
                 while True:
                     with activate_attempt(attempt):
                         try:

@@ -22,6 +22,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from pydantic import Field
 from workflows.errors import WorkflowCancelledByUser
 
+from ctxguard import Guard, Handle
 from ctxguard.types import Message
 from ctxguard.verification import Ask, Reply
 from ctxguard_llamaindex.asking import Asking, ends_well, source_of
@@ -221,7 +222,7 @@ class Bounded(ScriptedLLM):
 
 
 def asked(model: object, way: str, ask: Ask = ASK) -> Any:
-    asking = Asking(model, None)
+    asking = Asking(Handle(Guard(), model), model, None)
     return asking.ask(ask) if way == "ask" else asyncio.run(asking.aask(ask))
 
 

@@ -10,13 +10,15 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.ingestion import IngestionPipeline
 
 from ctxguard.adapters import Patched
-from ctxguard.errors import UnsupportedObjectError
+from ctxguard.errors import PolicyError, UnsupportedObjectError
 from ctxguard.guard import Guard
 from ctxguard.handle import Coverage, CoverageWarning, Handle
 from ctxguard.process import ProcessHandle
 from ctxguard_llamaindex.blocks import patch
 from ctxguard_llamaindex.classes import is_guarded
+from ctxguard_llamaindex.leading import check_engines, lead
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
+from ctxguard_llamaindex.routes import cover_routes
 from ctxguard_llamaindex.scope import handle_of
 from ctxguard_llamaindex.walk import Walk
 
@@ -50,8 +52,10 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or it cannot be
                 copied.
+            PolicyError: a route can be none of its models, or cannot stand in for the object.
         """
         _refuse(obj)
+        check_engines(obj, guard.policy)
         if isinstance(obj, CtxGuardPostprocessor):
             same = obj.policy == guard.policy
             return obj if same else cast("T", CtxGuardPostprocessor(policy=guard.policy))
@@ -60,7 +64,9 @@ class LlamaIndexAdapter:
         if before is not None and not shared and before.policy == guard.policy:
             return obj
         handle = Handle(guard, obj if before is None or shared else before.original)
-        copy, handle.coverage = Walk(obj, handle, replaces=before).copy()
+        walk = Walk(obj, handle, replaces=before)
+        copy, found = walk.copy()
+        handle.coverage = _with_routes(copy, handle, walk, found, before)
         _warn(type(obj).__name__, handle.coverage)
         return cast("T", copy)
 
@@ -73,8 +79,10 @@ class LlamaIndexAdapter:
         Raises:
             UnsupportedObjectError: nothing in the object is a prompt's business, or its class
                 cannot be changed.
+            PolicyError: a route is an engine that cannot stand in for the object.
         """
         _refuse(obj)
+        check_engines(obj, guard.policy)
         if isinstance(obj, CtxGuardPostprocessor):
             raise UnsupportedObjectError(
                 'guard(scope="process"): a CtxGuardPostprocessor has a policy of its own'
@@ -85,7 +93,13 @@ class LlamaIndexAdapter:
         if isinstance(before, ProcessHandle) and before.original is obj:
             before.unguard()
         handle = ProcessHandle(guard, obj)
-        handle.coverage = Walk(obj, handle, replaces=before).take(handle)
+        walk = Walk(obj, handle, replaces=before)
+        found = walk.take(handle)
+        try:
+            handle.coverage = _with_routes(obj, handle, walk, found, before)
+        except PolicyError:
+            handle.unguard()
+            raise
         _warn(type(obj).__name__, handle.coverage)
         return obj
 
@@ -98,6 +112,25 @@ def _refuse(obj: object) -> None:
     for kind, instead in _INSTEAD:
         if isinstance(obj, kind):
             raise UnsupportedObjectError(f"guard: {type(obj).__name__}: {instead}")
+
+
+def _with_routes(
+    guarded: object, handle: Handle, walk: Walk, found: Coverage, before: Handle | None
+) -> Coverage:
+    """What was found, and what the routes of the policy lead to.
+
+    Args:
+        guarded: the object; its routes are led to where they go.
+        handle: its handle.
+        walk: found it.
+        found: what was reached.
+        before: the handle that the object had, which may come back.
+
+    Raises:
+        PolicyError: a route leads nowhere.
+    """
+    covered = cover_routes(handle, found, walk.models)
+    return covered.merged(lead(guarded, handle, walk.models, before))
 
 
 def _warn(name: str, coverage: Coverage) -> None:

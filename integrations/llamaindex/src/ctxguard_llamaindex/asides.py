@@ -111,4 +111,4 @@ def _asks_aside(plain: Method) -> Method:
 
 def _verifies(obj: object) -> bool:
     handle = due(obj)
-    return handle is not None and handle.guard.policy.verification is not None
+    return handle is not None and handle.policy.verifies

@@ -22,6 +22,7 @@ from ctxguard.handle import Coverage, Reached
 from ctxguard.patching import Patches, patch_classes
 from ctxguard_llamaindex.asides import ASKS_ASIDE, asides_of
 from ctxguard_llamaindex.classes import is_guarded_class
+from ctxguard_llamaindex.engines import routed
 from ctxguard_llamaindex.hooks import choke_points
 from ctxguard_llamaindex.scope import Method, entry_points
 from ctxguard_llamaindex.synthesizers import synthesizer_methods
@@ -54,7 +55,7 @@ def _methods(kind: type[Any]) -> Mapping[str, Method]:
     if is_guarded_class(kind):
         return {}
     if issubclass(kind, BaseQueryEngine):
-        return dict(entry_points(kind))
+        return dict(entry_points(kind, routed))
     if issubclass(kind, BaseSynthesizer):
         return synthesizer_methods(kind, {})
     if issubclass(kind, _ASIDE):

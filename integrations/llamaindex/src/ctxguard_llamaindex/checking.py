@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from ctxguard.answering import Answering, Form, answering, reads_quickly
-from ctxguard.guard import Guard
+from ctxguard.attempts import Attempt, activate_attempt, current_attempt
+from ctxguard.handle import Handle
 from ctxguard.types import Chunk
-from ctxguard.verification import Asks, Retrieve, adrive, drive
+from ctxguard.verification import Asks, Retrieve, Verify, adrive, drive
 from ctxguard_llamaindex.asking import Asking
 from ctxguard_llamaindex.events import tell
 from ctxguard_llamaindex.reading import Given, Reader, read_fields, read_whole
@@ -26,27 +28,41 @@ class Checking:
 
     def __init__(
         self,
-        guard: Guard,
+        handle: Handle,
         model: object,
         *,
+        attempts: Sequence[Attempt] = (),
         results: Sequence[Chunk] = (),
         calls: bool = False,
     ) -> None:
         """Set up, without reading anything.
 
         Args:
-            guard: whose policy applies.
+            handle: whose policy applies.
             model: what a repair asks.
+            attempts: those that gave the reply together, where it is checked after the last one.
             results: evidence that no retriever of the run brought.
             calls: whether the reply may call tools.
         """
-        self._guard = guard
+        self._guard = handle.guard
+        self._attempts = attempts
         self._results = results
         self._calls = calls
-        settings = guard.policy.verification
-        self._flows = settings is None or settings.mode != "gate"
-        self._asking = Asking(model, None if settings is None else settings.heavy)
+        settings = handle.policy.verification or Verify()
+        self._flows = settings.mode != "gate"
+        self._asking = Asking(handle, model, settings.heavy)
         self._answering: Answering | None = None
+
+    @contextmanager
+    def _attempting(self) -> Generator[None]:
+        """The attempt that gave the reply is the one of this context, as where it is made."""
+        made = self._attempts if current_attempt() is None else ()
+        if not made:
+            yield
+            return
+        made[-1].cost = max(made[-1].cost, sum(attempt.cost for attempt in made))
+        with activate_attempt(made[-1]):
+            yield
 
     def _follow(self, form: Form, *, streamed: bool = False) -> Answering | None:
         self._answering = answering(
@@ -62,16 +78,20 @@ class Checking:
         return self._follow(form, streamed=True)
 
     def _retrieve(self, request: Retrieve) -> list[Chunk] | None:
-        return None if self._answering is None else self._answering.retrieve(request)
+        with activate_attempt(None):  # what a retriever asks a model is a call of its own
+            return None if self._answering is None else self._answering.retrieve(request)
 
     async def _aretrieve(self, request: Retrieve) -> list[Chunk] | None:
-        return None if self._answering is None else await self._answering.aretrieve(request)
+        with activate_attempt(None):
+            return None if self._answering is None else await self._answering.aretrieve(request)
 
     def _drive(self, asks: Asks[Result]) -> Result:
-        return drive(asks, ask=self._asking.ask, retrieve=self._retrieve)
+        with self._attempting():
+            return drive(asks, ask=self._asking.ask, retrieve=self._retrieve)
 
     async def _adrive(self, asks: Asks[Result]) -> Result:
-        return await adrive(asks, ask=self._asking.aask, retrieve=self._aretrieve)
+        with self._attempting():
+            return await adrive(asks, ask=self._asking.aask, retrieve=self._aretrieve)
 
     # -- whole replies ----------------------------------------------------------------------------
 
@@ -99,7 +119,8 @@ class Checking:
         reader = Reader(self._follow_stream, flows=self._flows)
         try:
             for part in parts:
-                given = reader.take(part)
+                with self._attempting():
+                    given = reader.take(part)
                 yield from given.parts
                 tell(given.corrections)
             given = self._drive(reader.end())
@@ -126,6 +147,7 @@ class Checking:
 
     async def _atake(self, reader: Reader, part: Result) -> Given:
         """What may be shown of a part; a scorer that is not quick runs in a thread."""
-        if reads_quickly(self._guard.policy):
-            return reader.take(part)
-        return await asyncio.to_thread(reader.take, part)
+        with self._attempting():
+            if reads_quickly(self._guard.policy):
+                return reader.take(part)
+            return await asyncio.to_thread(reader.take, part)

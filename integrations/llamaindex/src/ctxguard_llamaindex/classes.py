@@ -8,34 +8,29 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable
-from typing import Any, Literal, SupportsIndex, TypeAlias, cast
+from typing import Any, Literal, SupportsIndex, cast
 
 from llama_index.core.workflow import Workflow
 
 from ctxguard.handle import Handle
 from ctxguard.process import Carrying, ProcessHandle
+from ctxguard_llamaindex.copies import Value, shallow_copy
 from ctxguard_llamaindex.hooks import replacements
 from ctxguard_llamaindex.scope import handle_of, own_handle, set_handle
+from ctxguard_llamaindex.targets import set_targets
 
 __all__ = [
-    "Value",
     "attach",
     "guarded_type",
     "is_guarded",
     "is_guarded_class",
     "plain_class",
     "plain_type",
-    "shallow_copy",
-    "slots_of",
     "take",
 ]
 
-Value: TypeAlias = Any
-"""Whatever a user's object is made of."""
-
 _PLAIN = "__ctxguard_plain__"
 _STEPS = "_step_functions"
-_PYDANTIC = ("__pydantic_private__", "__pydantic_extra__")
 
 
 def is_guarded(obj: object) -> bool:
@@ -83,36 +78,6 @@ def take(obj: object, handle: ProcessHandle, *, root: bool) -> None:
         Exception: whatever its class raises when it is subclassed.
     """
     handle.take(obj, guarded_type(plain_type(obj)), _CARRYING, root=root)
-
-
-def shallow_copy(obj: object) -> Value:
-    """A copy that shares every attribute, made without the class's own way of copying.
-
-    A `__copy__` or `__getstate__` may drop or duplicate what is inside. The dictionaries in which
-    pydantic keeps private and extra attributes are copied too.
-
-    Raises:
-        TypeError: the class is implemented in C and has a constructor of its own.
-    """
-    copy = object.__new__(type(obj))
-    for name in slots_of(type(obj)):
-        if hasattr(obj, name):
-            value: Any = getattr(obj, name)
-            object.__setattr__(copy, name, dict(value) if name in _PYDANTIC and value else value)
-    if hasattr(obj, "__dict__"):
-        object.__setattr__(copy, "__dict__", dict(obj.__dict__))
-    return copy
-
-
-def slots_of(kind: type[Any]) -> list[str]:
-    """The names of the attributes that instances of a class hold outside of their `__dict__`."""
-    names: list[str] = []
-    for base in kind.__mro__:
-        slots: Any = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            private = name.startswith("__") and not name.endswith("__")
-            names.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
-    return [name for name in names if name not in ("__dict__", "__weakref__")]
 
 
 def guarded_type(plain: type[Any]) -> type[Any]:
@@ -204,4 +169,10 @@ def _setstate(self: object, state: Value) -> None:
     set_handle(self, handle)
 
 
-_CARRYING = Carrying(owner=own_handle, keep=set_handle, plain=plain_class)
+def _keep(obj: object, handle: Handle | None) -> None:
+    set_handle(obj, handle)
+    if handle is None:
+        set_targets(obj, None)
+
+
+_CARRYING = Carrying(owner=own_handle, keep=_keep, plain=plain_class)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
-from ctxguard_llamaindex.classes import Value, shallow_copy, slots_of
+from ctxguard_llamaindex.copies import Value, shallow_copy, slots_of
 
 __all__ = ["Part", "Shape", "shape_of"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.base import BaseLLM
@@ -20,6 +20,8 @@ from ctxguard.run import current_run
 from ctxguard_llamaindex.asides import asides_of
 from ctxguard_llamaindex.asking import source_of
 from ctxguard_llamaindex.convert import chunks_of, nodes_of, question_of
+from ctxguard_llamaindex.depth import adepth_of, at_depth, depth_of
+from ctxguard_llamaindex.engines import routed
 from ctxguard_llamaindex.failing import hand_on
 from ctxguard_llamaindex.models import model_methods
 from ctxguard_llamaindex.scope import (
@@ -42,7 +44,7 @@ _MAKES_SYNTHESIZER = "_get_response_synthesizer"
 
 def replacements(plain: type[Any]) -> dict[str, Method]:
     """The methods that the guarded subclass of a class has of its own, by name."""
-    methods = dict(entry_points(plain))
+    methods = dict(entry_points(plain, routed))
     methods.update(choke_points(plain))
     methods.update(asides_of(plain, methods))
     methods.update(synthesizer_methods(plain, methods))
@@ -104,11 +106,11 @@ def _prepare(self: object, question: str, nodes: Sequence[Any]) -> Sequence[Any]
     return nodes if handle is None else prepare_nodes(handle.guard, question, nodes, _name(self))
 
 
-def _offer(retriever: object, guard: Guard) -> None:
+def _offer(retriever: BaseRetriever, guard: Guard) -> None:
     """Let an answer of the run that fails be held against more of what this retriever finds."""
-    settings, run = guard.policy.verification, current_run()
-    if settings is not None and settings.on_fail != "flag" and run is not None:
-        run.offer(source_of(cast("BaseRetriever", retriever)))
+    run = current_run()
+    if run is not None and guard.policy.repairs:
+        run.offer(source_of(retriever))
 
 
 def _name(obj: object) -> str:
@@ -149,29 +151,33 @@ def _outermost_prepares(plain: Method) -> Method:
         return question_of(*args, *kwargs.values())
 
     @functools.wraps(plain)
-    async def asynchronous(self: object, *args: Any, **kwargs: Any) -> Result:
+    async def asynchronous(self: BaseRetriever, *args: Any, **kwargs: Any) -> Result:
         handle = due(self)
         if retrieval() is not None or handle is None:
             return await bound(plain, self)(*args, **kwargs)
         call = Call(handle, asked(args, kwargs), _name(self))
-        with call.step(), outermost(self) as current:
-            _offer(self, handle.guard)
-            nodes = await bound(plain, self)(*args, **kwargs)
-            if current is not None and not current.prepared:
-                nodes = _prepare(self, asked(args, kwargs), nodes)
+        with call.step():
+            searched = at_depth(self, await adepth_of(handle, asked(args, kwargs)))
+            with outermost(searched) as current:
+                _offer(self, handle.guard)
+                nodes = await bound(plain, searched)(*args, **kwargs)
+                if current is not None and not current.prepared:
+                    nodes = _prepare(self, asked(args, kwargs), nodes)
         return call.follow(nodes)
 
     @functools.wraps(plain)
-    def synchronous(self: object, *args: Any, **kwargs: Any) -> Result:
+    def synchronous(self: BaseRetriever, *args: Any, **kwargs: Any) -> Result:
         handle = due(self)
         if retrieval() is not None or handle is None:
             return bound(plain, self)(*args, **kwargs)
         call = Call(handle, asked(args, kwargs), _name(self))
-        with call.step(), outermost(self) as current:
-            _offer(self, handle.guard)
-            nodes = bound(plain, self)(*args, **kwargs)
-            if current is not None and not current.prepared:
-                nodes = _prepare(self, asked(args, kwargs), nodes)
+        with call.step():
+            searched = at_depth(self, depth_of(handle, asked(args, kwargs)))
+            with outermost(searched) as current:
+                _offer(self, handle.guard)
+                nodes = bound(plain, searched)(*args, **kwargs)
+                if current is not None and not current.prepared:
+                    nodes = _prepare(self, asked(args, kwargs), nodes)
         return call.follow(nodes)
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous

@@ -36,6 +36,7 @@ from llama_index.core.workflow import Context, Event, Workflow
 
 from ctxguard_llamaindex.asides import ASKS_ASIDE
 from ctxguard_llamaindex.postprocessor import CtxGuardPostprocessor
+from ctxguard_llamaindex.targets import Targets
 
 __all__ = [
     "Kind",
@@ -129,6 +130,7 @@ _LEFT_ALONE: tuple[type[Any], ...] = (
     IngestionPipeline,
     NodeParser,
     NodeWithScore,
+    Targets,
 )
 _LEFT_ALONE_MODULES = (
     "llama_index.core.data_structs",

@@ -10,7 +10,6 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from llama_index.core.base.llms.base import BaseLLM
@@ -18,6 +17,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.structured_llm import StructuredLLM
 
+from ctxguard.attempts import verification_of
 from ctxguard.guard import Guard
 from ctxguard_llamaindex.asides import aside, calling, is_aside, is_calling
 from ctxguard_llamaindex.checking import Checking
@@ -30,7 +30,9 @@ from ctxguard_llamaindex.convert import (
     with_fitted,
 )
 from ctxguard_llamaindex.failing import hand_on
+from ctxguard_llamaindex.parameters import Arguments
 from ctxguard_llamaindex.replies import results_of
+from ctxguard_llamaindex.routed import routed_methods
 from ctxguard_llamaindex.scope import (
     Call,
     Method,
@@ -40,39 +42,19 @@ from ctxguard_llamaindex.scope import (
     due,
     is_async_stream,
 )
+from ctxguard_llamaindex.usage import Meter, meter, metering
 
 __all__ = ["model_methods"]
 
-Argument: TypeAlias = Any
-"""Whatever the method that is replaced takes."""
-
-
-@dataclass(slots=True)
-class _Arguments:
-    """The arguments of a model's method, as they came and as they go on."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def get(self, name: str, place: int) -> Argument:
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name)
-
-    def put(self, name: str, place: int, value: object) -> None:
-        if len(self.args) > place:
-            self.args = (*self.args[:place], value, *self.args[place + 1 :])
-        else:
-            self.kwargs = {**self.kwargs, name: value}
-
-
-Fit: TypeAlias = Callable[[Guard, BaseLLM, _Arguments], "Sequence[ChatMessage] | None"]
+Fit: TypeAlias = Callable[[Guard, BaseLLM, Arguments], "Sequence[ChatMessage] | None"]
 """Makes the arguments of a call fit; its messages. None: what it replies is not for this call."""
 
 
 def model_methods(plain: type[Any]) -> dict[str, Method]:
     """Replacements of a model.
 
-    The model inside a StructuredLLM is guarded where the prompt is complete, so the one outside
-    only starts the call.
+    The model inside a StructuredLLM is guarded where the prompt is complete, and takes the route,
+    so the one outside only starts the call.
     """
     methods: dict[str, Method] = {}
     inside = issubclass(plain, StructuredLLM)
@@ -87,7 +69,7 @@ def model_methods(plain: type[Any]) -> dict[str, Method]:
         name = f"{prefix}structured_predict"
         if hasattr(plain, name) and not inside:
             methods[name] = _predicts(getattr(plain, name))
-    return methods
+    return methods if inside else methods | routed_methods(plain, methods)
 
 
 def _fits(plain: Method, fit: Fit) -> Method:
@@ -96,11 +78,16 @@ def _fits(plain: Method, fit: Fit) -> Method:
         handle = due(self)
         if is_calling(self) or handle is None:
             return await bound(plain, self)(*args, **kwargs)
-        call, given = Call(handle, name=type(self).__name__), _Arguments(args, kwargs)
-        step = functools.partial(_model_step, call, self)
+        call, given = Call(handle, name=type(self).__name__), Arguments(args, kwargs)
+        counts = meter(anew=isinstance(self, StructuredLLM))
+        step = functools.partial(_model_step, call, self, counts)
         with step():
-            checking = _checking(self, call, given, fit(handle.guard, self, given))
+            messages = fit(handle.guard, self, given)
+            checking = _checking(self, call, given, messages)
+            if counts is not None:
+                counts.asked(_length(given, messages))
             result = await bound(plain, self)(*given.args, **given.kwargs)
+            result = _counted(counts, result)
             if checking is not None:
                 result = await _achecked(checking, result)
         return call.follow(result, step)
@@ -110,11 +97,15 @@ def _fits(plain: Method, fit: Fit) -> Method:
         handle = due(self)
         if is_calling(self) or handle is None:
             return bound(plain, self)(*args, **kwargs)
-        call, given = Call(handle, name=type(self).__name__), _Arguments(args, kwargs)
-        step = functools.partial(_model_step, call, self)
+        call, given = Call(handle, name=type(self).__name__), Arguments(args, kwargs)
+        counts = meter(anew=isinstance(self, StructuredLLM))
+        step = functools.partial(_model_step, call, self, counts)
         with step():
-            checking = _checking(self, call, given, fit(handle.guard, self, given))
-            result = bound(plain, self)(*given.args, **given.kwargs)
+            messages = fit(handle.guard, self, given)
+            checking = _checking(self, call, given, messages)
+            if counts is not None:
+                counts.asked(_length(given, messages))
+            result = _counted(counts, bound(plain, self)(*given.args, **given.kwargs))
             if checking is not None:
                 result = _checked(checking, result)
         return call.follow(result, step)
@@ -122,24 +113,42 @@ def _fits(plain: Method, fit: Fit) -> Method:
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
 
 
+def _length(given: Arguments, messages: Sequence[ChatMessage] | None) -> int:
+    """Characters of a prompt."""
+    prompt = given.get("prompt", 0)
+    if isinstance(prompt, str):
+        return len(prompt)
+    return sum(len(message.content or "") for message in messages or ())
+
+
 @contextmanager
-def _model_step(call: Call, model: object) -> Generator[None]:
-    with call.step(), calling(model):
+def _model_step(call: Call, model: object, counts: Meter | None) -> Generator[None]:
+    with call.step(), calling(model), metering(counts):
         yield
 
 
 # -- what comes back -----------------------------------------------------------------------------
 
 
+def _counted(counts: Meter | None, result: Result) -> Result:
+    """What a model replied, which the attempt around is told the usage of as it is read."""
+    if counts is None:
+        return result
+    if is_async_stream(result):
+        return counts.astream(result)
+    if isinstance(result, Generator):
+        return counts.stream(cast("Generator[Any, None, None]", result))
+    return counts.whole(result)
+
+
 def _checking(
-    model: BaseLLM, call: Call, given: _Arguments, messages: Sequence[ChatMessage] | None
+    model: BaseLLM, call: Call, given: Arguments, messages: Sequence[ChatMessage] | None
 ) -> Checking | None:
     """What holds the reply against evidence; None: nobody asked for that, or it is no answer."""
-    guard = call.handle.guard
-    if guard.policy.verification is None or messages is None or is_aside():
+    if messages is None or is_aside() or verification_of(call.handle.policy) is None:
         return None
     calls = any(given.kwargs.get(name) for name in ("tools", "functions", "user_msg"))
-    return Checking(guard, model, results=results_of(messages), calls=calls)
+    return Checking(call.handle, model, results=results_of(messages), calls=calls)
 
 
 def _checked(checking: Checking, result: Result) -> Result:
@@ -162,7 +171,7 @@ def _predicts(plain: Method) -> Method:
 
     def begin(self: BaseLLM) -> Call | None:
         handle = due(self)
-        if handle is None or handle.guard.policy.verification is None:
+        if handle is None or verification_of(handle.policy) is None:
             return None
         if is_calling(self) or is_aside():
             return None
@@ -176,7 +185,7 @@ def _predicts(plain: Method) -> Method:
         step = functools.partial(within, call)
         with step():
             result = await bound(plain, self)(*args, **kwargs)
-            result = await _achecked(Checking(call.handle.guard, self), result)
+            result = await _achecked(Checking(call.handle, self), result)
         return call.follow(result, step)
 
     @functools.wraps(plain)
@@ -187,7 +196,7 @@ def _predicts(plain: Method) -> Method:
         step = functools.partial(within, call)
         with step():
             result = bound(plain, self)(*args, **kwargs)
-            result = _checked(Checking(call.handle.guard, self), result)
+            result = _checked(Checking(call.handle, self), result)
         return call.follow(result, step)
 
     return asynchronous if inspect.iscoroutinefunction(plain) else synchronous
@@ -196,11 +205,11 @@ def _predicts(plain: Method) -> Method:
 # -- what goes in --------------------------------------------------------------------------------
 
 
-def _nothing(guard: Guard, model: BaseLLM, given: _Arguments) -> None:
+def _nothing(guard: Guard, model: BaseLLM, given: Arguments) -> None:
     """Leave the arguments as they are."""
 
 
-def _fit_prompt(guard: Guard, model: BaseLLM, given: _Arguments) -> Sequence[ChatMessage]:
+def _fit_prompt(guard: Guard, model: BaseLLM, given: Arguments) -> Sequence[ChatMessage]:
     prompt = given.get("prompt", 0)
     if isinstance(prompt, str):
         card = card_of(model)
@@ -210,7 +219,7 @@ def _fit_prompt(guard: Guard, model: BaseLLM, given: _Arguments) -> Sequence[Cha
     return ()
 
 
-def _fit_chat(guard: Guard, model: BaseLLM, given: _Arguments) -> Sequence[ChatMessage]:
+def _fit_chat(guard: Guard, model: BaseLLM, given: Arguments) -> Sequence[ChatMessage]:
     messages = given.get("messages", 0)
     tools = given.kwargs.get("tools") or given.kwargs.get("functions")
     fitted, _ = _fitted(guard, model, messages, tools)
@@ -218,7 +227,7 @@ def _fit_chat(guard: Guard, model: BaseLLM, given: _Arguments) -> Sequence[ChatM
     return fitted
 
 
-def _fit_tool_chat(guard: Guard, model: BaseLLM, given: _Arguments) -> Sequence[ChatMessage]:
+def _fit_tool_chat(guard: Guard, model: BaseLLM, given: Arguments) -> Sequence[ChatMessage]:
     """Fit the history and the message of the user together."""
     asked = given.get("user_msg", 1)
     history = cast("list[ChatMessage]", given.get("chat_history", 2) or [])

@@ -22,6 +22,7 @@ from llama_index.core.base.llms.types import (
 from ctxguard.types import Chunk, Message
 from ctxguard.verification import Reply
 from ctxguard_llamaindex.convert import calls_of
+from ctxguard_llamaindex.usage import field_of, load_of
 
 __all__ = [
     "Spoken",
@@ -177,25 +178,10 @@ def reply_of(response: object) -> Reply | str | None:
 
 def _tokens(response: ChatResponse | CompletionResponse) -> int | None:
     """Tokens of prompt and answer, where the provider's own reply says so."""
+    load = load_of(response)
+    if load is not None:
+        return load.input + load.output
     raw: object = response.raw
     stated = cast("dict[str, Any]", response.additional_kwargs)  # pyright: ignore[reportUnknownMemberType] -- a bare dict there
-    usages: list[object] = [stated, _field(raw, "usage"), raw]
-    for usage in usages:
-        total = _field(usage, "total_tokens")
-        if isinstance(total, int):
-            return total
-        counts = [
-            _field(usage, name)
-            for names in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
-            for name in names
-        ]
-        known = [count for count in counts if isinstance(count, int)]
-        if known:
-            return sum(known)
-    return None
-
-
-def _field(value: object, name: str) -> object:
-    if isinstance(value, Mapping):
-        return cast("Mapping[str, object]", value).get(name)
-    return getattr(value, name, None)
+    totals = (field_of(usage, "total_tokens") for usage in (stated, field_of(raw, "usage"), raw))
+    return next((total for total in totals if isinstance(total, int)), None)

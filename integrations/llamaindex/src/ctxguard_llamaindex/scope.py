@@ -172,6 +172,11 @@ class Call:
         with self._lock:
             finished, self._finished = self._finished, True
         if not finished:
+            self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """What `finish` does, once."""
+        if not self.joined:
             self.handle.finish(self.run, error)
 
     def follow(self, result: Result, step: Step | None = None) -> Result:
@@ -186,7 +191,7 @@ class Call:
             return _adrive(result, step, self.finish)
         if isinstance(result, Generator):
             return _drive(cast("Generator[Any, None, None]", result), step, self.finish)
-        if self.joined:
+        if self._finished:
             return result
         if isinstance(result, StreamingResponse | AsyncStreamingResponse):
             result.response_gen = self.follow(result.response_gen)
@@ -297,13 +302,21 @@ def _watch_writer(response: StreamingAgentChatResponse, call: Call) -> None:
 # -- entry points --------------------------------------------------------------------------------
 
 
-def entry_points(plain: type[Any]) -> Iterator[tuple[str, Method]]:
-    """Name and replacement of each method of a class that starts a call."""
+def entry_points(
+    plain: type[Any], inside: Callable[[str, Method], Method]
+) -> Iterator[tuple[str, Method]]:
+    """Name and replacement of each method of a class that starts a call.
+
+    Args:
+        plain: any class.
+        inside: what is done by the call, of a method's name and the method.
+    """
     for base, names in _ENTRY_POINTS:
         if issubclass(plain, base):
             for name in names:
-                method = getattr(plain, name, None)
-                if method is not None:
+                found = getattr(plain, name, None)
+                if found is not None:
+                    method = inside(name, found)
                     looks = issubclass(plain, Workflow) and name == "run"
                     yield name, _warns(_entry_point(method)) if looks else _entry_point(method)
 

@@ -16,11 +16,13 @@ from llama_index.core.response_synthesizers import BaseSynthesizer
 from llama_index.core.response_synthesizers.context_only import ContextOnly
 from llama_index.core.response_synthesizers.no_text import NoText
 
+from ctxguard.attempts import Attempt
 from ctxguard.handle import Handle
 from ctxguard.types import Chunk
 from ctxguard_llamaindex.asides import aside, is_aside
 from ctxguard_llamaindex.checking import Checking
 from ctxguard_llamaindex.convert import question_of
+from ctxguard_llamaindex.routed import collecting
 from ctxguard_llamaindex.scope import Call, Method, Result, bound, due, is_async_stream
 
 __all__ = ["makes_synthesizers", "synthesizer_methods"]
@@ -51,7 +53,7 @@ def makes_synthesizers(plain: Method) -> Method:
 
         made = bound(plain, self)(*args, **kwargs)
         handle = due(self)
-        if handle is not None and handle.guard.policy.verification is not None:
+        if handle is not None and handle.policy.verifies:
             attach(made, handle)
         return made
 
@@ -91,7 +93,7 @@ def _answers(plain: Method) -> Method:
 def _answer(self: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Answer | None:
     """The answer that a call is to give; None: nobody verifies it, or it is a part of another."""
     handle = due(self)
-    if handle is None or handle.guard.policy.verification is None or is_aside():
+    if handle is None or not handle.policy.verifies or is_aside():
         return None
     asked = question_of(*args[:1], kwargs.get("query_str"))
     return _Answer(self, handle, asked, args[1] if args[1:] else kwargs.get("text_chunks"))
@@ -103,16 +105,17 @@ class _Answer:
     def __init__(self, synthesizer: object, handle: Handle, asked: str, texts: object) -> None:
         self.call = Call(handle, asked, type(synthesizer).__name__)
         self._synthesizer = synthesizer
+        self._attempts: list[Attempt] = []
         self._texts = cast("Iterable[object]", texts) if isinstance(texts, Iterable) else ()
 
     @contextmanager
     def step(self) -> Generator[None]:
-        with self.call.step(), aside():
+        with self.call.step(), aside(), collecting(self._attempts):
             yield
 
     def checking(self) -> Checking:
         model: object = getattr(self._synthesizer, "_llm", None)
-        return Checking(self.call.handle.guard, model, results=self._read())
+        return Checking(self.call.handle, model, attempts=self._attempts, results=self._read())
 
     def _read(self) -> list[Chunk]:
         """What the answer is made from, where no retriever of the run has brought it."""

@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.objects import ObjectRetriever
 
 from ctxguard.errors import UnsupportedObjectError
 from ctxguard.handle import Coverage, Handle, Reached, Unreached
 from ctxguard.process import ProcessHandle, goes_past
-from ctxguard_llamaindex.classes import Value, attach, is_guarded, plain_type, take
+from ctxguard_llamaindex.classes import attach, is_guarded, plain_type, take
+from ctxguard_llamaindex.copies import Value
 from ctxguard_llamaindex.graph import Key, Part, Shape, shape_of
 from ctxguard_llamaindex.hooks import choke_points
 from ctxguard_llamaindex.kinds import (
@@ -118,19 +121,34 @@ class Walk:
                 reason = f"its class cannot be changed: {error}"
                 self.unreached.append(Unreached(place.path, name, reason))
 
-    def copy(self) -> tuple[Any, Coverage]:
+    def copy(self, name: str = "") -> tuple[Any, Coverage]:
         """The guarded copy, and what is guarded in it.
+
+        Args:
+            name: of the root, for the paths.
 
         Raises:
             UnsupportedObjectError: the root itself cannot be copied or change its class.
         """
-        self._look_around()
+        self._look_around(name)
         while True:  # an object that turns out not to be copyable changes what needs a copy
             self._mark()
             if self._make_copies():
                 break
         self._fill()
         return self.copies[id(self.root)], self._report()
+
+    @property
+    def models(self) -> list[tuple[str, BaseLLM]]:
+        """The models that are guarded and take a route, with their paths; once they are guarded."""
+        places = self._from(id(self.root), lambda place: not place.obstacle)
+        return [
+            (place.path, self.copies.get(id(place.value), place.value))
+            for place in places
+            if isinstance(place.value, BaseLLM)
+            and not isinstance(place.value, StructuredLLM)
+            and (place.copied or place.value is self.root)
+        ]
 
     def unguarded(self, name: str) -> list[Unreached]:
         """What would be guarded if the root were, and what could not be; nothing is copied.
@@ -229,7 +247,7 @@ class Walk:
 
     def _has_calls(self, value: object) -> bool:
         """Whether methods of an object that only holds others are guarded too."""
-        verifies = self.handle.policy.verification is not None
+        verifies = self.handle.policy.verifies
         return starts_calls(value) or (verifies and takes_part(value))
 
     # -- copying ---------------------------------------------------------------------------------
