@@ -312,10 +312,6 @@ def test_a_guard_in_place_gives_the_routes_back(index: VectorStoreIndex) -> None
 # -- verification --------------------------------------------------------------------------------
 
 
-def wrong_at_first(messages: Sequence[ChatMessage]) -> str:
-    return "The fee is 3 euros." if len(messages[-1].content or "") < 0 else "The fee is 99 euros."
-
-
 def verifying(level: Any, heavy: Any) -> Policy:
     """The heavy route verifies, the light one does not."""
     routes = (Route(name="light"), Route(name="heavy", model=heavy, verification=level))
@@ -328,7 +324,7 @@ def test_the_answer_of_an_engine_is_verified_as_its_route_says(
     level: Any, asynchronous: bool, index: VectorStoreIndex
 ) -> None:
     way = aquery if asynchronous else query
-    heavy = engine(index, wrong_at_first, similarity_top_k=12)
+    heavy = engine(index, saying("The fee is 99 euros."), similarity_top_k=12)
     guarded = guard(engine(index, saying("It is light.")), verifying(level, heavy))
     way(guarded)
     ledger = guarded.ctxguard.last
