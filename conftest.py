@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-# The fixture `openai_server`, for the tests of both adapters.
-pytest_plugins = ["tests.openai_server"]
+# The fixtures `openai_server`, for the tests of both adapters, and `ollama_server`.
+pytest_plugins = ["tests.openai_server", "tests.ollama_server"]
 
 # On a shared machine a slow example says nothing; in CI every run tries the same examples.
 hypothesis.settings.register_profile("default", deadline=None)

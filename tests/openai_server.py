@@ -223,6 +223,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
         429, "requests", "rate_limit_exceeded", "Rate limit reached, try again.", RETRY_AFTER
     ),
     "broken": _fails(500, "server_error", "internal", "The server had an error.", RETRY_AFTER),
+    "unavailable": _fails(503, "server_error", "overloaded", "Try again later.", RETRY_AFTER),
     "too long": _fails(
         400,
         "invalid_request_error",
