@@ -19,9 +19,8 @@ from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, 
 
 import ctxguard
 from ctxguard import CoverageWarning, Policy, PolicyError
-from ctxguard.routing import Price, Route, Router
+from ctxguard.routing import Price, Route, Router, Routes
 from ctxguard.routing.caller import calling_for
-from ctxguard.routing.settings import Routes
 from ctxguard_llamaindex.testing import HashEmbedding, ScriptedLLM, call_tool
 
 guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does not say
