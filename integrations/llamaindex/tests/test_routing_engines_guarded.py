@@ -149,8 +149,11 @@ def test_an_engine_that_cannot_be_copied_is_refused(index: VectorStoreIndex) -> 
 
     closed = engine(index, saying("It is heavy."))
     object.__setattr__(closed, "__class__", Closed)
-    with pytest.raises(PolicyError, match="'heavy': guard: Closed: is final"):
-        guard(engine(index, saying("It is light.")), to("heavy", closed))
+    light = engine(index, saying("It is light."))
+    for scope in ("copy", "process"):
+        with pytest.raises(PolicyError, match="'heavy': guard: Closed: is final"):
+            guard(light, to("heavy", closed), scope=scope)
+    assert not [name for name in vars(light) if "ctxguard" in name]
 
 
 # -- copies and pickles --------------------------------------------------------------------------
