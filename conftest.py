@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-# The fixtures `openai_server`, `anthropic_server` and `ollama_server`, for the tests of both adapters.
+# The fixtures `openai_server`, `anthropic_server` and `ollama_server`, for both adapters.
 pytest_plugins = ["tests.openai_server", "tests.anthropic_server", "tests.ollama_server"]
 
 # On a shared machine a slow example says nothing; in CI every run tries the same examples.
