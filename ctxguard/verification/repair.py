@@ -241,9 +241,10 @@ class _Work:
             found = yield from self._retrieve()
             if not found or not self.best.failed:
                 return True
-        at = accepted_of(self.best, self.limits.keep)
-        if self.limits.doubt and not self.best.failed:
-            at = self.limits.keep
+        keep = self.limits.keep
+        at = (
+            accepted_of(self.best, keep) if self.best.failed else keep
+        )  # what is doubted is asked anew
         accepted, rest = self.best.answer[:at], self.best.answer[at:]
         question = self.best.question
         if step == "escalate":
