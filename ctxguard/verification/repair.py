@@ -242,6 +242,7 @@ class _Work:
             if not found or not self.best.failed:
                 return True
         keep = self.limits.keep
+        # What is doubted is asked for anew, from where a reader has it.
         at = accepted_of(self.best, keep) if self.best.failed else keep
         accepted, rest = self.best.answer[:at], self.best.answer[at:]
         question = self.best.question

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from langchain_classic.retrievers import EnsembleRetriever
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListLLM
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
@@ -116,7 +118,7 @@ async def test_a_stream_of_inputs_is_read_once_for_all_attempts() -> None:
             read.append(part)
             yield part
 
-    async def ainputs() -> Any:
+    async def ainputs() -> AsyncIterator[Any]:
         for part in inputs():
             yield part
 
@@ -131,7 +133,7 @@ async def test_a_stream_of_inputs_is_read_once_for_all_attempts() -> None:
 async def test_what_is_made_of_a_routed_chain_is_routed() -> None:
     guarded = guard(chained(said("light")), routes(chained(said("heavy")), HEAVY))
     made: dict[str, Runnable[Any, Any]] = {
-        "piped": guarded | RunnableLambda(lambda text: text + "?"),
+        "piped": guarded | RunnableLambda(_adding("?")),
         "configured": guarded.with_config(tags=["x"]),
         "retried": guarded.with_retry(),
         "put last": RunnableLambda(lambda text: text) | guarded,
@@ -186,10 +188,18 @@ def store() -> InMemoryVectorStore:
     return made
 
 
+def _counted(documents: list[Document]) -> str:
+    return str(len(documents))
+
+
+def _joined(documents: list[Document]) -> str:
+    return "\n".join(one.page_content for one in documents)
+
+
 def found_by(retriever: Any, heavy: int | None = 5, **given: Any) -> Any:
     """A guarded chain that answers, and says how many documents it was given."""
-    counted = RunnableLambda(lambda documents: str(len(documents)))
-    whole = RunnablePassthrough[Any]() | {"found": retriever | counted, "answer": said("answer")}
+    counted = retriever | RunnableLambda(_counted)
+    whole = RunnablePassthrough[Any]() | {"found": counted, "answer": said("answer")}
     known = (Route(name="light", top_k=2), Route(name="heavy", top_k=heavy))
     routing = Routes(routes=known, state="memory", **{"router": HEAVY, **given})
     return guard(whole, routing=routing, **BARE)
@@ -216,7 +226,7 @@ async def test_the_route_that_was_taken_for_a_search_answers() -> None:
 
 
 async def test_retrievers_inside_of_a_retriever_take_the_number() -> None:
-    inner = [FixedRetriever(documents=PAGES, k=1), FixedRetriever(documents=PAGES, k=1)]
+    inner: list[Any] = [FixedRetriever(documents=PAGES, k=1), FixedRetriever(documents=PAGES, k=1)]
     both = EnsembleRetriever(retrievers=inner, weights=[0.5, 0.5])
     guarded = found_by(both)
     assert guarded.invoke(QUESTION)["found"] == "5"
@@ -247,7 +257,7 @@ async def test_a_search_by_hand_takes_the_number() -> None:
 async def test_a_chain_of_a_route_searches_as_its_route_says() -> None:
     def counting(k: int) -> Any:
         retriever = FixedRetriever(documents=PAGES, k=k)
-        return retriever | RunnableLambda(lambda documents: str(len(documents)))
+        return retriever | RunnableLambda(_counted)
 
     known = (Route(name="light", top_k=2), Route(name="heavy", model=counting(1), top_k=4))
     for router, found in ((LIGHT, "2"), (HEAVY, "4")):
@@ -266,9 +276,7 @@ class Unnumbered(BaseRetriever):
 
 
 def answering(light: ScriptedChatModel) -> Runnable[Any, str]:
-    found = FixedRetriever(documents=DOCUMENTS) | RunnableLambda(
-        lambda documents: "\n".join(one.page_content for one in documents)
-    )
+    found = FixedRetriever(documents=DOCUMENTS) | RunnableLambda(_joined)
     prompt = ChatPromptTemplate.from_template("{context}\n\nQuestion: {question}")
     given = {"context": found, "question": RunnablePassthrough()}
     return given | prompt | light | StrOutputParser()
@@ -322,6 +330,29 @@ async def test_a_heavier_model_that_fails_leaves_the_answer() -> None:
             ("light", ""),
             ("heavy", "RateLimitError"),
         ]
+
+
+async def test_an_answer_of_which_the_model_is_not_sure_goes_to_a_heavier_one() -> None:
+    class Unsure(ScriptedChatModel):
+        logprobs: bool | None = None
+        sure: float = -2.0
+
+        def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            assert self.logprobs, "a cascade that looks at them asks for them"
+            result = super()._generate(*args, **kwargs)
+            (told,) = result.generations
+            tokens = [{"token": "a", "logprob": self.sure}]
+            told.message.response_metadata["logprobs"] = {"content": tokens}
+            return result
+
+    heavy = said(f"{RIGHT} {BETTER}", model_name="gpt-5")
+    for sure, route in ((-2.0, "heavy"), (-0.01, "light")):
+        known = (Route(name="light", price=CHEAP), Route(name="heavy", model=heavy, price=DEAR))
+        routing = Routes(routes=known, cascade=Cascade(confidence=0.5), state="memory")
+        guarded = guard(answering(Unsure(script=[RIGHT], sure=sure)), routing=routing, **BARE)
+        guarded.invoke(QUESTION)
+        assert last(guarded).route == route
+        assert ("low-confidence" in [d.code for d in last(guarded).decisions]) == (route == "heavy")
 
 
 async def test_three_models_are_asked_one_after_another() -> None:

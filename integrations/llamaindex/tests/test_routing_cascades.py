@@ -314,7 +314,7 @@ class Unsure(Limited):
 
     def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
         reply = super().chat(messages, **kwargs)
-        told = [[LogProb(token="x", logprob=-2.0, bytes=[])]] if self.logprobs else None
+        told = [[LogProb(**{"token": "x", "logprob": -2.0, "bytes": []})]] if self.logprobs else None
         return ChatResponse(message=reply.message, logprobs=told)
 
 

@@ -1,4 +1,4 @@
-"""The parts of models on routes: what is set in a model, what a reply says, what guard() refuses."""
+"""Parts of models on routes: what is set in a model, what a reply says, what guard() refuses."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from ctxguard.errors import InputError
 from ctxguard_langchain.carrying import due, plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
 
-__all__ = ["BoundTools", "Rebound", "alike", "rebound", "refusal", "remembering"]
+__all__ = ["BoundTools", "Origin", "Rebound", "alike", "rebound", "refusal", "remembering"]
 
 Kwargs = Mapping[str, Any]
 _MARKS = ("ls_structured_output_format", "structured_output_format")
