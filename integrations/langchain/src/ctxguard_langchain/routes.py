@@ -51,6 +51,7 @@ _NAMES = ("model_name", "model", "model_id")
 _DEPLOYMENTS = ("azure_deployment", "deployment_name")
 """What a client is made for, so that another name does not reach the server."""
 _EFFORTS = ("reasoning_effort", "effort", "thinking_level", "reasoning")
+_NOT_SET = {"effort": "effort-not-set", "max_output": "max-output-not-set"}
 _KEPT = 64
 """Targets of a handle that are kept; a model that is made for each call brings new ones."""
 
@@ -126,7 +127,7 @@ def target_for(handle: Handle, model: T, attempt: Attempt) -> T:
     target = _target(handle, model, attempt.route)
     for name in target.lacks:
         said = f"{class_of(target.made).__name__} has no field for Route.{name} of "
-        note_once(attempt, f"{name.replace('_', '-')}-not-set", f"{said}{attempt.route.name}")
+        note_once(attempt, _NOT_SET[name], f"{said}{attempt.route.name}")
     return target.made
 
 
