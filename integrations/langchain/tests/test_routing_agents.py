@@ -178,7 +178,7 @@ def test_settings_that_a_model_does_not_take_are_left_out(tools: Any, binds: boo
     left = ["cache_control"] if binds else ["cache_control", "parallel"]
     ledger = routing.ctxguard.last
     assert ledger is not None
-    said = [d.reason for d in ledger.decisions if d.code == "setting-left-out"]
+    said = [d.reason for d in ledger.decisions if d.code == "argument-dropped"]
     assert [reason.split()[0] for reason in said] == left  # once, however many turns
 
 

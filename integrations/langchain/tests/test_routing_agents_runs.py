@@ -159,6 +159,44 @@ async def test_invocations_beside_each_other_never_share_a_route() -> None:
         assert taken(ledger) == [(route, "routed")] * 3
 
 
+def test_an_agent_within_a_tool_goes_on_on_the_route() -> None:
+    inner_model = One(turns=0)
+    inner = create_agent(inner_model)
+
+    @tool
+    def delegate(query: str) -> str:
+        """Let somebody else do it."""
+        return inner.invoke(asked(EASY))["messages"][-1].text
+
+    other = Other()
+    routing = middleware(light(), heavy(other))
+    create_agent(One(), [delegate], middleware=[routing]).invoke(asked(HARD))
+    assert taken(routing.ctxguard.last) == [("heavy", "routed")] * 3
+    assert (len(inner_model.seen), len(other.seen)) == (0, 3)
+
+
+def test_two_policies_route_a_turn_once() -> None:
+    """The outer one routes, and the inner one is told of a model that has a guard already."""
+    one, other, chosen = One(), Other(), One(model_name="chosen")
+    outer = middleware(light(), heavy(other))
+
+    class Inner(CtxGuardMiddleware):
+        """Another one; an agent takes one of a kind."""
+
+    class Replacing(AgentMiddleware):
+        """Asks another model."""
+
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            return handler(request.override(model=chosen))
+
+    inner = Inner(outer.ctxguard.policy)
+    create_agent(one, middleware=[outer, inner]).invoke(asked(HARD))
+    assert taken(outer.ctxguard.last) == [("heavy", "routed")]
+    create_agent(one, middleware=[outer, inner, Replacing()]).invoke(asked(HARD))
+    assert codes(outer.ctxguard.last) == ["heavier", "route-overridden"]
+    assert not any(ledger.calls for ledger in inner.ctxguard.ledgers)
+
+
 # -- structured answers ---------------------------------------------------------------------------
 
 

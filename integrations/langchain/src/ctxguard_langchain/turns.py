@@ -176,7 +176,7 @@ class Turn:
         taken = rebound(model, configured, others).kwargs
         for name in sorted(others.keys() - taken.keys()):
             said = f"{name} was left out: the model of {attempt.route.name} does not take it"
-            note_once(attempt, "setting-left-out", said)
+            note_once(attempt, "argument-dropped", said)
         return {name: value for name, value in settings.items() if name in names or name in taken}
 
 
