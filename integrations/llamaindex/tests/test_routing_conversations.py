@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,9 +20,8 @@ from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, 
 
 import ctxguard
 from ctxguard import CoverageWarning, Policy, PolicyError
-from ctxguard.routing import Price, Route, Router
+from ctxguard.routing import Price, Route, Router, Routes
 from ctxguard.routing.caller import calling_for
-from ctxguard.routing.settings import Routes
 from ctxguard_llamaindex.testing import HashEmbedding, ScriptedLLM, call_tool
 
 guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does not say
@@ -218,6 +218,16 @@ def test_a_stream_that_only_its_reader_reads(
     guarded = guard(light, to("light", unwritten(saying("It is heavy."))))
     assert way(guarded, HARD) == ("It is heavy." if fails else "It is light.")
     assert guarded.ctxguard.last.calls[-1].route == ("heavy" if fails else "light")
+
+
+def test_a_stream_that_takes_its_time(index: VectorStoreIndex) -> None:
+    def slow(_: Sequence[ChatMessage]) -> str:
+        time.sleep(0.25)
+        return "It is light."
+
+    light = chat_engine("simple", ScriptedLLM(script=slow), index)
+    guarded = guard(light, to("light", chat_engine("simple", saying("It is heavy."), index)))
+    assert stream_chat(guarded, "Hello?") == "It is light."
 
 
 @pytest.mark.anyio

@@ -32,8 +32,7 @@ from llama_index.core.tools import RetrieverTool
 
 import ctxguard
 from ctxguard import Policy
-from ctxguard.routing import Route, Router
-from ctxguard.routing.settings import Routes
+from ctxguard.routing import Route, Router, Routes
 from ctxguard_llamaindex.testing import ScriptedLLM
 
 guard: Any = ctxguard.guard  # its result has `.ctxguard`, which its type does not say

@@ -134,7 +134,8 @@ def _replaced(value: Value, deepen: Deepen) -> Value:
     elif isinstance(value, list | tuple):
         several = cast("Sequence[Any]", value)
         if any(isinstance(one, BaseRetriever) for one in several):
-            return [_replaced(one, deepen) for one in several]
+            deep = [_replaced(one, deepen) for one in several]
+            return deep if isinstance(value, list) else tuple(deep)
     return cast("Value", value)
 
 
