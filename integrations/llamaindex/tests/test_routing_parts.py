@@ -66,6 +66,7 @@ class Thinks(ScriptedLLM):
 class ThinksAsBedrock(ScriptedLLM):
     """Has no temperature to set, and another name for its thinking."""
 
+    max_tokens: int | None = None
     thinking: dict[str, Any] | None = None
 
 
