@@ -11,6 +11,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import LogProb
 from llama_index.core.chat_engine import CondensePlusContextChatEngine
+from llama_index.core.chat_engine.types import ChatMode
 from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import ChatMessage, ChatResponse
 from llama_index.core.memory import ChatMemoryBuffer
@@ -124,7 +125,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def engine_of(index: VectorStoreIndex, llm: Any, way: Way, **options: Any) -> Any:
     if way in CHATS:
         memory = ChatMemoryBuffer.from_defaults(token_limit=8000)
-        return index.as_chat_engine(llm=llm, chat_mode="context", memory=memory, **options)
+        return index.as_chat_engine(llm=llm, chat_mode=ChatMode.CONTEXT, memory=memory, **options)
     return index.as_query_engine(llm=llm, streaming=way in STREAMS, **options)
 
 
@@ -230,10 +231,11 @@ def test_two_heavier_models_are_asked_one_after_the_other(index: Any, way: Way) 
 @pytest.mark.parametrize("way", [query, aquery])
 def test_an_answer_that_may_not_go_up_stays(index: Any, way: Way) -> None:
     above = model()
-    for given, why in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"cascade": Cascade(max_cost=1e-9)}, "may cost"),
         ({"cascade": Cascade(), "limits": (SpendLimit(usd=1e-3, per="day"),)}, "exceeds"),
-    ):
+    )
+    for given, why in cases:
         engine = guard(index.as_query_engine(llm=model()), policy(heavy(above), **given))
         assert way(engine) == DRAFT
         (ledger,) = engine.ctxguard.ledgers
@@ -259,6 +261,31 @@ def test_a_heavier_model_that_fails_is_in_the_ledger(index: Any, way: Way) -> No
     (ledger,) = engine.ctxguard.ledgers
     assert [call.error for call in ledger.calls] == ["", "RateLimitError"]
     assert "rate-limited" in codes(ledger)
+
+
+def test_a_repair_that_is_cancelled_is_counted(index: Any) -> None:
+    class Slow(Limited):
+        async def achat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+            asked.set()
+            await asyncio.sleep(60)
+            return self.chat(messages, **kwargs)
+
+    asked = asyncio.Event()
+    guarded = guard(index.as_query_engine(llm=model()), policy(heavy(Slow()), cascade=Cascade()))
+
+    async def ask() -> None:
+        task = asyncio.ensure_future(guarded.aquery(QUESTION))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(ask())
+    (ledger,) = guarded.ctxguard.ledgers
+    assert [(call.reason, call.error) for call in ledger.calls] == [
+        ("routed", ""),
+        ("escalated", "CancelledError"),
+    ]
 
 
 # -- models and agents -----------------------------------------------------------------------------
@@ -314,8 +341,13 @@ class Unsure(Limited):
 
     def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
         reply = super().chat(messages, **kwargs)
+<<<<<<< HEAD
         told = [[LogProb(**{"token": "x", "logprob": -2.0, "bytes": []})]] if self.logprobs else None
         return ChatResponse(message=reply.message, logprobs=told)
+=======
+        told = [[LogProb(token="x", logprob=-2.0, bytes=[])]]  # noqa: S106 -- a word
+        return ChatResponse(message=reply.message, logprobs=told if self.logprobs else None)
+>>>>>>> bc7b72e62473bed8f83c885e067c800f04efc529
 
 
 def test_what_a_model_is_not_sure_of_is_asked_for_anew(index: Any) -> None:

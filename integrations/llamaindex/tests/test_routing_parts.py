@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata, LogProb
-from llama_index.core.llms import ChatMessage, ChatResponse, MockLLM
+from llama_index.core.llms import ChatMessage, ChatResponse
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.postprocessor import LLMRerank
 from llama_index.llms.ollama import Ollama
@@ -54,7 +54,7 @@ def set_in(llm: Any, **route: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
 # -- what a route sets in a model ------------------------------------------------------------------
 
 
-class Thinks(MockLLM):
+class Thinks(ScriptedLLM):
     """Has the fields of Anthropic's class."""
 
     model: str = "claude"
@@ -63,9 +63,10 @@ class Thinks(MockLLM):
     thinking_dict: dict[str, Any] | None = None
 
 
-class ThinksAsBedrock(MockLLM):
+class ThinksAsBedrock(ScriptedLLM):
     """Has no temperature to set, and another name for its thinking."""
 
+    max_tokens: int | None = None
     thinking: dict[str, Any] | None = None
 
 
@@ -124,7 +125,7 @@ def test_a_route_sets_the_fields_that_a_class_has(model: Any, route: Any, update
     ("model", "route", "lacks"),
     [
         (openai(), {"effort": "low"}, ("effort",)),
-        (MockLLM(), {"effort": "low"}, ("effort",)),
+        (ScriptedLLM(), {"effort": "low"}, ("effort",)),
         (ScriptedLLM(), {"max_output": 9, "effort": "none"}, ("max_output", "effort")),
         (Thinks(max_tokens=1024), {"effort": "low"}, ("effort",)),
         (Thinks(), {"effort": "low"}, ("effort",)),
@@ -136,7 +137,7 @@ def test_what_a_class_has_no_field_for_is_told(model: Any, route: Any, lacks: An
 
 
 def test_probabilities_are_asked_for_where_a_cascade_looks_at_them() -> None:
-    class Counts(MockLLM):
+    class Counts(ScriptedLLM):
         logprobs: int | None = None
 
     routes = (Route(name="light"), Route(name="heavy", model="gpt-4o"))
@@ -145,7 +146,7 @@ def test_probabilities_are_asked_for_where_a_cascade_looks_at_them() -> None:
         (looks, openai(), {"logprobs": True}),
         (looks, openai(logprobs=True), {}),
         (looks, Counts(), {}),
-        (looks, MockLLM(), {}),
+        (looks, ScriptedLLM(), {}),
         (policy(*routes, cascade=Cascade(confidence=0.5), mode="shadow"), openai(), {}),
         (policy(*routes, cascade=Cascade()), openai(), {}),
     ):
@@ -235,7 +236,7 @@ class Nameless(CustomLLM):
         yield CompletionResponse(text=prompt, delta=prompt)
 
 
-class Deployed(MockLLM):
+class Deployed(ScriptedLLM):
     """Is asked under the name of its deployment, as Azure's class is."""
 
     model: str = "gpt-4o"
@@ -248,7 +249,7 @@ class Deployed(MockLLM):
     [
         (Nameless(), Route(name="heavy", model="gpt-4o"), "'heavy' names 'gpt-4o', and Nameless"),
         (Deployed(), Route(name="heavy", model="gpt-4o"), "is made for one deployment"),
-        (MockLLM(), Route(name="heavy", model=object()), "'heavy' is a object, and no model"),
+        (ScriptedLLM(), Route(name="heavy", model=object()), "'heavy' is a object, and no model"),
     ],
 )
 def test_a_route_that_cannot_be_is_refused(
@@ -287,7 +288,8 @@ def test_a_model_that_cannot_take_a_name_stays_itself() -> None:
     )
     handle = guard(light, made).ctxguard
     request = request_of(handle, nameless, [ChatMessage(content=EASY)])
-    routes = made.routing.routes if made.routing else ()
+    assert made.routing is not None
+    routes = made.routing.routes
     assert [bool(request.refuses(route)) for route in routes] == [False, True]
     assert request.card(routes[1]).name == "gpt-4o"
     with ctxguard.guarded(made) as block:
