@@ -35,11 +35,11 @@ from ctxguard.process import ProcessHandle
 from ctxguard_langchain.blocks import patch
 from ctxguard_langchain.carrying import give, handle_of, is_derived, is_guarded, is_root
 from ctxguard_langchain.classes import view_of
+from ctxguard_langchain.covering import cover_routes
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.hooks import hooked, is_hookable
 from ctxguard_langchain.process import retake, take
 from ctxguard_langchain.rebuild import CannotCopyError, Rebuild
-from ctxguard_langchain.routes import cover_routes
 from ctxguard_langchain.schemas import note_schemas, schemas_in
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well

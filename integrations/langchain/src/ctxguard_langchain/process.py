@@ -23,11 +23,11 @@ from ctxguard_langchain.carrying import (
     own_handle,
     plain_class,
 )
+from ctxguard_langchain.covering import cover_routes
 from ctxguard_langchain.dynamic import Dynamic, class_of, state_of
 from ctxguard_langchain.hooks import choke_points, hooked, is_hookable
 from ctxguard_langchain.kinds import Kind
 from ctxguard_langchain.late import late
-from ctxguard_langchain.routes import cover_routes
 from ctxguard_langchain.schemas import note_schemas, schemas_in
 from ctxguard_langchain.scope import scoped
 from ctxguard_langchain.stepping import ends_well

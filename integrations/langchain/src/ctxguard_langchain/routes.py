@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel
@@ -19,8 +19,8 @@ from langchain_core.runnables import Runnable
 from pydantic import TypeAdapter, ValidationError
 
 from ctxguard.attempts import Attempt, Request
-from ctxguard.errors import InputError, PolicyError
-from ctxguard.handle import Coverage, Handle
+from ctxguard.errors import InputError
+from ctxguard.handle import Handle
 from ctxguard.models import ModelCard
 from ctxguard.routing import Route
 from ctxguard.run import Record, Run
@@ -35,11 +35,12 @@ __all__ = [
     "bounded",
     "card_for",
     "chain_of",
-    "cover_routes",
+    "is_chain",
     "note_in",
     "note_once",
     "request_of",
     "routes_chains",
+    "take_models",
     "target_for",
     "target_of",
 ]
@@ -258,7 +259,7 @@ def _wants_logprobs(handle: Handle, model: Dynamic) -> bool:
 def routes_chains(handle: Handle) -> bool:
     """Whether the routes are chains: what guard() returned is called, or another one instead."""
     routing = handle.policy.routing
-    return routing is not None and any(_is_chain(route.model) for route in routing.routes)
+    return routing is not None and any(is_chain(route.model) for route in routing.routes)
 
 
 def chain_of(handle: Handle, root: T, route: Route) -> T:
@@ -273,39 +274,26 @@ def chain_of(handle: Handle, root: T, route: Route) -> T:
     return found.made
 
 
-def _is_chain(model: object) -> bool:
+def is_chain(model: object) -> bool:
+    """Whether a route's model is a chain: a Runnable that is no model."""
     return issubclass(class_of(model), Runnable) and not issubclass(
         class_of(model), BaseLanguageModel
     )
 
 
-def cover_routes(handle: Handle, found: Coverage, models: Sequence[object]) -> Coverage:
-    """What was found, and the models and chains of the routes.
-
-    Args:
-        handle: whose policy may have routes.
-        found: in what is guarded.
-        models: those that are guarded.
+def take_models(handle: Handle, models: Sequence[object]) -> None:
+    """Take note of the models that are guarded.
 
     Raises:
-        PolicyError: a route cannot be one of LangChain's, or there is nothing to route.
-        InputError: a route names a model, and one that is guarded has no field for a name.
+        InputError: a route names a model, and one of these has no field for a name.
     """
-    from ctxguard_langchain.adapter import cover_part
-
     routing = handle.policy.routing
     if routing is None:
-        return found
-    _check(handle, found)
+        return
     _targets_of(handle).model = next(iter(models), None)
     for route in routing.routes:
-        if route.model and not route.model_name:
-            _, coverage = cover_part(route.model, handle)
-            found = found.merged(_below(coverage, f"routing.{route.name}"))
-        elif route.model_name:
-            for model in models:
-                _named(model, route)
-    return found
+        for model in models if route.model_name else ():
+            _named(model, route)
 
 
 def card_for(handle: Handle) -> Callable[[Route], ModelCard]:
@@ -318,42 +306,6 @@ def card_for(handle: Handle) -> Callable[[Route], ModelCard]:
         return ModelCard() if model is None else convert.card_of(target_of(handle, model, route))
 
     return card
-
-
-def _below(found: Coverage, path: str) -> Coverage:
-    """The coverage of something that is found at a path."""
-    return Coverage(
-        tuple(replace(one, path=f"{path}.{one.path}".rstrip(".")) for one in found.reached),
-        tuple(replace(one, path=f"{path}.{one.path}".rstrip(".")) for one in found.unreached),
-    )
-
-
-def _check(handle: Handle, found: Coverage) -> None:
-    routing = handle.policy.routing
-    routes = routing.routes if routing is not None else ()
-    for route in routes:
-        if not isinstance(route.model, str | Runnable):
-            raise PolicyError(
-                f"Policy.routing: the model of route {route.name!r} is a "
-                f"{class_of(route.model).__name__}, and no model or chain of LangChain's"
-            )
-    chains = routes_chains(handle)
-    mixed = [route.name for route in routes if route.model and not _is_chain(route.model)]
-    if chains and mixed:
-        raise PolicyError(
-            f"Policy.routing: the routes are chains, but {mixed[0]!r} is a model; give a chain of "
-            "it, or leave its model out for what is guarded"
-        )
-    if chains and routing is not None and routing.cascade is not None:
-        raise PolicyError(
-            "Policy.routing: a cascade hands what was accepted to a heavier model, and the routes "
-            "are chains; leave the cascade out, or give models"
-        )
-    if not chains and not any(reached.kind == "model" for reached in found.reached):
-        raise PolicyError(
-            "Policy.routing: there is nothing to route, because no model was found in what is "
-            "guarded"
-        )
 
 
 # -- requests -----------------------------------------------------------------------------------
