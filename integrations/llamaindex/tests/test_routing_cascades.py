@@ -341,13 +341,8 @@ class Unsure(Limited):
 
     def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
         reply = super().chat(messages, **kwargs)
-<<<<<<< HEAD
-        told = [[LogProb(**{"token": "x", "logprob": -2.0, "bytes": []})]] if self.logprobs else None
-        return ChatResponse(message=reply.message, logprobs=told)
-=======
         told = [[LogProb(token="x", logprob=-2.0, bytes=[])]]  # noqa: S106 -- a word
         return ChatResponse(message=reply.message, logprobs=told if self.logprobs else None)
->>>>>>> bc7b72e62473bed8f83c885e067c800f04efc529
 
 
 def test_what_a_model_is_not_sure_of_is_asked_for_anew(index: Any) -> None:
