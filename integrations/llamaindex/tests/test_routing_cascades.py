@@ -386,3 +386,11 @@ def test_log_probabilities_are_asked_for_in_the_request(openai_server: ScriptedS
     guard(llm, made).chat([ChatMessage(content="Hello?")])
     (request,) = openai_server.requests
     assert (request.body["logprobs"], request.body["model"]) == (True, "gpt-4o-mini")
+
+
+def test_the_model_of_settings_takes_a_route_in_a_block(index: Any, llm: ScriptedLLM) -> None:
+    above = model(RIGHT)
+    with ctxguard.guarded(policy(heavy(above), router=Router(thresholds=(0.0,)))) as block:
+        assert query(index.as_query_engine()) == RIGHT
+    assert calls(block.ledgers[0]) == [("heavy", "routed")]
+    assert llm.prompts == []
