@@ -367,15 +367,17 @@ class Attempt:
 
     # -- more of it -------------------------------------------------------------------------------
 
-    # The attempt that a call began with is asked for what follows, whatever was asked since.
-
     def follow(self, tier: Tier, request: Request) -> Attempt | None:
         """The attempt that puts this one's answer right; None: there may be none.
+
+        It does not matter which of the attempts for one answer is asked.
 
         Args:
             tier: 'light': the same model once more, 'heavy': one of the next heavier route.
             request: what will be asked.
         """
+        if self._origin is not self:
+            return self._origin.follow(tier, request)
         if not self.acts:
             return None
         if tier == "light":

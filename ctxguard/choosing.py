@@ -100,7 +100,7 @@ class Choosing:
             if settings.cascade is not None:  # only a verdict takes an answer up
                 place = light
             if before >= place:
-                return before, routing.code, ""
+                return before, routing.code if before == place else "kept-in-run", ""
             return place, "raised", f"; the run was on {self.name}"
         if settings.mode == "act" and self._draw(0) < settings.explore:
             drawn = (fits or [place])[int(self._draw(1) * max(1, len(fits)))]
