@@ -18,7 +18,7 @@ from ctxguard import Ledger, Policy
 from ctxguard.routing import Price, Route, Router, Routes
 from tests.openai_server import ScriptedServer
 
-LIGHT, HEAVY = Router(thresholds=(1.0,)), Router(thresholds=(0.0,))
+LIGHT, HEAVY = Router(thresholds=(1.0,)), Router(thresholds=(-1.0,))
 """Routers that always take the first route, or always the second."""
 CHEAP, DEAR = Price(input=1, output=2), Price(input=10, output=20)
 QUESTION = "What is the notice period?"

@@ -326,7 +326,7 @@ def test_a_question_that_is_put_anew_takes_the_route_of_the_run(index: Any) -> N
         llm=light,
         chat_history=[ChatMessage(content="Hello."), ChatMessage(role="assistant", content="Hi.")],
     )
-    made = policy(heavy(above), router=Router(thresholds=(0.0,)))
+    made = policy(heavy(above), router=Router(thresholds=(-1.0,)))
     guarded = guard(engine, made)
     assert str(guarded.chat(QUESTION)) == RIGHT
     (ledger,) = guarded.ctxguard.ledgers
@@ -390,7 +390,7 @@ def test_log_probabilities_are_asked_for_in_the_request(openai_server: ScriptedS
 
 def test_the_model_of_settings_takes_a_route_in_a_block(index: Any, llm: ScriptedLLM) -> None:
     above = model(RIGHT)
-    with ctxguard.guarded(policy(heavy(above), router=Router(thresholds=(0.0,)))) as block:
+    with ctxguard.guarded(policy(heavy(above), router=Router(thresholds=(-1.0,)))) as block:
         assert query(index.as_query_engine()) == RIGHT
     assert calls(block.ledgers[0]) == [("heavy", "routed")]
     assert llm.prompts == []
