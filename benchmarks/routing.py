@@ -31,8 +31,10 @@ from ctxguard.routing import Columns, Route, Router, Trace, evaluate, read_trace
 from ctxguard.routing.calibration import promise_budget, promise_quality
 from ctxguard.routing.features import SIGNALS, signals_of
 from ctxguard.routing.fitting import fit_model
+from ctxguard.routing.labels import labels_in, labels_of
 from ctxguard.routing.model import Model
 from ctxguard.text.analysis import Analysis, default_analyzer
+from scripts.fit_routing import understood
 
 __all__ = ["Questions", "measure", "questions_of"]
 
@@ -82,11 +84,11 @@ class Judged:
 
 def questions_of(traces: Sequence[Trace]) -> Questions:
     """Traces with their signals."""
-    analyse = default_analyzer().analyse
+    analyse, labels = default_analyzer().analyse, labels_of(traces)
     return Questions(
         signals=np.stack([signals_of(analyse(trace.prompt)) for trace in traces]),
-        light_ok=np.array([trace.light_ok for trace in traces]),
-        heavy_ok=np.array([trace.heavy_ok for trace in traces]),
+        light_ok=labels.light > 0,
+        heavy_ok=labels.heavy > 0,
         groups=np.array([trace.group for trace in traces]),
     )
 
@@ -94,15 +96,19 @@ def questions_of(traces: Sequence[Trace]) -> Questions:
 def fitted(some: Questions, prior: Model | None = None, *, by_group: bool = True) -> Model:
     """A model of some questions."""
     groups = some.groups.tolist() if by_group else None
-    return fit_model(some.signals, some.light_ok, some.heavy_ok, prior=prior, groups=groups)
+    labels = labels_in(some.light_ok.tolist(), some.heavy_ok.tolist())
+    return fit_model(some.signals, labels, prior=prior, groups=groups)
+
+
+def as_shipped(some: Questions) -> Model:
+    """A prior of some questions, as the one that ships is fitted."""
+    labels = labels_in(some.light_ok.tolist(), some.heavy_ok.tolist())
+    return fitted(some.at(understood(labels, some.groups)))
 
 
 def judged(model: Model, some: Questions) -> Judged:
     """What a model says of questions."""
-    odds = model.odds(some.signals).tolist()
-    return Judged(
-        gains=model.gains(some.signals), fails=np.array([model.curve.at(one) for one in odds])
-    )
+    return Judged(gains=model.gains(some.signals), fails=model.light_fails(some.signals))
 
 
 def ece(fails: Numbers, some: Questions) -> float:
@@ -164,7 +170,7 @@ def left_out(some: Questions) -> Judged:
     gains, fails = np.zeros(len(some.groups)), np.zeros(len(some.groups))
     for group in np.unique(some.groups):
         here = some.groups == group
-        found = judged(fitted(some.at(~here)), some.at(here))
+        found = judged(as_shipped(some.at(~here)), some.at(here))
         gains[here], fails[here] = found.gains, found.fails
     return Judged(gains=gains, fails=fails)
 
@@ -187,7 +193,7 @@ def own_labels(some: Questions, draws: int) -> dict[str, Any]:
     subjects = np.unique(some.groups)
     for _ in range(draws):
         is_prior = np.isin(some.groups, rng.permutation(subjects)[: len(subjects) // 2])
-        prior = fitted(some.at(is_prior))
+        prior = as_shipped(some.at(is_prior))
         rest = rng.permutation(np.flatnonzero(~is_prior))
         count = min(OWN, len(rest) // 2)
         own, test = some.at(rest[:count]), some.at(rest[count:])

@@ -183,6 +183,13 @@ def _add_route(route: argparse.ArgumentParser) -> None:
         help="promise at most this share of heavy calls: half of the traces are kept for it",
     )
     fit.add_argument("--confidence", type=float, default=0.95, metavar="P")
+    fit.add_argument(
+        "--exploration",
+        type=float,
+        metavar="SHARE",
+        help="least probability with which either route was taken, for a promise from a log that "
+        "knows one route of each question",
+    )
     judge = steps.add_parser("eval", help="how good a router is on traces")
     judge.add_argument("traces", type=Path, metavar="TRACES")
     explain = steps.add_parser("explain", help="why a question takes its route")
@@ -199,6 +206,12 @@ def _add_route(route: argparse.ArgumentParser) -> None:
             key = name if name == "prompt" else f"{name}_ok"
             step.add_argument(f"--{name}", default=key, metavar="COLUMN", help="(%(default)s)")
         step.add_argument("--group", default="", metavar="COLUMN", help="what a question is of")
+        step.add_argument(
+            "--taken-with",
+            default="",
+            metavar="COLUMN",
+            help="probability with which the route was taken whose label alone is known",
+        )
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -319,12 +332,17 @@ def _route_fit(options: argparse.Namespace) -> int:
         [trace.prompt for trace in learned],
         [trace.light_ok for trace in learned],
         [trace.heavy_ok for trace in learned],
+        taken_with=[trace.taken_with for trace in learned],
         groups=[trace.group for trace in learned] if options.group else None,
         about=options.traces.name,
     )
     if promises:
         router = router.calibrate(
-            kept, target=options.target, budget=options.budget, confidence=options.confidence
+            kept,
+            target=options.target,
+            budget=options.budget,
+            confidence=options.confidence,
+            exploration=options.exploration,
         )
     try:
         router.save(options.output)
@@ -342,13 +360,19 @@ def _route_eval(options: argparse.Namespace) -> int:
 
     traces = _traces(options)
     router = _router(options)
-    prompts = [trace.prompt for trace in traces]
-    failed = [not trace.light_ok for trace in traces]
-    found = evaluate(
-        router.score(prompts),
-        [trace.light_ok for trace in traces],
-        [trace.heavy_ok for trace in traces],
-    )
+    known = [
+        (trace.prompt, trace.light_ok, trace.heavy_ok)
+        for trace in traces
+        if trace.light_ok is not None and trace.heavy_ok is not None
+    ]
+    if len(known) < len(traces):
+        raise InputError(
+            f"{options.traces}: {len(known):,} of {len(traces):,} traces have both labels; what a "
+            "router would have done is judged where all have"
+        )
+    prompts, light, heavy = zip(*known, strict=True)
+    found = evaluate(router.score(prompts), light, heavy)
+    failed = [not one for one in light]
     reliability = reliability_of(router.light_fails(prompts).tolist(), failed)
     if options.json:
         print(json.dumps({**asdict(found), "light_fails": asdict(reliability)}, indent=2))
@@ -381,7 +405,11 @@ def _traces(options: argparse.Namespace) -> list[Trace]:
     from ctxguard.routing import Columns, Router, read_traces
 
     columns = Columns(
-        prompt=options.prompt, light_ok=options.light, heavy_ok=options.heavy, group=options.group
+        prompt=options.prompt,
+        light_ok=options.light,
+        heavy_ok=options.heavy,
+        group=options.group,
+        taken_with=options.taken_with,
     )
     traces = read_traces(options.traces, columns)
     console, router = Console(stderr=True), Router()

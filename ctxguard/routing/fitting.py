@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctxguard.logistic import Layer, fit_layer
 from ctxguard.routing.features import SIGNALS, WORK, Floats
-from ctxguard.routing.model import Curve, Levels, Model, Table, Weight, is_open, table_of
+from ctxguard.routing.labels import Labels
+from ctxguard.routing.model import (
+    Curve,
+    Levels,
+    Model,
+    Table,
+    Weight,
+    figures_of,
+    is_open,
+    table_of,
+)
 
 __all__ = ["fit_model"]
 
 _STRENGTH = 2000.0
-"""Of the ridge, in questions. Among 500, 2,000 and 6,000, none is better by more than .01 APGR on
+"""Of the ridge, in questions: to what the weights are held to, and of calculations to other
+questions with choices. Of either, nothing from 500 to 4,000 is better by more than .01 APGR on
 subjects that were left out."""
 _EXPECTED_WORK = 0.01
-"""Gain per standard deviation that a signal of work is expected to bring, without any data. Without
-it, questions that are nothing but work (a sum in words) would be ordered by their style."""
-_CURVE_STRENGTH = 10.0
+"""Gain per standard deviation that a signal of work is expected to bring, without any data. All
+alike, because weights that are equal carry over where none can be fitted (Dawes 1979): questions
+that are nothing but work, a sum in words, are then ordered by it and never by their style."""
+_CURVE_STRENGTH = 100.0
+"""Of the ridge that holds the slope of the curve to 1, in questions."""
 _FAILS_STRENGTH = 300.0
-"""Of the ridge of the light route's failures, in questions."""
+"""Of the ridge of a route's failures, in questions."""
 _FOLDS = 5
 _ROUNDS = 200
-
-Labels = NDArray[np.bool_]
+_MOST = 0.98
+"""P that is expected of a route at most: there is always something that nobody has seen."""
 
 
 def fit_model(
     signals: Floats,
-    light_ok: Labels,
-    heavy_ok: Labels,
+    labels: Labels,
     *,
     prior: Model | None = None,
     groups: Sequence[str] | None = None,
@@ -43,105 +55,162 @@ def fit_model(
 
     Args:
         signals: rows of `signals_of`.
-        light_ok: whether the light route was right, per row.
-        heavy_ok: whether the heavy route was.
+        labels: whether each route was right, per row, where it is known.
         prior: what the weights are held to; None: only that work is work.
         groups: of which rows are alike (a subject, a customer); curves are then fitted on groups
             that their weights have not seen, and intervals are of a new group. None: every row by
             itself.
         about: what they are.
     """
-    failed = (~light_ok).astype(np.float64)
-    gain = heavy_ok.astype(np.float64) - light_ok
-    table, levels = _fit_table(signals, gain, failed, prior, groups)
-    folds, odds = _folds(groups, len(gain)), np.zeros(len(gain))
-    for fold in range(_FOLDS):
-        here, rest = folds == fold, folds != fold
-        layer = _fit_fails(table.scaled(signals[rest]), failed[rest], prior)
-        odds[here] = layer.intercept + table.scaled(signals[here]) @ np.array(layer.weights)
-    columns = (table.mean, table.spread, table.choices, table.open, table.fails)
-    rows = np.column_stack(columns).tolist()
+    start = _blank(signals) if prior is None else table_of(prior)
+    scaled, folds = start.scaled(signals), _folds(groups, len(labels))
+    light = _Failures.of(labels.light, labels.weights)
+    odds = _unseen(scaled, light, folds, prior)
+    gain = _gain(scaled, labels, 1 - _logistic(odds), folds)
+    table, levels = _fit_table(signals, gain, start, prior)
+    fails = _fit_fails(scaled, light, prior)
+    table = replace(table, fails=np.array(fails.weights))
+    here = light.known
+    names = None if groups is None else np.array(groups)[here].tolist()
     return Model(
         about=about,
-        questions=len(gain),
+        questions=len(labels),
         gain=_short(float(gain.mean()) if gain.size else 0.0),
-        levels=levels,
-        curve=_fit_curve(odds, failed, groups),
-        signals={
-            name: Weight(
-                mean=_short(mean),
-                spread=_short(spread),
-                choices=_short(choices),
-                open=_short(opened),
-                fails=_short(fails),
-            )
-            for name, (mean, spread, choices, opened, fails) in zip(SIGNALS, rows, strict=True)
-        },
+        levels=replace(levels, fails=_short(fails.intercept)),
+        curve=_fit_curve(odds[here], light.failed[here], light.weights[here], names),
+        signals=_weights_of(table),
     )
+
+
+def _weights_of(table: Table) -> dict[str, Weight]:
+    return {
+        name: Weight(
+            mean=_short(table.mean[place]),
+            spread=_short(table.spread[place]),
+            choices=_short(table.choices[place]),
+            figures=_short(table.figures[place]),
+            open=_short(table.open[place]),
+            fails=_short(table.fails[place]),
+        )
+        for place, name in enumerate(SIGNALS)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failures:
+    """How one route did."""
+
+    known: NDArray[np.bool_]
+    failed: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, right: Floats, weights: Floats) -> _Failures:
+        """From its labels; weights add up to as many questions as they are worth (Kish 1965)."""
+        known = ~np.isnan(right)
+        kept = np.where(known, weights, 0.0)
+        total = float((kept**2).sum())
+        scale = float(kept.sum()) / total if total else 0.0
+        return cls(known=known, failed=np.where(known, 1 - right, 0.0), weights=kept * scale)
+
+
+def _unseen(
+    scaled: Floats, route: _Failures, folds: NDArray[np.int64], prior: Model | None
+) -> Floats:
+    """Log-odds that a route fails, for each row from a fit of the others."""
+    odds = np.zeros(len(folds))
+    for fold in range(_FOLDS):
+        here, rest = folds == fold, (folds != fold) & route.known
+        found = _Failures(
+            known=route.known[rest], failed=route.failed[rest], weights=route.weights[rest]
+        )
+        layer = _fit_fails(scaled[rest], found, prior)
+        odds[here] = layer.intercept + scaled[here] @ np.array(layer.weights)
+    return odds
+
+
+def _gain(scaled: Floats, labels: Labels, light: Floats, folds: NDArray[np.int64]) -> Floats:
+    """What the heavy route gains, per row: known, or estimated where one label is."""
+    if labels.both.all():
+        return labels.heavy - labels.light
+    heavy = _logistic(_unseen(scaled, _Failures.of(labels.heavy, labels.weights), folds, None))
+    outcomes = labels.estimated(
+        np.clip(light, 1 - _MOST, _MOST), np.clip(1 - heavy, 1 - _MOST, _MOST)
+    )
+    gain: Floats = outcomes[1] - outcomes[0]
+    return gain
 
 
 def _fit_table(
-    signals: Floats,
-    gain: Floats,
-    failed: Floats,
-    prior: Model | None,
-    groups: Sequence[str] | None,
+    signals: Floats, gain: Floats, start: Table, prior: Model | None
 ) -> tuple[Table, Levels]:
-    """All weights, and their levels."""
-    start = _blank(signals) if prior is None else table_of(prior)
+    """The weights of the gain, and their levels."""
     known = prior.levels if prior else Levels(choices=0.0, open=0.0, fails=0.0)
     scaled, opens = start.scaled(signals), is_open(signals)
-    level, choices = _fit_line(scaled[~opens], gain[~opens], start.choices)
-    opened_level, opened = _fit_line(scaled[opens], gain[opens], start.open)
-    if prior is None and not opens.any():
-        opened_level, opened = level or 0.0, _from_stems(scaled, failed, groups)
-    fails = _fit_fails(scaled, failed, prior)
-    table = replace(start, choices=choices, open=opened, fails=np.array(fails.weights))
+    share = figures_of(signals)[~opens, None]
+    choosing = scaled[~opens]
+    level, both = _fit_line(
+        np.column_stack([choosing * (1 - share), choosing * share]),
+        gain[~opens],
+        np.concatenate([start.choices, start.figures]),
+        _held(together=2),
+    )
+    open_level, opened = _fit_line(scaled[opens], gain[opens], start.open, _held(together=1))
+    if prior is None and open_level is None:
+        open_level = level
     levels = Levels(
         choices=_short(known.choices if level is None else level),
-        open=_short(known.open if opened_level is None else opened_level),
-        fails=_short(fails.intercept),
+        open=_short(known.open if open_level is None else open_level),
+        fails=known.fails,
     )
-    return table, levels
+    choices, figures = np.split(both, 2)
+    return replace(start, choices=choices, figures=figures, open=opened), levels
+
+
+def _held(*, together: int) -> Floats:
+    """The penalty of weights, of so many kinds of questions, that differ around common ones.
+
+    Both the common weights and each kind's distance from them have the ridge's strength; this is
+    what is left when the common ones are at their best.
+    """
+    kinds: Floats = np.eye(together)
+    if together > 1:
+        kinds -= 1 / (1 + together)
+    held: Floats = np.kron(_STRENGTH * kinds, np.eye(len(SIGNALS)))
+    return held
 
 
 def _blank(signals: Floats) -> Table:
     mean, spread = _moments(signals)
     work, nothing = np.where(_IS_WORK, _EXPECTED_WORK, 0.0), np.zeros(len(SIGNALS))
-    return Table(mean=mean, spread=spread, choices=work, open=work, fails=nothing)
+    return Table(mean=mean, spread=spread, choices=work, figures=work, open=work, fails=nothing)
 
 
-def _fit_line(scaled: Floats, gain: Floats, start: Floats) -> tuple[float | None, Floats]:
+def _fit_line(
+    rows: Floats, gain: Floats, start: Floats, held: Floats
+) -> tuple[float | None, Floats]:
     """Level and weights of a ridge that is held to others; the level is None without data."""
     if not gain.size:
         return None, start
-    center, middle = scaled.mean(axis=0), float(gain.mean())
-    weights = _bounded_ridge(scaled - center, gain - middle, start)
+    center, middle = rows.mean(axis=0), float(gain.mean())
+    weights = _bounded_ridge(rows - center, gain - middle, start, held)
     return middle - float(center @ weights), weights
 
 
-def _from_stems(scaled: Floats, failed: Floats, groups: Sequence[str] | None) -> Floats:
-    """Weights for open questions where all of them have choices: what work does to their stems.
-
-    Only inside of a group, because groups differ in what the heavy route can do as well; and of the
-    light route's failures, because how the heavy one picks an option says little of how it answers.
-    """
-    names = np.zeros(len(failed)) if groups is None else np.array(groups)
-    rows, target = np.where(_IS_WORK, scaled, 0.0), failed.copy()
-    for name in np.unique(names):
-        here = names == name
-        rows[here] -= rows[here].mean(axis=0)
-        target[here] -= target[here].mean()
-    start = np.where(_IS_WORK, _EXPECTED_WORK, 0.0)
-    return _bounded_ridge(rows, target, start)
-
-
-def _fit_fails(scaled: Floats, failed: Floats, prior: Model | None) -> Layer:
-    """The logistic regression of the light route's failures."""
+def _fit_fails(scaled: Floats, route: _Failures, prior: Model | None) -> Layer:
+    """The logistic regression of a route's failures; a prior is of the light one."""
     weights = table_of(prior).fails if prior else np.zeros(len(SIGNALS))
     level = prior.levels.fails if prior else 0.0
     known = Layer(names=SIGNALS, weights=tuple(weights.tolist()), intercept=level)
-    return fit_layer(SIGNALS, scaled, failed, strength=_FAILS_STRENGTH, prior=known)
+    here = route.known
+    return fit_layer(
+        SIGNALS,
+        scaled[here],
+        route.failed[here],
+        weights=route.weights[here],
+        strength=_FAILS_STRENGTH,
+        prior=known,
+    )
 
 
 _IS_WORK = np.isin(SIGNALS, WORK)
@@ -157,11 +226,11 @@ def _moments(signals: Floats) -> tuple[Floats, Floats]:
     return mean, np.where(spread > 1e-9, spread, 1.0)
 
 
-def _bounded_ridge(rows: Floats, target: Floats, start: Floats) -> Floats:
+def _bounded_ridge(rows: Floats, target: Floats, start: Floats, held: Floats) -> Floats:
     """Coordinate descent: convex, and each step is exact, so that it ends at the one minimum."""
-    curve = rows.T @ rows + _STRENGTH * np.eye(start.size)
-    slope = rows.T @ target + _STRENGTH * start
-    least = np.where(_IS_WORK, 0.0, -np.inf)
+    curve = rows.T @ rows + held
+    slope = rows.T @ target + held @ start
+    least = np.where(np.resize(_IS_WORK, start.size), 0.0, -np.inf)
     found = np.maximum(np.linalg.solve(curve, slope), least)
     for _ in range(_ROUNDS):
         before = found.copy()
@@ -173,44 +242,53 @@ def _bounded_ridge(rows: Floats, target: Floats, start: Floats) -> Floats:
     return found
 
 
-def _fit_curve(odds: Floats, failed: Floats, groups: Sequence[str] | None) -> Curve:
+def _fit_curve(
+    odds: Floats, failed: Floats, weights: Floats, groups: Sequence[str] | None
+) -> Curve:
     """The curve that puts log-odds right; flat where they say nothing."""
     known = Layer(names=("odds",), weights=(1.0,), intercept=0.0)
-    found = fit_layer(("odds",), odds[:, None], failed, strength=_CURVE_STRENGTH, prior=known)
+    found = fit_layer(
+        ("odds",), odds[:, None], failed, weights=weights, strength=_CURVE_STRENGTH, prior=known
+    )
     intercept, slope = found.intercept, found.weights[0]
     if slope < 0 or not 0 < float(failed.sum()) < failed.size:
-        share = (float(failed.sum()) + 1) / (failed.size + 2)
+        share = (float(weights @ failed) + 1) / (float(weights.sum()) + 2)
         intercept, slope = math.log(share / (1 - share)), 0.0
-    p = 1 / (1 + np.exp(-(intercept + slope * odds)))
-    own, both, ends = _variances(odds, p)
+    p = _logistic(intercept + slope * odds)
+    own, both, ends = _variances(odds, weights * p * (1 - p))
     return Curve(
         intercept=_short(intercept),
         slope=_short(slope),
         variances=(_short(own), _short(both), _short(ends)),
-        between=_short(_between(failed, p, groups)),
+        between=_short(_between(failed, p, weights, groups)),
     )
 
 
-def _variances(odds: Floats, p: Floats) -> tuple[float, float, float]:
+def _variances(odds: Floats, known: Floats) -> tuple[float, float, float]:
     """The inverse of the information (Fisher) of a logistic curve."""
     rows = np.column_stack([np.ones(odds.size), odds])
     # As if there were one more question, in two halves at both ends of the range.
-    information = (rows * (p * (1 - p))[:, None]).T @ rows + np.diag([0.25, 0.25])
+    information = (rows * known[:, None]).T @ rows + np.diag([0.25, 0.25])
     inverse = np.linalg.inv(information)
     return float(inverse[0, 0]), float(inverse[0, 1]), float(inverse[1, 1])
 
 
-def _between(labels: Floats, p: Floats, groups: Sequence[str] | None) -> float:
+def _between(labels: Floats, p: Floats, weights: Floats, groups: Sequence[str] | None) -> float:
     """Standard deviation of the groups' log-odds around a curve (DerSimonian and Laird 1986)."""
     if groups is None or len(set(groups)) < 3:
         return 0.0
     names = np.array(groups)
     inside = [names == name for name in sorted(set(groups))]
-    known = np.array([float((p[here] * (1 - p[here])).sum()) for here in inside])
-    off = np.array([float((labels[here] - p[here]).sum()) for here in inside]) / known
+    known = np.array([float(weights[here] @ (p[here] * (1 - p[here]))) for here in inside])
+    off = np.array([float(weights[here] @ (labels[here] - p[here])) for here in inside]) / known
     spare = known.sum() - (known**2).sum() / known.sum()
     excess = float(known @ off**2) - (len(inside) - 1)
     return math.sqrt(max(0.0, excess / float(spare)))
+
+
+def _logistic(odds: Floats) -> Floats:
+    p: Floats = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    return p
 
 
 def _folds(groups: Sequence[str] | None, count: int) -> NDArray[np.int64]:

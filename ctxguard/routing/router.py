@@ -13,10 +13,16 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
-from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
+from ctxguard.routing.calibration import (
+    Promise,
+    needed_for_quality,
+    promise_budget,
+    promise_quality,
+)
 from ctxguard.routing.choice import Estimate, Moved, Routing, choose
 from ctxguard.routing.features import SIGNALS, Floats, signals_of
 from ctxguard.routing.fitting import fit_model
+from ctxguard.routing.labels import Labels, labels_in, labels_of
 from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
 from ctxguard.routing.trace import Trace
@@ -28,6 +34,9 @@ _FORMAT = 1
 _TARGET = re.compile(r"(?:quality\s*)?(?:\u2265|>=)?\s*(\d*\.?\d+)\s*(%)?\s*of(?: all)? heavy")
 _LEAST = 50
 """Questions under which a fit says less than the prior."""
+_LEAST_OF_A_ROUTE = 20
+_EXACT = 1e-9
+"""1 - 0.9 is not 0.1 in floating point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +69,13 @@ class Router:
     # -- learning ---------------------------------------------------------------------------------
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913 -- what is known of questions, column by column
         cls,
         prompts: Sequence[str],
-        weak_ok: Sequence[bool],
-        strong_ok: Sequence[bool],
+        weak_ok: Sequence[bool | None],
+        strong_ok: Sequence[bool | None],
         *,
+        taken_with: Sequence[float | None] | None = None,
         groups: Sequence[str] | None = None,
         prior: Model | Literal["shipped"] | None = "shipped",
         about: str = "",
@@ -74,18 +84,26 @@ class Router:
 
         Args:
             prompts: the questions.
-            weak_ok: whether the light route got each right.
-            strong_ok: whether the heavy route did.
+            weak_ok: whether the light route got each right; None: not known.
+            strong_ok: whether the heavy route did; of each question, one is known at least.
+            taken_with: probability with which the route was taken, exploration included, of which
+                alone it is known; what questions the other would have got right is then estimated
+                without a bias. None: from questions like them.
             groups: what each belongs to (a subject, a customer); intervals are then those of a
                 question of a new group.
             prior: what the weights are held to; None: nothing but that work is work.
             about: what the questions are, for whoever reads the file.
 
         Raises:
-            InputError: there are too few, or not as many of each.
+            InputError: there are too few, of one route too few, or not as many of each.
         """
         count = len(prompts)
-        others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups}
+        others = {
+            "weak_ok": weak_ok,
+            "strong_ok": strong_ok,
+            "taken_with": taken_with,
+            "groups": groups,
+        }
         for name, values in others.items():
             if values is not None and len(values) != count:
                 raise InputError(
@@ -93,10 +111,16 @@ class Router:
                 )
         if count < _LEAST:
             raise InputError(f"prompts: a fit takes {_LEAST} labelled questions, got {count}")
+        labels = labels_in(weak_ok, strong_ok, taken_with)
+        for name, known in (("weak_ok", labels.light), ("strong_ok", labels.heavy)):
+            if (~np.isnan(known)).sum() < _LEAST_OF_A_ROUTE:
+                raise InputError(
+                    f"{name}: a fit takes {_LEAST_OF_A_ROUTE} labels of each route, got "
+                    f"{(~np.isnan(known)).sum()}; let some questions take the other one"
+                )
         model = fit_model(
             _signals(prompts),
-            np.array(weak_ok, dtype=np.bool_),
-            np.array(strong_ok, dtype=np.bool_),
+            labels,
             prior=shipped_model() if prior == "shipped" else prior,
             groups=groups,
             about=about,
@@ -111,6 +135,7 @@ class Router:
         budget: float | None = None,
         costs: tuple[float, float] = (0.0, 1.0),
         confidence: float = 0.95,
+        exploration: float | None = None,
     ) -> Router:
         """This router with a threshold that keeps a promise; either `target` or `budget`.
 
@@ -123,22 +148,36 @@ class Router:
             budget: mean cost of a call.
             costs: of a light and of a heavy call; by default the budget is a share of heavy calls.
             confidence: how sure the promise is to be kept.
+            exploration: least probability with which either route was taken, as it was set before
+                the traces were drawn. With it, traces that know one route are enough, many more of
+                them; each says the probability with which that was taken.
 
         Raises:
-            InputError: neither or both are given, or there are too few traces; says how many it
-                takes.
+            InputError: neither or both are given, there are too few traces (says how many it
+                takes), or ones that know one route, without exploration.
         """
         if (target is None) == (budget is None):
             raise InputError("calibrate: give a target, or a budget")
-        scores = self.score([trace.prompt for trace in traces])
-        light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
-        heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
-        if target is not None:
-            share = _share(target)
+        share = None if target is None else _share(target)
+        signals = _signals([trace.prompt for trace in traces])
+        scores = self.model.gains(signals)
+        labels = labels_of(traces)
+        if labels.both.all():
+            exploration = 1.0
+        else:
+            exploration = _explored(labels, exploration, share, confidence)
+        right = 1 - self.model.light_fails(signals)
+        light, heavy = labels.estimated(right, np.clip(right + scores, 0, 1))
+        if share is not None:
             # In an order of its own: files are often sorted by what is in them.
             order = np.random.default_rng(0).permutation(len(traces))
             promise = promise_quality(
-                scores[order], light[order], heavy[order], target=share, confidence=confidence
+                scores[order],
+                light[order],
+                heavy[order],
+                target=share,
+                confidence=confidence,
+                exploration=exploration,
             )
         else:
             promise = promise_budget(
@@ -157,8 +196,7 @@ class Router:
 
     def light_fails(self, prompts: Sequence[str]) -> Floats:
         """P that the light route fails, for each question."""
-        odds = self.model.odds(_signals(prompts))
-        return np.array([self.model.curve.at(one) for one in odds.tolist()], dtype=np.float64)
+        return self.model.light_fails(_signals(prompts))
 
     def estimate(self, question: str | Analysis) -> Estimate:
         """What is expected of one question, and which signals moved it."""
@@ -270,6 +308,36 @@ def _share(target: float | str) -> float:
             f"target: expected a share, or 'quality >= 0.95 of heavy', got {target!r:.80}"
         )
     return float(said[1]) / (100 if said[2] else 1)
+
+
+def _explored(
+    labels: Labels, least: float | None, target: float | None, confidence: float
+) -> float:
+    """The least probability of a route, if it makes a promise of one label each valid.
+
+    Raises:
+        InputError: it was not given, or a trace contradicts it.
+    """
+    one = ~labels.both
+    if least is None:
+        needed = "" if target is None else f" (at least {needed_for_quality(target, confidence)})"
+        raise InputError(
+            f"traces: {(~one).sum()} of {len(labels)} have both labels; a promise takes traces "
+            f"that all have both{needed}, or exploration, the least probability with which either "
+            "route was taken"
+        )
+    if not 0 < least <= 0.5:
+        raise InputError(f"exploration: expected a share above 0, up to 0.5, got {least!r}")
+    taken = labels.taken_with[one]
+    # NaN is not within any bounds.
+    odd = ~((taken >= least - _EXACT) & (taken <= 1 - least + _EXACT))
+    if odd.any():
+        place = int(np.flatnonzero(one)[np.argmax(odd)])
+        raise InputError(
+            f"traces: row {place + 1} was taken with {labels.taken_with[place]:g}, and with an "
+            f"exploration of {least:g} that is from {least:g} to {1 - least:g}"
+        )
+    return least
 
 
 def _analyse(text: str) -> Analysis:
