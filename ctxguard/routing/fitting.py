@@ -65,10 +65,11 @@ def fit_model(
     start = _blank(signals) if prior is None else table_of(prior)
     scaled, folds = start.scaled(signals), _folds(groups, len(labels))
     light = _Failures.of(labels.light, labels.weights)
-    odds = _unseen(scaled, light, folds, prior)
-    gain = _gain(scaled, labels, 1 - _logistic(odds), folds)
-    table, levels = _fit_table(signals, gain, start, prior)
-    fails = _fit_fails(scaled, light, prior)
+    known = _known_fails(prior)
+    odds = _unseen(scaled, light, folds, known)
+    gain = _gain(signals, scaled, labels, odds, folds, prior)
+    table, levels = _fit_table(signals, gain, start, prior, worth=labels.worth)
+    fails = _fit_fails(scaled, light, known)
     table = replace(table, fails=np.array(fails.weights))
     here = light.known
     names = None if groups is None else np.array(groups)[here].tolist()
@@ -114,9 +115,7 @@ class _Failures:
         return cls(known=known, failed=np.where(known, 1 - right, 0.0), weights=kept * scale)
 
 
-def _unseen(
-    scaled: Floats, route: _Failures, folds: NDArray[np.int64], prior: Model | None
-) -> Floats:
+def _unseen(rows: Floats, route: _Failures, folds: NDArray[np.int64], known: Layer) -> Floats:
     """Log-odds that a route fails, for each row from a fit of the others."""
     odds = np.zeros(len(folds))
     for fold in range(_FOLDS):
@@ -124,27 +123,37 @@ def _unseen(
         found = _Failures(
             known=route.known[rest], failed=route.failed[rest], weights=route.weights[rest]
         )
-        layer = _fit_fails(scaled[rest], found, prior)
-        odds[here] = layer.intercept + scaled[here] @ np.array(layer.weights)
+        layer = _fit_fails(rows[rest], found, known)
+        odds[here] = layer.intercept + rows[here] @ np.array(layer.weights)
     return odds
 
 
-def _gain(scaled: Floats, labels: Labels, light: Floats, folds: NDArray[np.int64]) -> Floats:
+def _gain(
+    signals: Floats,
+    scaled: Floats,
+    labels: Labels,
+    light: Floats,
+    folds: NDArray[np.int64],
+    prior: Model | None,
+) -> Floats:
     """What the heavy route gains, per row: known, or estimated where one label is."""
     if labels.both.all():
         return labels.heavy - labels.light
-    heavy = _logistic(_unseen(scaled, _Failures.of(labels.heavy, labels.weights), folds, None))
-    outcomes = labels.estimated(
-        np.clip(light, 1 - _MOST, _MOST), np.clip(1 - heavy, 1 - _MOST, _MOST)
-    )
+    expected = np.zeros(len(labels))
+    if prior is not None:
+        expected = _odds(prior.light_fails(signals) - prior.gains(signals))
+    known = Layer(names=("expected", *SIGNALS), weights=(1.0, *[0.0] * len(SIGNALS)), intercept=0.0)
+    rows = np.column_stack([expected, scaled])
+    heavy = _unseen(rows, _Failures.of(labels.heavy, labels.weights), folds, known)
+    outcomes = labels.estimated(1 - _logistic(light), 1 - _logistic(heavy))
     gain: Floats = outcomes[1] - outcomes[0]
     return gain
 
 
 def _fit_table(
-    signals: Floats, gain: Floats, start: Table, prior: Model | None
+    signals: Floats, gain: Floats, start: Table, prior: Model | None, *, worth: float
 ) -> tuple[Table, Levels]:
-    """The weights of the gain, and their levels."""
+    """The weights of the gain, and their levels; a gain is worth so many that are known."""
     known = prior.levels if prior else Levels(choices=0.0, open=0.0, fails=0.0)
     scaled, opens = start.scaled(signals), is_open(signals)
     share = figures_of(signals)[~opens, None]
@@ -153,9 +162,11 @@ def _fit_table(
         np.column_stack([choosing * (1 - share), choosing * share]),
         gain[~opens],
         np.concatenate([start.choices, start.figures]),
-        _held(together=2),
+        _held(together=2) / worth,
     )
-    open_level, opened = _fit_line(scaled[opens], gain[opens], start.open, _held(together=1))
+    open_level, opened = _fit_line(
+        scaled[opens], gain[opens], start.open, _held(together=1) / worth
+    )
     if prior is None and open_level is None:
         open_level = level
     levels = Levels(
@@ -197,15 +208,19 @@ def _fit_line(
     return middle - float(center @ weights), weights
 
 
-def _fit_fails(scaled: Floats, route: _Failures, prior: Model | None) -> Layer:
-    """The logistic regression of a route's failures; a prior is of the light one."""
+def _known_fails(prior: Model | None) -> Layer:
+    """What a prior says of the light route's failures."""
     weights = table_of(prior).fails if prior else np.zeros(len(SIGNALS))
     level = prior.levels.fails if prior else 0.0
-    known = Layer(names=SIGNALS, weights=tuple(weights.tolist()), intercept=level)
+    return Layer(names=SIGNALS, weights=tuple(weights.tolist()), intercept=level)
+
+
+def _fit_fails(rows: Floats, route: _Failures, known: Layer) -> Layer:
+    """The logistic regression of a route's failures."""
     here = route.known
     return fit_layer(
-        SIGNALS,
-        scaled[here],
+        known.names,
+        rows[here],
         route.failed[here],
         weights=route.weights[here],
         strength=_FAILS_STRENGTH,
@@ -289,6 +304,12 @@ def _between(labels: Floats, p: Floats, weights: Floats, groups: Sequence[str] |
 def _logistic(odds: Floats) -> Floats:
     p: Floats = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
     return p
+
+
+def _odds(p: Floats) -> Floats:
+    inside = np.clip(p, 1 - _MOST, _MOST)
+    odds: Floats = np.log(inside / (1 - inside))
+    return odds
 
 
 def _folds(groups: Sequence[str] | None, count: int) -> NDArray[np.int64]:

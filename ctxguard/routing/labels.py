@@ -49,6 +49,16 @@ class Labels:
         """For how many questions each stands; 1 where no probability is known."""
         return np.where(np.isnan(self.taken_with), 1.0, 1 / self.taken_with)
 
+    @property
+    def worth(self) -> float:
+        """How many questions with both labels one of these is worth, as noise goes: at most 1.
+
+        The noise of a difference of two labels is that of both; of one label that stands for `w`
+        questions it is `w` squared times its own.
+        """
+        noise = np.where(self.both, 2.0, self.weights**2)
+        return min(1.0, 2 / float(noise.mean())) if len(self) else 1.0
+
     def at(self, places: NDArray[np.bool_] | NDArray[np.int64]) -> Labels:
         """Those of some questions."""
         return Labels(
