@@ -30,9 +30,11 @@ _STRENGTH = 2000.0
 questions with choices. Of either, nothing from 500 to 4,000 is better by more than .01 APGR on
 subjects that were left out."""
 _EXPECTED_WORK = 0.01
-"""Gain per standard deviation that a signal of work is expected to bring, without any data. All
-alike, because weights that are equal carry over where none can be fitted (Dawes 1979): questions
-that are nothing but work, a sum in words, are then ordered by it and never by their style."""
+"""Gain per standard deviation that a signal of work is expected to bring, without any data."""
+_CORE, _EXPECTED_CORE = ("words", "sentences", "numbers", "distinct_numbers"), 0.03
+"""The same of an open question, for how much is told and how much is to be reckoned with; all
+alike, because equal weights carry over where none can be fitted (Dawes 1979). Such questions, a sum
+in words, are then ordered by work and never by their style."""
 _CURVE_STRENGTH = 100.0
 """Of the ridge that holds the slope of the curve to 1, in questions."""
 _FAILS_STRENGTH = 300.0
@@ -193,8 +195,15 @@ def _held(*, together: int) -> Floats:
 
 def _blank(signals: Floats) -> Table:
     mean, spread = _moments(signals)
-    work, nothing = np.where(_IS_WORK, _EXPECTED_WORK, 0.0), np.zeros(len(SIGNALS))
-    return Table(mean=mean, spread=spread, choices=work, figures=work, open=work, fails=nothing)
+    work = np.where(_IS_WORK, _EXPECTED_WORK, 0.0)
+    return Table(
+        mean=mean,
+        spread=spread,
+        choices=work,
+        figures=work,
+        open=np.where(np.isin(SIGNALS, _CORE), _EXPECTED_CORE, work),
+        fails=np.zeros(len(SIGNALS)),
+    )
 
 
 def _fit_line(
