@@ -26,12 +26,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.data import FILES, folder_option, located
 from benchmarks.report import environment, interval, write
 from ctxguard.errors import InputError
+from ctxguard.logistic import Layer, fit_layer
 from ctxguard.reliability import reliability_of
 from ctxguard.routing import Columns, Route, Router, Trace, evaluate, read_traces
 from ctxguard.routing.calibration import promise_budget, promise_quality
 from ctxguard.routing.features import SIGNALS, signals_of
 from ctxguard.routing.fitting import fit_model
-from ctxguard.routing.labels import labels_in, labels_of
+from ctxguard.routing.labels import Labels, labels_in, labels_of
 from ctxguard.routing.model import Model
 from ctxguard.text.analysis import Analysis, default_analyzer
 from scripts.fit_routing import understood
@@ -45,6 +46,10 @@ RESAMPLES, DRAWS, RESAMPLINGS = 1000, 60, 200
 QUICK = 8
 """How many times fewer questions, resamples and draws."""
 OWN, FOLDS = 300, 5
+MORE = 1000
+EXPLORED = 0.1
+ONE_SIDED = "ctxguard, one label of each, a tenth explored"
+LEAST = "nothing: level and slope from the labels, the order known"
 ODD = ("moral_scenarios", "high_school_mathematics")
 """One is a seventh of all questions, in one form; in the other, the heavy model is right in 3 % of
 the cases, fewer than by chance. Either could carry a figure, so there is one without both."""
@@ -186,31 +191,64 @@ def in_folds(some: Questions) -> Judged:
     return Judged(gains=gains, fails=fails)
 
 
-def own_labels(some: Questions, draws: int) -> dict[str, Any]:
+def own_labels(some: Questions, draws: int, most: int) -> dict[str, Any]:
     """A prior of half of the subjects, a few labels of the others, measured on their rest."""
-    rng = np.random.default_rng(0)
+    rng, explored = np.random.default_rng(0), np.random.default_rng(1)
     drawn: dict[str, list[dict[str, float]]] = {}
     subjects = np.unique(some.groups)
     for _ in range(draws):
         is_prior = np.isin(some.groups, rng.permutation(subjects)[: len(subjects) // 2])
         prior = as_shipped(some.at(is_prior))
         rest = rng.permutation(np.flatnonzero(~is_prior))
-        count = min(OWN, len(rest) // 2)
+        count = min(most, len(rest) // 2)
         own, test = some.at(rest[:count]), some.at(rest[count:])
         models = {
             "ctxguard": fitted(own, prior, by_group=False),
+            ONE_SIDED: one_sided(own, prior, explored),
             "the prior alone": prior,
             "the labels alone": fitted(own, by_group=False),
         }
         for name, model in models.items():
             found = judged(model, test)
             drawn.setdefault(name, []).append(figures(found.gains, test, found.fails))
+        least = least_ece(models["ctxguard"], own, test, explored)
+        drawn.setdefault(LEAST, []).append({"ECE": least})
     return {
         name: summary(
             {figure: float(np.mean([one[figure] for one in found])) for figure in found[0]}, found
         )
         for name, found in drawn.items()
     }
+
+
+def one_sided(own: Questions, prior: Model, rng: np.random.Generator) -> Model:
+    """A fit of what a log has: half of the questions go heavy by the prior, a tenth are turned."""
+    gains = prior.gains(own.signals)
+    turned = rng.random(len(gains)) < EXPLORED
+    heavy = (gains >= np.median(gains)) != turned
+    labels = Labels(
+        light=np.where(heavy, np.nan, own.light_ok),
+        heavy=np.where(heavy, own.heavy_ok, np.nan),
+        taken_with=np.where(turned, EXPLORED, 1 - EXPLORED),
+    )
+    return fit_model(own.signals, labels, prior=prior)
+
+
+def least_ece(model: Model, own: Questions, test: Questions, rng: np.random.Generator) -> float:
+    """The error of who knows the order of all questions, and learns level and slope from labels.
+
+    What a model says is taken for the truth, and labels are drawn from it.
+    """
+    p, told = model.light_fails(own.signals), model.light_fails(test.signals)
+    layer = fit_layer(
+        ("odds",),
+        np.log(p / (1 - p))[:, None],
+        (rng.random(len(p)) < p).astype(np.float64),
+        strength=1,
+        prior=Layer(names=("odds",), weights=(1.0,), intercept=0.0),
+    )
+    known = layer.probability(np.log(told / (1 - told))[:, None])
+    return reliability_of(known.tolist(), (rng.random(len(told)) < told).tolist()).ece
 
 
 def promises(found: Judged, some: Questions, resamplings: int) -> dict[str, Any]:
@@ -304,7 +342,8 @@ def measure(traces: Sequence[Trace], *, quick: bool = False) -> dict[str, Any]:
             "the same, without two odd subjects": resampled(
                 unseen.at(plain), some.at(plain), RESAMPLES // by, by_group=True
             ),
-            f"{OWN} labels of one's own": own_labels(some, DRAWS // by),
+            f"{OWN} labels of one's own": own_labels(some, DRAWS // by, OWN),
+            f"{MORE:,} labels of one's own": own_labels(some, DRAWS // by, MORE),
             "known subjects, 5-fold": resampled(folded, some, RESAMPLES // by, by_group=False),
         },
         "promises": promises(unseen, some, RESAMPLINGS // by),

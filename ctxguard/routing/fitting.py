@@ -140,7 +140,8 @@ def _gain(
 ) -> Floats:
     """What the heavy route gains, per row: known, or estimated where one label is."""
     if labels.both.all():
-        return labels.heavy - labels.light
+        known: Floats = labels.heavy - labels.light
+        return known
     expected = np.zeros(len(labels))
     if prior is not None:
         expected = _odds(prior.light_fails(signals) - prior.gains(signals))
