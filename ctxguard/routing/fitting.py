@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,21 +66,20 @@ def fit_model(
     """
     start = _blank(signals) if prior is None else table_of(prior)
     scaled, folds = start.scaled(signals), _folds(groups, len(labels))
-    light = _Failures.of(labels.light, labels.weights)
     known = _known_fails(prior)
-    odds = _unseen(scaled, light, folds, known)
-    gain = _gain(signals, scaled, labels, odds, folds, prior)
+    odds = _unseen(scaled, labels.light, folds, known)
+    gain = _gain(signals, labels, odds, prior, folds)
     table, levels = _fit_table(signals, gain, start, prior, worth=labels.worth)
-    fails = _fit_fails(scaled, light, known)
+    fails = _fit_fails(scaled, labels.light, known)
     table = replace(table, fails=np.array(fails.weights))
-    here = light.known
+    here = ~np.isnan(labels.light)
     names = None if groups is None else np.array(groups)[here].tolist()
     return Model(
         about=about,
         questions=len(labels),
         gain=_short(float(gain.mean()) if gain.size else 0.0),
         levels=replace(levels, fails=_short(fails.intercept)),
-        curve=_fit_curve(odds[here], light.failed[here], light.weights[here], names),
+        curve=_fit_curve(odds[here], 1 - labels.light[here], names),
         signals=_weights_of(table),
     )
 
@@ -99,57 +98,41 @@ def _weights_of(table: Table) -> dict[str, Weight]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failures:
-    """How one route did."""
-
-    known: NDArray[np.bool_]
-    failed: Floats
-    weights: Floats
-
-    @classmethod
-    def of(cls, right: Floats, weights: Floats) -> _Failures:
-        """From its labels; weights add up to as many questions as they are worth (Kish 1965)."""
-        known = ~np.isnan(right)
-        kept = np.where(known, weights, 0.0)
-        total = float((kept**2).sum())
-        scale = float(kept.sum()) / total if total else 0.0
-        return cls(known=known, failed=np.where(known, 1 - right, 0.0), weights=kept * scale)
-
-
-def _unseen(rows: Floats, route: _Failures, folds: NDArray[np.int64], known: Layer) -> Floats:
+def _unseen(rows: Floats, right: Floats, folds: NDArray[np.int64], known: Layer) -> Floats:
     """Log-odds that a route fails, for each row from a fit of the others."""
     odds = np.zeros(len(folds))
     for fold in range(_FOLDS):
-        here, rest = folds == fold, (folds != fold) & route.known
-        found = _Failures(
-            known=route.known[rest], failed=route.failed[rest], weights=route.weights[rest]
-        )
-        layer = _fit_fails(rows[rest], found, known)
+        here, rest = folds == fold, folds != fold
+        layer = _fit_fails(rows[rest], right[rest], known)
         odds[here] = layer.intercept + rows[here] @ np.array(layer.weights)
     return odds
 
 
 def _gain(
     signals: Floats,
-    scaled: Floats,
     labels: Labels,
     light: Floats,
-    folds: NDArray[np.int64],
     prior: Model | None,
+    folds: NDArray[np.int64],
 ) -> Floats:
-    """What the heavy route gains, per row: known, or estimated where one label is."""
+    """What the heavy route gains, per row: known, or estimated where one label is.
+
+    `light` is the log-odds that the light route fails. Those of the heavy one are held to what the
+    prior expects of it.
+    """
     if labels.both.all():
         known: Floats = labels.heavy - labels.light
         return known
     expected = np.zeros(len(labels))
     if prior is not None:
         expected = _odds(prior.light_fails(signals) - prior.gains(signals))
-    known = Layer(names=("expected", *SIGNALS), weights=(1.0, *[0.0] * len(SIGNALS)), intercept=0.0)
-    rows = np.column_stack([expected, scaled])
-    heavy = _unseen(rows, _Failures.of(labels.heavy, labels.weights), folds, known)
-    outcomes = labels.estimated(1 - _logistic(light), 1 - _logistic(heavy))
-    gain: Floats = outcomes[1] - outcomes[0]
+    nothing = [0.0] * len(SIGNALS)
+    start = Layer(names=("expected", *SIGNALS), weights=(1.0, *nothing), intercept=0.0)
+    table = _blank(signals) if prior is None else table_of(prior)
+    rows = np.column_stack([expected, table.scaled(signals)])
+    heavy = _unseen(rows, labels.heavy, folds, start)
+    light_ok, heavy_ok = labels.estimated(1 - _logistic(light), 1 - _logistic(heavy))
+    gain: Floats = heavy_ok - light_ok
     return gain
 
 
@@ -187,11 +170,9 @@ def _held(*, together: int) -> Floats:
     Both the common weights and each kind's distance from them have the ridge's strength; this is
     what is left when the common ones are at their best.
     """
-    kinds: Floats = np.eye(together)
-    if together > 1:
-        kinds -= 1 / (1 + together)
-    held: Floats = np.kron(_STRENGTH * kinds, np.eye(len(SIGNALS)))
-    return held
+    common = 1 / (1 + together) if together > 1 else 0.0
+    kinds = np.eye(together, dtype=np.float64) - common
+    return np.array(np.kron(_STRENGTH * kinds, np.eye(len(SIGNALS))), dtype=np.float64)
 
 
 def _blank(signals: Floats) -> Table:
@@ -225,16 +206,15 @@ def _known_fails(prior: Model | None) -> Layer:
     return Layer(names=SIGNALS, weights=tuple(weights.tolist()), intercept=level)
 
 
-def _fit_fails(rows: Floats, route: _Failures, known: Layer) -> Layer:
-    """The logistic regression of a route's failures."""
-    here = route.known
+def _fit_fails(rows: Floats, right: Floats, known: Layer) -> Layer:
+    """The logistic regression of a route's failures, where it was taken.
+
+    Without weights: it is for what the signals tell that a question took its route, and these are
+    in the regression (Little and Rubin 2019, section 6.2).
+    """
+    here = ~np.isnan(right)
     return fit_layer(
-        known.names,
-        rows[here],
-        route.failed[here],
-        weights=route.weights[here],
-        strength=_FAILS_STRENGTH,
-        prior=known,
+        known.names, rows[here], 1 - right[here], strength=_FAILS_STRENGTH, prior=known
     )
 
 
@@ -267,45 +247,41 @@ def _bounded_ridge(rows: Floats, target: Floats, start: Floats, held: Floats) ->
     return found
 
 
-def _fit_curve(
-    odds: Floats, failed: Floats, weights: Floats, groups: Sequence[str] | None
-) -> Curve:
+def _fit_curve(odds: Floats, failed: Floats, groups: Sequence[str] | None) -> Curve:
     """The curve that puts log-odds right; flat where they say nothing."""
     known = Layer(names=("odds",), weights=(1.0,), intercept=0.0)
-    found = fit_layer(
-        ("odds",), odds[:, None], failed, weights=weights, strength=_CURVE_STRENGTH, prior=known
-    )
+    found = fit_layer(("odds",), odds[:, None], failed, strength=_CURVE_STRENGTH, prior=known)
     intercept, slope = found.intercept, found.weights[0]
     if slope < 0 or not 0 < float(failed.sum()) < failed.size:
-        share = (float(weights @ failed) + 1) / (float(weights.sum()) + 2)
+        share = (float(failed.sum()) + 1) / (failed.size + 2)
         intercept, slope = math.log(share / (1 - share)), 0.0
     p = _logistic(intercept + slope * odds)
-    own, both, ends = _variances(odds, weights * p * (1 - p))
+    own, both, ends = _variances(odds, p)
     return Curve(
         intercept=_short(intercept),
         slope=_short(slope),
         variances=(_short(own), _short(both), _short(ends)),
-        between=_short(_between(failed, p, weights, groups)),
+        between=_short(_between(failed, p, groups)),
     )
 
 
-def _variances(odds: Floats, known: Floats) -> tuple[float, float, float]:
+def _variances(odds: Floats, p: Floats) -> tuple[float, float, float]:
     """The inverse of the information (Fisher) of a logistic curve."""
     rows = np.column_stack([np.ones(odds.size), odds])
     # As if there were one more question, in two halves at both ends of the range.
-    information = (rows * known[:, None]).T @ rows + np.diag([0.25, 0.25])
+    information = (rows * (p * (1 - p))[:, None]).T @ rows + np.diag([0.25, 0.25])
     inverse = np.linalg.inv(information)
     return float(inverse[0, 0]), float(inverse[0, 1]), float(inverse[1, 1])
 
 
-def _between(labels: Floats, p: Floats, weights: Floats, groups: Sequence[str] | None) -> float:
+def _between(labels: Floats, p: Floats, groups: Sequence[str] | None) -> float:
     """Standard deviation of the groups' log-odds around a curve (DerSimonian and Laird 1986)."""
     if groups is None or len(set(groups)) < 3:
         return 0.0
     names = np.array(groups)
     inside = [names == name for name in sorted(set(groups))]
-    known = np.array([float(weights[here] @ (p[here] * (1 - p[here]))) for here in inside])
-    off = np.array([float(weights[here] @ (labels[here] - p[here])) for here in inside]) / known
+    known = np.array([float((p[here] * (1 - p[here])).sum()) for here in inside])
+    off = np.array([float((labels[here] - p[here]).sum()) for here in inside]) / known
     spare = known.sum() - (known**2).sum() / known.sum()
     excess = float(known @ off**2) - (len(inside) - 1)
     return math.sqrt(max(0.0, excess / float(spare)))
