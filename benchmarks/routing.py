@@ -49,7 +49,8 @@ OWN, FOLDS = 300, 5
 MORE = 1000
 EXPLORED = 0.1
 ONE_SIDED = "ctxguard, one label of each, a tenth explored"
-LEAST = "nothing: level and slope from the labels, the order known"
+LEAST = "nothing: the order known, level and slope from the labels"
+CONSTANT = "nothing: one probability for all, the share in the labels"
 ODD = ("moral_scenarios", "high_school_mathematics")
 """One is a seventh of all questions, in one form; in the other, the heavy model is right in 3 % of
 the cases, fewer than by chance. Either could carry a figure, so there is one without both."""
@@ -212,7 +213,9 @@ def own_labels(some: Questions, draws: int, most: int) -> dict[str, Any]:
             found = judged(model, test)
             drawn.setdefault(name, []).append(figures(found.gains, test, found.fails))
         least = least_ece(models["ctxguard"], own, test, explored)
+        share = np.full(len(test.groups), 1 - own.light_ok.mean())
         drawn.setdefault(LEAST, []).append({"ECE": least})
+        drawn.setdefault(CONSTANT, []).append({"ECE": ece(share, test)})
     return {
         name: summary(
             {figure: float(np.mean([one[figure] for one in found])) for figure in found[0]}, found
