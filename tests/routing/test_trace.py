@@ -87,7 +87,7 @@ def test_parquet_needs_a_package(tmp_path: Path) -> None:
         (
             "a.csv",
             b"prompt,light_ok,heavy_ok\nx,1,maybe\n",
-            "heavy_ok: expected true, false or noth",
+            "heavy_ok: expected true, false or",
         ),
         ("a.csv", b"prompt,light_ok,heavy_ok\n,1,1\n", "row 1, prompt: expected a text"),
         ("a.csv", b"prompt,light_ok,heavy_ok\nx,1\n", "row 1: fewer cells than columns"),
