@@ -28,9 +28,11 @@ from pydantic import ConfigDict, Field
 from ctxguard.errors import InputError
 from ctxguard.reliability import binomial
 from ctxguard.routing.features import Floats
+from ctxguard.routing.labels import Labels
 
 __all__ = [
     "Promise",
+    "explored",
     "needed_for_budget",
     "needed_for_quality",
     "promise_budget",
@@ -44,6 +46,8 @@ _STAKE = 0.9
 """Most that a bet may lose of what there is."""
 _MORE = (2, 4, 8, 16, 32)
 """How many times the sample is tried, to say how much data a promise would take."""
+_EXACT = 1e-9
+"""1 - 0.9 is not 0.1 in floating point."""
 _BLOCK = 64
 """Thresholds that are tested at once."""
 
@@ -101,6 +105,40 @@ def needed_for_budget(share: float, confidence: float = 0.95) -> int:
     _check_share("share", share)
     _check_share("confidence", confidence)
     return math.ceil(math.log1p(-confidence) / math.log1p(-share))
+
+
+def explored(labels: Labels, least: float | None, target: float | None, confidence: float) -> float:
+    """The least probability of a route, if it makes a promise of one label each valid.
+
+    Args:
+        labels: of traces, some of which know one route.
+        least: what it was set to; None: it was not.
+        target: of the promise, to say how many traces that takes; None: cost is promised.
+        confidence: of the promise.
+
+    Raises:
+        InputError: it was not given, or a trace contradicts it.
+    """
+    one = ~labels.both
+    if least is None:
+        needed = "" if target is None else f" (at least {needed_for_quality(target, confidence)})"
+        raise InputError(
+            f"traces: {(~one).sum()} of {len(labels)} have both labels; a promise takes traces "
+            f"that all have both{needed}, or exploration, the least probability with which either "
+            "route was taken"
+        )
+    if not 0 < least <= 0.5:
+        raise InputError(f"exploration: expected a share above 0, up to 0.5, got {least!r}")
+    taken = labels.taken_with[one]
+    # NaN is not within any bounds.
+    odd = ~((taken >= least - _EXACT) & (taken <= 1 - least + _EXACT))
+    if odd.any():
+        place = int(np.flatnonzero(one)[np.argmax(odd)])
+        raise InputError(
+            f"traces: row {place + 1} was taken with {labels.taken_with[place]:g}, and with an "
+            f"exploration of {least:g} that is from {least:g} to {1 - least:g}"
+        )
+    return least
 
 
 def promise_quality(

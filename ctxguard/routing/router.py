@@ -15,14 +15,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ctxguard.errors import InputError
 from ctxguard.routing.calibration import (
     Promise,
-    needed_for_quality,
+    explored,
     promise_budget,
     promise_quality,
 )
 from ctxguard.routing.choice import Estimate, Moved, Routing, choose
 from ctxguard.routing.features import SIGNALS, Floats, signals_of
 from ctxguard.routing.fitting import fit_model
-from ctxguard.routing.labels import Labels, labels_in, labels_of
+from ctxguard.routing.labels import labels_in, labels_of
 from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
 from ctxguard.routing.trace import Trace
@@ -35,8 +35,6 @@ _TARGET = re.compile(r"(?:quality\s*)?(?:\u2265|>=)?\s*(\d*\.?\d+)\s*(%)?\s*of(?
 _LEAST = 50
 """Questions under which a fit says less than the prior."""
 _LEAST_OF_A_ROUTE = 20
-_EXACT = 1e-9
-"""1 - 0.9 is not 0.1 in floating point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +163,7 @@ class Router:
         if labels.both.all():
             exploration = 1.0
         else:
-            exploration = _explored(labels, exploration, share, confidence)
+            exploration = explored(labels, exploration, share, confidence)
         right = 1 - self.model.light_fails(signals)
         light, heavy = labels.estimated(right, np.clip(right + scores, 0, 1))
         if share is not None:
@@ -308,36 +306,6 @@ def _share(target: float | str) -> float:
             f"target: expected a share, or 'quality >= 0.95 of heavy', got {target!r:.80}"
         )
     return float(said[1]) / (100 if said[2] else 1)
-
-
-def _explored(
-    labels: Labels, least: float | None, target: float | None, confidence: float
-) -> float:
-    """The least probability of a route, if it makes a promise of one label each valid.
-
-    Raises:
-        InputError: it was not given, or a trace contradicts it.
-    """
-    one = ~labels.both
-    if least is None:
-        needed = "" if target is None else f" (at least {needed_for_quality(target, confidence)})"
-        raise InputError(
-            f"traces: {(~one).sum()} of {len(labels)} have both labels; a promise takes traces "
-            f"that all have both{needed}, or exploration, the least probability with which either "
-            "route was taken"
-        )
-    if not 0 < least <= 0.5:
-        raise InputError(f"exploration: expected a share above 0, up to 0.5, got {least!r}")
-    taken = labels.taken_with[one]
-    # NaN is not within any bounds.
-    odd = ~((taken >= least - _EXACT) & (taken <= 1 - least + _EXACT))
-    if odd.any():
-        place = int(np.flatnonzero(one)[np.argmax(odd)])
-        raise InputError(
-            f"traces: row {place + 1} was taken with {labels.taken_with[place]:g}, and with an "
-            f"exploration of {least:g} that is from {least:g} to {1 - least:g}"
-        )
-    return least
 
 
 def _analyse(text: str) -> Analysis:
