@@ -108,7 +108,7 @@ def needed_for_budget(share: float, confidence: float = 0.95) -> int:
 
 
 def explored(labels: Labels, least: float | None, target: float | None, confidence: float) -> float:
-    """The least probability of a route, if it makes a promise of one label each valid.
+    """The least probability with which a label is known, if it makes a promise valid.
 
     Args:
         labels: of traces, some of which know one route.
@@ -119,6 +119,8 @@ def explored(labels: Labels, least: float | None, target: float | None, confiden
     Raises:
         InputError: it was not given, or a trace contradicts it.
     """
+    if labels.both.all():
+        return 1.0
     one = ~labels.both
     if least is None:
         needed = "" if target is None else f" (at least {needed_for_quality(target, confidence)})"

@@ -160,10 +160,7 @@ class Router:
         signals = _signals([trace.prompt for trace in traces])
         scores = self.model.gains(signals)
         labels = labels_of(traces)
-        if labels.both.all():
-            exploration = 1.0
-        else:
-            exploration = explored(labels, exploration, share, confidence)
+        least = explored(labels, exploration, share, confidence)
         right = 1 - self.model.light_fails(signals)
         light, heavy = labels.estimated(right, np.clip(right + scores, 0, 1))
         if share is not None:
@@ -175,7 +172,7 @@ class Router:
                 heavy[order],
                 target=share,
                 confidence=confidence,
-                exploration=exploration,
+                exploration=least,
             )
         else:
             promise = promise_budget(
