@@ -208,7 +208,7 @@ def _routed(protocols: Mapping[str, Any]) -> str:
     head = ["questions", "routed by", "APGR", "heavy calls for half of the gap"]
     head += ["calibration error (ECE)"]
     rows = [
-        [protocol, name, figure(one["APGR"]), figure(one["CPT50"]), figure(one.get("ECE"))]
+        [protocol, name, *(figure(one.get(what)) for what in ("APGR", "CPT50", "ECE"))]
         for protocol, systems in protocols.items()
         for name, one in _ours_first(systems)
     ]

@@ -27,14 +27,17 @@ from benchmarks.data import FILES, folder_option, located
 from benchmarks.report import environment, interval, write
 from ctxguard import Guard, Policy
 from ctxguard.errors import InputError
+from ctxguard.logistic import Layer, fit_layer
 from ctxguard.reliability import reliability_of
 from ctxguard.routing import Columns, Route, Router, Trace, evaluate, read_traces, surroundings_of
 from ctxguard.routing.calibration import promise_budget, promise_quality
 from ctxguard.routing.features import SIGNALS, signals_of
 from ctxguard.routing.fitting import fit_model
+from ctxguard.routing.labels import Labels, labels_in, labels_of
 from ctxguard.routing.model import Model
 from ctxguard.text.analysis import Analysis, default_analyzer
 from ctxguard.types import Message
+from scripts.fit_routing import understood
 
 __all__ = ["Questions", "measure", "questions_of"]
 
@@ -46,6 +49,11 @@ QUICK = 8
 """How many times fewer questions, resamples and draws."""
 OWN, FOLDS = 300, 5
 CHUNKS, TURNS = 50, 10
+MORE = 1000
+EXPLORED = 0.1
+ONE_SIDED = "ctxguard, one label of each, a tenth explored"
+LEAST = "nothing: the order known, level and slope from the labels"
+CONSTANT = "nothing: one probability for all, the share in the labels"
 ODD = ("moral_scenarios", "high_school_mathematics")
 """One is a seventh of all questions, in one form; in the other, the heavy model is right in 3 % of
 the cases, fewer than by chance. Either could carry a figure, so there is one without both."""
@@ -85,11 +93,11 @@ class Judged:
 
 def questions_of(traces: Sequence[Trace]) -> Questions:
     """Traces with their signals."""
-    analyse = default_analyzer().analyse
+    analyse, labels = default_analyzer().analyse, labels_of(traces)
     return Questions(
         signals=np.stack([signals_of(analyse(trace.prompt)) for trace in traces]),
-        light_ok=np.array([trace.light_ok for trace in traces]),
-        heavy_ok=np.array([trace.heavy_ok for trace in traces]),
+        light_ok=labels.light > 0,
+        heavy_ok=labels.heavy > 0,
         groups=np.array([trace.group for trace in traces]),
     )
 
@@ -97,15 +105,19 @@ def questions_of(traces: Sequence[Trace]) -> Questions:
 def fitted(some: Questions, prior: Model | None = None, *, by_group: bool = True) -> Model:
     """A model of some questions."""
     groups = some.groups.tolist() if by_group else None
-    return fit_model(some.signals, some.light_ok, some.heavy_ok, prior=prior, groups=groups)
+    labels = labels_in(some.light_ok.tolist(), some.heavy_ok.tolist())
+    return fit_model(some.signals, labels, prior=prior, groups=groups)
+
+
+def as_shipped(some: Questions) -> Model:
+    """A prior of some questions, as the one that ships is fitted."""
+    labels = labels_in(some.light_ok.tolist(), some.heavy_ok.tolist())
+    return fitted(some.at(understood(labels, some.groups)))
 
 
 def judged(model: Model, some: Questions) -> Judged:
     """What a model says of questions."""
-    odds = model.odds(some.signals).tolist()
-    return Judged(
-        gains=model.gains(some.signals), fails=np.array([model.curve.at(one) for one in odds])
-    )
+    return Judged(gains=model.gains(some.signals), fails=model.light_fails(some.signals))
 
 
 def ece(fails: Numbers, some: Questions) -> float:
@@ -167,7 +179,7 @@ def left_out(some: Questions) -> Judged:
     gains, fails = np.zeros(len(some.groups)), np.zeros(len(some.groups))
     for group in np.unique(some.groups):
         here = some.groups == group
-        found = judged(fitted(some.at(~here)), some.at(here))
+        found = judged(as_shipped(some.at(~here)), some.at(here))
         gains[here], fails[here] = found.gains, found.fails
     return Judged(gains=gains, fails=fails)
 
@@ -183,31 +195,66 @@ def in_folds(some: Questions) -> Judged:
     return Judged(gains=gains, fails=fails)
 
 
-def own_labels(some: Questions, draws: int) -> dict[str, Any]:
+def own_labels(some: Questions, draws: int, most: int) -> dict[str, Any]:
     """A prior of half of the subjects, a few labels of the others, measured on their rest."""
-    rng = np.random.default_rng(0)
+    rng, explored = np.random.default_rng(0), np.random.default_rng(1)
     drawn: dict[str, list[dict[str, float]]] = {}
     subjects = np.unique(some.groups)
     for _ in range(draws):
         is_prior = np.isin(some.groups, rng.permutation(subjects)[: len(subjects) // 2])
-        prior = fitted(some.at(is_prior))
+        prior = as_shipped(some.at(is_prior))
         rest = rng.permutation(np.flatnonzero(~is_prior))
-        count = min(OWN, len(rest) // 2)
+        count = min(most, len(rest) // 2)
         own, test = some.at(rest[:count]), some.at(rest[count:])
         models = {
             "ctxguard": fitted(own, prior, by_group=False),
+            ONE_SIDED: one_sided(own, prior, explored),
             "the prior alone": prior,
             "the labels alone": fitted(own, by_group=False),
         }
         for name, model in models.items():
             found = judged(model, test)
             drawn.setdefault(name, []).append(figures(found.gains, test, found.fails))
+        least = least_ece(models["ctxguard"], own, test, explored)
+        share = np.full(len(test.groups), 1 - own.light_ok.mean())
+        drawn.setdefault(LEAST, []).append({"ECE": least})
+        drawn.setdefault(CONSTANT, []).append({"ECE": ece(share, test)})
     return {
         name: summary(
             {figure: float(np.mean([one[figure] for one in found])) for figure in found[0]}, found
         )
         for name, found in drawn.items()
     }
+
+
+def one_sided(own: Questions, prior: Model, rng: np.random.Generator) -> Model:
+    """A fit of what a log has: half of the questions go heavy by the prior, a tenth are turned."""
+    gains = prior.gains(own.signals)
+    turned = rng.random(len(gains)) < EXPLORED
+    heavy = (gains >= np.median(gains)) != turned
+    labels = Labels(
+        light=np.where(heavy, np.nan, own.light_ok),
+        heavy=np.where(heavy, own.heavy_ok, np.nan),
+        taken_with=np.where(turned, EXPLORED, 1 - EXPLORED),
+    )
+    return fit_model(own.signals, labels, prior=prior)
+
+
+def least_ece(model: Model, own: Questions, test: Questions, rng: np.random.Generator) -> float:
+    """The error of who knows the order of all questions, and learns level and slope from labels.
+
+    What a model says is taken for the truth, and labels are drawn from it.
+    """
+    p, told = model.light_fails(own.signals), model.light_fails(test.signals)
+    layer = fit_layer(
+        ("odds",),
+        np.log(p / (1 - p))[:, None],
+        (rng.random(len(p)) < p).astype(np.float64),
+        strength=1,
+        prior=Layer(names=("odds",), weights=(1.0,), intercept=0.0),
+    )
+    known = layer.probability(np.log(told / (1 - told))[:, None])
+    return reliability_of(known.tolist(), (rng.random(len(told)) < told).tolist()).ece
 
 
 def promises(found: Judged, some: Questions, resamplings: int) -> dict[str, Any]:
@@ -331,7 +378,8 @@ def measure(traces: Sequence[Trace], *, quick: bool = False) -> dict[str, Any]:
             "the same, without two odd subjects": resampled(
                 unseen.at(plain), some.at(plain), RESAMPLES // by, by_group=True
             ),
-            f"{OWN} labels of one's own": own_labels(some, DRAWS // by),
+            f"{OWN} labels of one's own": own_labels(some, DRAWS // by, OWN),
+            f"{MORE:,} labels of one's own": own_labels(some, DRAWS // by, MORE),
             "known subjects, 5-fold": resampled(folded, some, RESAMPLES // by, by_group=False),
         },
         "promises": promises(unseen, some, RESAMPLINGS // by),

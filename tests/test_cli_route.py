@@ -93,6 +93,24 @@ def test_explain_shows_the_routes_of_a_saved_ledger(
     assert capsys.readouterr().out == "nothing was routed in this run\n"
 
 
+def test_a_log_that_knows_one_route_of_each_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f'"{one.prompt}",{one.light_ok},,0.5' if place % 2 else f'"{one.prompt}",,{one.heavy_ok},.5'
+        for place, one in enumerate(made(1200))
+    ]
+    Path("log.csv").write_text("prompt,light_ok,heavy_ok,p\n" + "\n".join(rows))
+    fit = ["route", "fit", "log.csv", "--taken-with", "p", "-o", "r.json", "--target", "0.8"]
+    assert main(fit) == 2
+    assert "0 of 600 have both labels" in capsys.readouterr().err
+    assert main([*fit, "--exploration", "0.5"]) == 0
+    assert "quality at least 80.0% of all heavy" in capsys.readouterr().out
+    assert main(["route", "eval", "log.csv", "--router", "r.json"]) == 2
+    assert "0 of 1,200 traces have both labels" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

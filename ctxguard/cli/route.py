@@ -39,6 +39,13 @@ def add_route(route: argparse.ArgumentParser) -> None:
         help="promise at most this share of heavy calls: half of the traces are kept for it",
     )
     fit.add_argument("--confidence", type=float, default=0.95, metavar="P")
+    fit.add_argument(
+        "--exploration",
+        type=float,
+        metavar="SHARE",
+        help="least probability with which either route was taken, for a promise from a log that "
+        "knows one route of each question",
+    )
     judge = steps.add_parser("eval", help="how good a router is on traces")
     explain = steps.add_parser("explain", help="why a question takes its route")
     explain.add_argument(
@@ -81,6 +88,12 @@ def _add_columns(step: argparse.ArgumentParser) -> None:
         )
     step.add_argument("--group", default="", metavar="COLUMN", help="what a question is of")
     step.add_argument("--around", default="", metavar="COLUMN", help="what surrounded it, JSON")
+    step.add_argument(
+        "--taken-with",
+        default="",
+        metavar="COLUMN",
+        help="probability with which the route was taken whose label alone is known",
+    )
 
 
 def run_route(options: argparse.Namespace) -> int:
@@ -109,12 +122,17 @@ def _fit(options: argparse.Namespace) -> int:
         [trace.light_ok for trace in learned],
         [trace.heavy_ok for trace in learned],
         groups=[trace.group for trace in learned] if options.group else None,
+        taken_with=[trace.taken_with for trace in learned],
         around=around if any(around) else None,
         about=(options.traces or options.store).name or "the user's store",
     )
     if promises:
         router = router.calibrate(
-            kept, target=options.target, budget=options.budget, confidence=options.confidence
+            kept,
+            target=options.target,
+            budget=options.budget,
+            confidence=options.confidence,
+            exploration=options.exploration,
         )
     try:
         router.save(options.output)
@@ -132,13 +150,20 @@ def _eval(options: argparse.Namespace) -> int:
 
     traces = _traces(options)
     router = _router(options)
-    asked, around = [trace.asked for trace in traces], [trace.around for trace in traces]
-    failed = [not trace.light_ok for trace in traces]
-    found = evaluate(
-        router.score(asked, around),
-        [trace.light_ok for trace in traces],
-        [trace.heavy_ok for trace in traces],
-    )
+    known = [
+        (trace, trace.light_ok, trace.heavy_ok)
+        for trace in traces
+        if trace.light_ok is not None and trace.heavy_ok is not None
+    ]
+    if len(known) < len(traces):
+        raise InputError(
+            f"{options.traces}: {len(known):,} of {len(traces):,} traces have both labels; what a "
+            "router would have done is judged where all have"
+        )
+    judged, light, heavy = zip(*known, strict=True)
+    asked, around = [trace.asked for trace in judged], [trace.around for trace in judged]
+    found = evaluate(router.score(asked, around), light, heavy)
+    failed = [not one for one in light]
     reliability = reliability_of(router.light_fails(asked, around).tolist(), failed)
     if options.json:
         print(json.dumps({**asdict(found), "light_fails": asdict(reliability)}, indent=2))
@@ -236,6 +261,7 @@ def _filed(options: argparse.Namespace) -> list[Trace]:
         heavy_ok=options.heavy or "heavy_ok",
         group=options.group,
         around=options.around,
+        taken_with=options.taken_with,
     )
     return read_traces(options.traces, columns)
 
@@ -246,8 +272,8 @@ def _stored(options: argparse.Namespace) -> list[Trace]:
 
     from ctxguard.telemetry import traces_of
 
-    for name in ("group", "around"):
-        if getattr(options, name):
+    for name in ("group", "around", "taken-with"):
+        if getattr(options, name.replace("-", "_")):
             raise InputError(f"--{name}: a store has no columns")
     store = open_store(options.store or options.traces)
     console = Console(stderr=True)
@@ -261,6 +287,8 @@ def _stored(options: argparse.Namespace) -> list[Trace]:
     )
     light, heavy = options.light or "light", options.heavy or "heavy"
     traces = traces_of(bar, light=light, heavy=heavy)
+    if options.step == "fit":
+        return traces
     both = [one for one in traces if one.light_ok is not None and one.heavy_ok is not None]
     if not both:
         raise InputError(

@@ -9,6 +9,10 @@ Angelopoulos et al. 2021, "Learn then Test", of which conformal risk control is 
 expectation). Each test is a bet that pays while quality is kept (Waudby-Smith and Ramdas 2024):
 exact for any bounded outcome, and much tighter than Hoeffding's bound where routes mostly agree.
 *Cost* is a rank among the scores (Wilks 1941).
+
+A log knows of each question how one route did. Where every route was taken with some known
+probability, outcomes that are put right by its inverse (`Labels.estimated`) are right on average
+and within its bounds, which is all that the bet asks of them.
 """
 
 from __future__ import annotations
@@ -25,9 +29,11 @@ from ctxguard.errors import InputError
 from ctxguard.reliability import binomial
 from ctxguard.routing.explanation import Promised
 from ctxguard.routing.features import Floats
+from ctxguard.routing.labels import Labels
 
 __all__ = [
     "Promise",
+    "explored",
     "needed_for_budget",
     "needed_for_quality",
     "promise_budget",
@@ -41,12 +47,14 @@ _STAKE = 0.9
 """Most that a bet may lose of what there is."""
 _MORE = (2, 4, 8, 16, 32)
 """How many times the sample is tried, to say how much data a promise would take."""
+_EXACT = 1e-9
+"""1 - 0.9 is not 0.1 in floating point."""
 _BLOCK = 64
 """Thresholds that are tested at once."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]
-Labels = NDArray[np.bool_]
+Outcomes = NDArray[np.bool_] | Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +119,50 @@ def needed_for_budget(share: float, confidence: float = 0.95) -> int:
     return math.ceil(math.log1p(-confidence) / math.log1p(-share))
 
 
+def explored(labels: Labels, least: float | None, target: float | None, confidence: float) -> float:
+    """The least probability with which a label is known, if it makes a promise valid.
+
+    Args:
+        labels: of traces, some of which know one route.
+        least: what it was set to; None: it was not.
+        target: of the promise, to say how many traces that takes; None: cost is promised.
+        confidence: of the promise.
+
+    Raises:
+        InputError: it was not given, or a trace contradicts it.
+    """
+    if labels.both.all():
+        return 1.0
+    one = ~labels.both
+    if least is None:
+        needed = "" if target is None else f" (at least {needed_for_quality(target, confidence)})"
+        raise InputError(
+            f"traces: {(~one).sum()} of {len(labels)} have both labels; a promise takes traces "
+            f"that all have both{needed}, or exploration, the least probability with which either "
+            "route was taken"
+        )
+    if not 0 < least <= 0.5:
+        raise InputError(f"exploration: expected a share above 0, up to 0.5, got {least!r}")
+    taken = labels.taken_with[one]
+    # NaN is not within any bounds.
+    odd = ~((taken >= least - _EXACT) & (taken <= 1 - least + _EXACT))
+    if odd.any():
+        place = int(np.flatnonzero(one)[np.argmax(odd)])
+        raise InputError(
+            f"traces: row {place + 1} was taken with {labels.taken_with[place]:g}, and with an "
+            f"exploration of {least:g} that is from {least:g} to {1 - least:g}"
+        )
+    return least
+
+
 def promise_quality(
-    scores: Floats, light_ok: Labels, heavy_ok: Labels, *, target: float, confidence: float = 0.95
+    scores: Floats,
+    light_ok: Outcomes,
+    heavy_ok: Outcomes,
+    *,
+    target: float,
+    confidence: float = 0.95,
+    exploration: float = 1.0,
 ) -> Promise:
     """The highest threshold that is shown to keep a share of the quality of all heavy.
 
@@ -123,6 +173,9 @@ def promise_quality(
         heavy_ok: whether the heavy route was.
         target: quality, as a share of that of all heavy.
         confidence: how sure it is to be kept.
+        exploration: least probability with which a route was taken, where outcomes are estimated
+            from one label (`Labels.estimated`); they are then at most 1 / exploration from 0. It
+            was fixed before the traces were drawn.
 
     Raises:
         InputError: there are too few traces, and how many it would take.
@@ -133,16 +186,17 @@ def promise_quality(
             f"traces: a target of {target:g} with confidence {confidence:g} takes at least {least} "
             f"traces, and there are {scores.size}"
         )
-    threshold = _highest(scores, light_ok, heavy_ok, target, confidence)
+    bet = _Bet.on(target, confidence, exploration)
+    threshold = _highest(scores, light_ok, heavy_ok, bet)
     if threshold is None or not (scores < threshold).any():
-        raise InputError(_too_few(scores, light_ok, heavy_ok, target, confidence))
+        raise InputError(_too_few(scores, light_ok, heavy_ok, bet))
     return replace(_seen(scores, light_ok, heavy_ok, threshold, confidence), target=target)
 
 
 def promise_budget(
     scores: Floats,
-    light_ok: Labels,
-    heavy_ok: Labels,
+    light_ok: Outcomes,
+    heavy_ok: Outcomes,
     *,
     budget: float,
     costs: tuple[float, float] = (0.0, 1.0),
@@ -180,7 +234,7 @@ def promise_budget(
 
 
 def _seen(
-    scores: Floats, light_ok: Labels, heavy_ok: Labels, threshold: float, confidence: float
+    scores: Floats, light_ok: Outcomes, heavy_ok: Outcomes, threshold: float, confidence: float
 ) -> Promise:
     """A promise of nothing yet, with what was seen on the traces."""
     is_heavy = scores >= threshold
@@ -189,22 +243,43 @@ def _seen(
         confidence=confidence,
         traces=int(scores.size),
         heavy_share=float(is_heavy.mean()),
-        light=float(light_ok.mean()),
-        routed=float(np.where(is_heavy, heavy_ok, light_ok).mean()),
-        heavy=float(heavy_ok.mean()),
+        light=_share(light_ok),
+        routed=_share(np.where(is_heavy, heavy_ok, light_ok)),
+        heavy=_share(heavy_ok),
     )
 
 
-def _highest(
-    scores: Floats, light_ok: Labels, heavy_ok: Labels, target: float, confidence: float
-) -> float | None:
+def _share(outcomes: Outcomes) -> float:
+    """Mean; estimated outcomes may have one that is no share."""
+    return float(np.clip(outcomes.mean(), 0, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bet:
+    """That quality is kept, and between what its outcomes are."""
+
+    target: float
+    confidence: float
+    lose: float
+    """Most that quality on one question may be under the target."""
+    win: float
+    """Most that it may be over it."""
+
+    @classmethod
+    def on(cls, target: float, confidence: float, exploration: float) -> _Bet:
+        """The bet on a target."""
+        lose, win = (target, 1.0) if exploration == 1 else (1 / exploration, 1 / exploration)
+        return cls(target=target, confidence=confidence, lose=lose, win=win)
+
+
+def _highest(scores: Floats, light_ok: Outcomes, heavy_ok: Outcomes, bet: _Bet) -> float | None:
     """The last threshold before the first that is not shown to keep the target."""
     reached: float | None = None
     for start in range(0, _GRID.size, _BLOCK):
         cuts = _GRID[start : start + _BLOCK]
         right = np.where(scores >= cuts[:, None], heavy_ok, light_ok)
-        excess: Floats = right.astype(np.float64) - target * heavy_ok.astype(np.float64)
-        kept = _is_kept(excess, target, confidence)
+        excess: Floats = right.astype(np.float64) - bet.target * heavy_ok.astype(np.float64)
+        kept = _is_kept(excess, bet)
         shown = int(np.argmin(kept)) if not kept.all() else kept.size
         if shown:
             reached = float(cuts[shown - 1])
@@ -213,38 +288,37 @@ def _highest(
     return reached
 
 
-def _is_kept(excess: Floats, target: float, confidence: float) -> NDArray[np.bool_]:
-    """Whether the mean of each row is shown to be at least 0; values from -target to 1.
+def _is_kept(excess: Floats, bet: _Bet) -> NDArray[np.bool_]:
+    """Whether the mean of each row is shown to be at least 0.
 
     A bettor who knows only what came before stakes on the next value. Were the mean below 0, her
     capital would be expected to shrink, and would come to 1 / (1 - confidence) times what she
     started with in at most 1 - confidence of the cases (Ville 1939).
     """
-    values: Floats = (excess + target) / (1 + target)
-    null = target / (1 + target)
+    values: Floats = (excess + bet.lose) / (bet.win + bet.lose)
+    null = bet.lose / (bet.win + bet.lose)
     count = values.shape[1]
     seen: Floats = np.arange(2, count + 2, dtype=np.float64)
     means: Floats = (0.5 + values.cumsum(axis=1)) / seen
     spreads: Floats = (0.25 + ((values - means) ** 2).cumsum(axis=1)) / seen
     variances: Floats = np.column_stack([np.full(len(values), 0.25), spreads[:, :-1]])
-    stakes: Floats = np.sqrt(-2 * math.log1p(-confidence) / (count * variances))
+    wanted = -math.log1p(-bet.confidence)
+    stakes: Floats = np.sqrt(2 * wanted / (count * variances))
     bets = np.minimum(stakes, _STAKE / null)
     capital = np.cumsum(np.log1p(bets * (values - null)), axis=1)
-    kept: NDArray[np.bool_] = capital.max(axis=1) >= -math.log1p(-confidence)
+    kept: NDArray[np.bool_] = capital.max(axis=1) >= wanted
     return kept
 
 
-def _too_few(
-    scores: Floats, light_ok: Labels, heavy_ok: Labels, target: float, confidence: float
-) -> str:
+def _too_few(scores: Floats, light_ok: Outcomes, heavy_ok: Outcomes, bet: _Bet) -> str:
     """How much data it would take, were it all like this."""
     said = (
         f"traces: with {scores.size} of them, only all heavy is shown to keep a target of "
-        f"{target:g} with confidence {confidence:g}; "
+        f"{bet.target:g} with confidence {bet.confidence:g}; "
     )
     for times in _MORE:
         rows = np.tile(np.arange(scores.size), times)
-        found = _highest(scores[rows], light_ok[rows], heavy_ok[rows], target, confidence)
+        found = _highest(scores[rows], light_ok[rows], heavy_ok[rows], bet)
         if found is not None and (scores < found).any():
             return f"{said}about {times * scores.size:,} would do, or a lower target"
     return f"{said}{_MORE[-1]} times as many would not do either: lower the target"

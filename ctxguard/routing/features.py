@@ -36,7 +36,7 @@ _WORK = {
     "words": "words",
     "sentences": "sentences",
     "longest_sentence": "length of the longest sentence",
-    "numbers": "numbers",
+    "numbers": "numbers, in figures or in words",
     "distinct_numbers": "different numbers",
     "symbols": "mathematical symbols",
     "brackets": "brackets",
@@ -111,6 +111,10 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
+def _numbered(words: str, start: int, step: int = 1) -> dict[str, str]:
+    return {word: str(start + step * place) for place, word in enumerate(words.split())}
+
+
 _NEGATIONS = _set(
     "not no never none neither nor except without least cannot unless incorrect false untrue"
 )
@@ -127,6 +131,18 @@ _CONNECTIVES = _set(
     "where"
 )
 _FIRST, _SECOND = _set("i my me we our us"), _set("you your")
+_FIGURES = {
+    **_numbered(
+        "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+        "sixteen seventeen eighteen nineteen",
+        2,
+    ),
+    **_numbered("twenty thirty forty fifty sixty seventy eighty ninety hundred", 20, 10),
+    "dozen": "12",
+    "thousand": "1000",
+    "million": "1000000",
+}
+"""Numbers in words. "One" is not among them: it is a pronoun as often."""
 
 
 def describe(name: str) -> str:
@@ -188,7 +204,8 @@ def _share(words: Sequence[str], wanted: frozenset[str]) -> float:
 
 
 def _work(stem: str, words: Sequence[str], spans: Sequence[Span]) -> list[float]:
-    numbers = [word for word in words if word[0].isdigit()]
+    figures = (_FIGURES.get(word, word) for word in words)
+    numbers = [figure for figure in figures if figure[0].isdigit()]
     return [
         _log(len(words)),
         _log(len(spans)),

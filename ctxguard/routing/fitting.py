@@ -11,36 +11,50 @@ from numpy.typing import NDArray
 
 from ctxguard.logistic import Layer, fit_layer
 from ctxguard.routing.features import SIGNALS, WORK, Floats
-from ctxguard.routing.model import Curve, Levels, Model, Table, Weight, is_open, table_of
+from ctxguard.routing.labels import Labels
+from ctxguard.routing.model import (
+    Curve,
+    Levels,
+    Model,
+    Table,
+    Weight,
+    figures_of,
+    is_open,
+    table_of,
+)
 from ctxguard.routing.surroundings import SURROUNDINGS
 from ctxguard.routing.weighing import Surrounding, check_known, scaled_rows
 
 __all__ = ["fit_model", "fit_surroundings"]
 
 _STRENGTH = 2000.0
-"""Of the ridge, in questions. Among 500, 2,000 and 6,000, none is better by more than .01 APGR on
+"""Of the ridge, in questions: to what the weights are held to, and of calculations to other
+questions with choices. Of either, nothing from 500 to 4,000 is better by more than .01 APGR on
 subjects that were left out."""
 _EXPECTED_WORK = 0.01
-"""Gain per standard deviation that a signal of work is expected to bring, without any data. Without
-it, questions that are nothing but work (a sum in words) would be ordered by their style."""
+"""Gain per standard deviation that a signal of work is expected to bring, without any data."""
 _AROUND_STRENGTH = 500.0
 """Of the ridge of surroundings, in questions; there is no open data to choose it by. It is less
 than that of the question's signals, because what the weights are held to is an assumption."""
 _AROUND_SEEN = 20
 """Traces that what is assumed to be usual of a surrounding counts as."""
-_CURVE_STRENGTH = 10.0
+_CORE, _EXPECTED_CORE = ("words", "sentences", "numbers", "distinct_numbers"), 0.03
+"""The same of an open question, for how much is told and how much is to be reckoned with; all
+alike, because equal weights carry over where none can be fitted (Dawes 1979). Such questions, a sum
+in words, are then ordered by work and never by their style."""
+_CURVE_STRENGTH = 100.0
+"""Of the ridge that holds the slope of the curve to 1, in questions."""
 _FAILS_STRENGTH = 300.0
-"""Of the ridge of the light route's failures, in questions."""
+"""Of the ridge of a route's failures, in questions."""
 _FOLDS = 5
 _ROUNDS = 200
-
-Labels = NDArray[np.bool_]
+_MOST = 0.98
+"""P that is expected of a route at most: there is always something that nobody has seen."""
 
 
 def fit_model(
     signals: Floats,
-    light_ok: Labels,
-    heavy_ok: Labels,
+    labels: Labels,
     *,
     prior: Model | None = None,
     groups: Sequence[str] | None = None,
@@ -50,40 +64,30 @@ def fit_model(
 
     Args:
         signals: rows of `signals_of`.
-        light_ok: whether the light route was right, per row.
-        heavy_ok: whether the heavy route was.
+        labels: whether each route was right, per row, where it is known.
         prior: what the weights are held to; None: only that work is work.
         groups: of which rows are alike (a subject, a customer); curves are then fitted on groups
             that their weights have not seen, and intervals are of a new group. None: every row by
             itself.
         about: what they are.
     """
-    failed = (~light_ok).astype(np.float64)
-    gain = heavy_ok.astype(np.float64) - light_ok
-    table, levels = _fit_table(signals, gain, failed, prior, groups)
-    folds, odds = _folds(groups, len(gain)), np.zeros(len(gain))
-    for fold in range(_FOLDS):
-        here, rest = folds == fold, folds != fold
-        layer = _fit_fails(table.scaled(signals[rest]), failed[rest], prior)
-        odds[here] = layer.intercept + table.scaled(signals[here]) @ np.array(layer.weights)
-    columns = (table.mean, table.spread, table.choices, table.open, table.fails)
-    rows = np.column_stack(columns).tolist()
+    start = _blank(signals) if prior is None else table_of(prior)
+    scaled, folds = start.scaled(signals), _folds(groups, len(labels))
+    known = _known_fails(prior)
+    odds = _unseen(scaled, labels.light, folds, known)
+    gain = _gain(signals, labels, odds, prior, folds)
+    table, levels = _fit_table(signals, gain, start, prior, worth=labels.worth)
+    fails = _fit_fails(scaled, labels.light, known)
+    table = replace(table, fails=np.array(fails.weights))
+    here = ~np.isnan(labels.light)
+    names = None if groups is None else np.array(groups)[here].tolist()
     return Model(
         about=about,
-        questions=len(gain),
+        questions=len(labels),
         gain=_short(float(gain.mean()) if gain.size else 0.0),
-        levels=levels,
-        curve=_fit_curve(odds, failed, groups),
-        signals={
-            name: Weight(
-                mean=_short(mean),
-                spread=_short(spread),
-                choices=_short(choices),
-                open=_short(opened),
-                fails=_short(fails),
-            )
-            for name, (mean, spread, choices, opened, fails) in zip(SIGNALS, rows, strict=True)
-        },
+        levels=replace(levels, fails=_short(fails.intercept)),
+        curve=_fit_curve(odds[here], 1 - labels.light[here], names),
+        signals=_weights_of(table),
     )
 
 
@@ -108,8 +112,8 @@ def fit_surroundings(
         rows - rows.mean(axis=0),
         missed - missed.mean(),
         start,
+        _AROUND_STRENGTH * np.eye(start.size),
         least=np.zeros(start.size),
-        strength=_AROUND_STRENGTH,
     )
     gains = dict(zip(SURROUNDINGS, fitted.tolist(), strict=True))
     return {name: replace(weight, gain=_short(gains[name])) for name, weight in usual.items()}
@@ -125,68 +129,138 @@ def _usual(weight: Surrounding, name: str, around: Sequence[Mapping[str, float]]
     return replace(weight, usual=_short(mean), spread=_short(math.sqrt(variance)))
 
 
-def _fit_table(
+def _weights_of(table: Table) -> dict[str, Weight]:
+    return {
+        name: Weight(
+            mean=_short(table.mean[place]),
+            spread=_short(table.spread[place]),
+            choices=_short(table.choices[place]),
+            figures=_short(table.figures[place]),
+            open=_short(table.open[place]),
+            fails=_short(table.fails[place]),
+        )
+        for place, name in enumerate(SIGNALS)
+    }
+
+
+def _unseen(rows: Floats, right: Floats, folds: NDArray[np.int64], known: Layer) -> Floats:
+    """Log-odds that a route fails, for each row from a fit of the others."""
+    odds = np.zeros(len(folds))
+    for fold in range(_FOLDS):
+        here, rest = folds == fold, folds != fold
+        layer = _fit_fails(rows[rest], right[rest], known)
+        odds[here] = layer.intercept + rows[here] @ np.array(layer.weights)
+    return odds
+
+
+def _gain(
     signals: Floats,
-    gain: Floats,
-    failed: Floats,
+    labels: Labels,
+    light: Floats,
     prior: Model | None,
-    groups: Sequence[str] | None,
+    folds: NDArray[np.int64],
+) -> Floats:
+    """What the heavy route gains, per row: known, or estimated where one label is.
+
+    `light` is the log-odds that the light route fails. Those of the heavy one are held to what the
+    prior expects of it.
+    """
+    if labels.both.all():
+        known: Floats = labels.heavy - labels.light
+        return known
+    expected = np.zeros(len(labels))
+    if prior is not None:
+        expected = _odds(prior.light_fails(signals) - prior.gains(signals))
+    nothing = [0.0] * len(SIGNALS)
+    start = Layer(names=("expected", *SIGNALS), weights=(1.0, *nothing), intercept=0.0)
+    table = _blank(signals) if prior is None else table_of(prior)
+    rows = np.column_stack([expected, table.scaled(signals)])
+    heavy = _unseen(rows, labels.heavy, folds, start)
+    light_ok, heavy_ok = labels.estimated(1 - _logistic(light), 1 - _logistic(heavy))
+    gain: Floats = heavy_ok - light_ok
+    return gain
+
+
+def _fit_table(
+    signals: Floats, gain: Floats, start: Table, prior: Model | None, *, worth: float
 ) -> tuple[Table, Levels]:
-    """All weights, and their levels."""
-    start = _blank(signals) if prior is None else table_of(prior)
+    """The weights of the gain, and their levels; a gain is worth so many that are known."""
     known = prior.levels if prior else Levels(choices=0.0, open=0.0, fails=0.0)
     scaled, opens = start.scaled(signals), is_open(signals)
-    level, choices = _fit_line(scaled[~opens], gain[~opens], start.choices)
-    opened_level, opened = _fit_line(scaled[opens], gain[opens], start.open)
-    if prior is None and not opens.any():
-        opened_level, opened = level or 0.0, _from_stems(scaled, failed, groups)
-    fails = _fit_fails(scaled, failed, prior)
-    table = replace(start, choices=choices, open=opened, fails=np.array(fails.weights))
+    share = figures_of(signals)[~opens, None]
+    choosing = scaled[~opens]
+    level, both = _fit_line(
+        np.column_stack([choosing * (1 - share), choosing * share]),
+        gain[~opens],
+        np.concatenate([start.choices, start.figures]),
+        _held(together=2) / worth,
+    )
+    open_level, opened = _fit_line(
+        scaled[opens], gain[opens], start.open, _held(together=1) / worth
+    )
+    if prior is None and open_level is None:
+        open_level = level
     levels = Levels(
         choices=_short(known.choices if level is None else level),
-        open=_short(known.open if opened_level is None else opened_level),
-        fails=_short(fails.intercept),
+        open=_short(known.open if open_level is None else open_level),
+        fails=known.fails,
     )
-    return table, levels
+    choices, figures = np.split(both, 2)
+    return replace(start, choices=choices, figures=figures, open=opened), levels
+
+
+def _held(*, together: int) -> Floats:
+    """The penalty of weights, of so many kinds of questions, that differ around common ones.
+
+    Both the common weights and each kind's distance from them have the ridge's strength; this is
+    what is left when the common ones are at their best.
+    """
+    common = 1 / (1 + together) if together > 1 else 0.0
+    kinds = np.eye(together, dtype=np.float64) - common
+    return np.array(np.kron(_STRENGTH * kinds, np.eye(len(SIGNALS))), dtype=np.float64)
 
 
 def _blank(signals: Floats) -> Table:
     mean, spread = _moments(signals)
-    work, nothing = np.where(_IS_WORK, _EXPECTED_WORK, 0.0), np.zeros(len(SIGNALS))
-    return Table(mean=mean, spread=spread, choices=work, open=work, fails=nothing)
+    work = np.where(_IS_WORK, _EXPECTED_WORK, 0.0)
+    return Table(
+        mean=mean,
+        spread=spread,
+        choices=work,
+        figures=work,
+        open=np.where(np.isin(SIGNALS, _CORE), _EXPECTED_CORE, work),
+        fails=np.zeros(len(SIGNALS)),
+    )
 
 
-def _fit_line(scaled: Floats, gain: Floats, start: Floats) -> tuple[float | None, Floats]:
+def _fit_line(
+    rows: Floats, gain: Floats, start: Floats, held: Floats
+) -> tuple[float | None, Floats]:
     """Level and weights of a ridge that is held to others; the level is None without data."""
     if not gain.size:
         return None, start
-    center, middle = scaled.mean(axis=0), float(gain.mean())
-    weights = _bounded_ridge(scaled - center, gain - middle, start)
+    center, middle = rows.mean(axis=0), float(gain.mean())
+    weights = _bounded_ridge(rows - center, gain - middle, start, held)
     return middle - float(center @ weights), weights
 
 
-def _from_stems(scaled: Floats, failed: Floats, groups: Sequence[str] | None) -> Floats:
-    """Weights for open questions where all of them have choices: what work does to their stems.
-
-    Only inside of a group, because groups differ in what the heavy route can do as well; and of the
-    light route's failures, because how the heavy one picks an option says little of how it answers.
-    """
-    names = np.zeros(len(failed)) if groups is None else np.array(groups)
-    rows, target = np.where(_IS_WORK, scaled, 0.0), failed.copy()
-    for name in np.unique(names):
-        here = names == name
-        rows[here] -= rows[here].mean(axis=0)
-        target[here] -= target[here].mean()
-    start = np.where(_IS_WORK, _EXPECTED_WORK, 0.0)
-    return _bounded_ridge(rows, target, start)
-
-
-def _fit_fails(scaled: Floats, failed: Floats, prior: Model | None) -> Layer:
-    """The logistic regression of the light route's failures."""
+def _known_fails(prior: Model | None) -> Layer:
+    """What a prior says of the light route's failures."""
     weights = table_of(prior).fails if prior else np.zeros(len(SIGNALS))
     level = prior.levels.fails if prior else 0.0
-    known = Layer(names=SIGNALS, weights=tuple(weights.tolist()), intercept=level)
-    return fit_layer(SIGNALS, scaled, failed, strength=_FAILS_STRENGTH, prior=known)
+    return Layer(names=SIGNALS, weights=tuple(weights.tolist()), intercept=level)
+
+
+def _fit_fails(rows: Floats, right: Floats, known: Layer) -> Layer:
+    """The logistic regression of a route's failures, where it was taken.
+
+    Without weights: it is for what the signals tell that a question took its route, and these are
+    in the regression (Little and Rubin 2019, section 6.2).
+    """
+    here = ~np.isnan(right)
+    return fit_layer(
+        known.names, rows[here], 1 - right[here], strength=_FAILS_STRENGTH, prior=known
+    )
 
 
 _IS_WORK = np.isin(SIGNALS, WORK)
@@ -203,17 +277,13 @@ def _moments(signals: Floats) -> tuple[Floats, Floats]:
 
 
 def _bounded_ridge(
-    rows: Floats,
-    target: Floats,
-    start: Floats,
-    *,
-    least: Floats | None = None,
-    strength: float = _STRENGTH,
+    rows: Floats, target: Floats, start: Floats, held: Floats, *, least: Floats | None = None
 ) -> Floats:
     """Coordinate descent: convex, and each step is exact, so that it ends at the one minimum."""
-    curve = rows.T @ rows + strength * np.eye(start.size)
-    slope = rows.T @ target + strength * start
-    least = np.where(_IS_WORK, 0.0, -np.inf) if least is None else least
+    curve = rows.T @ rows + held
+    slope = rows.T @ target + held @ start
+    if least is None:
+        least = np.where(np.resize(_IS_WORK, start.size), 0.0, -np.inf)
     found = np.maximum(np.linalg.solve(curve, slope), least)
     for _ in range(_ROUNDS):
         before = found.copy()
@@ -233,7 +303,7 @@ def _fit_curve(odds: Floats, failed: Floats, groups: Sequence[str] | None) -> Cu
     if slope < 0 or not 0 < float(failed.sum()) < failed.size:
         share = (float(failed.sum()) + 1) / (failed.size + 2)
         intercept, slope = math.log(share / (1 - share)), 0.0
-    p = 1 / (1 + np.exp(-(intercept + slope * odds)))
+    p = _logistic(intercept + slope * odds)
     own, both, ends = _variances(odds, p)
     return Curve(
         intercept=_short(intercept),
@@ -263,6 +333,17 @@ def _between(labels: Floats, p: Floats, groups: Sequence[str] | None) -> float:
     spare = known.sum() - (known**2).sum() / known.sum()
     excess = float(known @ off**2) - (len(inside) - 1)
     return math.sqrt(max(0.0, excess / float(spare)))
+
+
+def _logistic(odds: Floats) -> Floats:
+    p: Floats = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    return p
+
+
+def _odds(p: Floats) -> Floats:
+    inside = np.clip(p, 1 - _MOST, _MOST)
+    odds: Floats = np.log(inside / (1 - inside))
+    return odds
 
 
 def _folds(groups: Sequence[str] | None, count: int) -> NDArray[np.int64]:

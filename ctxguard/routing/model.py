@@ -4,7 +4,8 @@ Routes are chosen by how much the heavy one gains over the light one, not by how
 where both fail, the heavy route is no help. The gain is a ridge regression that is held to a prior,
 with two restraints that make it carry over to questions of another kind: a signal of work (length,
 figures, conditions) never lowers it, and no signal is read further than three standard deviations
-from its mean. Questions with answers to choose from and open ones have weights of their own. How
+from its mean. Weights are of three kinds of questions: with answers to choose from in words, with
+figures to choose from (it is a calculation then, and its signals mean other things), and open. How
 often the light route fails is a logistic regression beside it, put right by a curve that was fitted
 on questions which it had not seen.
 """
@@ -32,6 +33,7 @@ __all__ = [
     "Model",
     "Table",
     "Weight",
+    "figures_of",
     "is_open",
     "logistic",
     "shipped_model",
@@ -46,6 +48,7 @@ _LEVEL = 1.96
 """Standard errors of a 95 % interval."""
 
 _FIRST_CHOICE = SIGNALS.index(CHOICES[0])
+_FIGURES = SIGNALS.index("numeric_options")
 
 Number = Annotated[float, Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
@@ -61,7 +64,10 @@ class Weight:
     mean: Number
     spread: Positive
     choices: Number
-    """To the gain of a question with answers to choose from."""
+    """To the gain of a question with answers to choose from, in words."""
+    figures: Number
+    """To the gain of one whose answers to choose from have numbers. Where only some of them have,
+    it is in between."""
     open: Number
     """To the gain of a question without."""
     fails: Number
@@ -131,7 +137,9 @@ class Model:
         """The gain of one row, its log-odds, and what each signal adds to the gain."""
         table, opened = table_of(self), bool(is_open(signals[None])[0])
         scaled = table.scaled(signals)
-        parts = scaled * (table.open if opened else table.choices)
+        share = figures_of(signals[None])[0]
+        between = table.choices + share * (table.figures - table.choices)
+        parts = scaled * (table.open if opened else between)
         level = self.levels.open if opened else self.levels.choices
         odds = self.levels.fails + float(scaled @ table.fails)
         return level + float(parts.sum()), odds, dict(zip(SIGNALS, parts.tolist(), strict=True))
@@ -140,15 +148,21 @@ class Model:
         """What rows of signals gain, shape `(n, len(SIGNALS))`; a missing signal is average."""
         table = table_of(self)
         scaled = table.scaled(signals)
-        opens = is_open(signals)
-        choices: Floats = self.levels.choices + scaled @ table.choices
-        return np.where(opens, self.levels.open + scaled @ table.open, choices)
+        share = figures_of(signals)
+        words, figures = scaled @ table.choices, scaled @ table.figures
+        choices: Floats = self.levels.choices + words + share * (figures - words)
+        return np.where(is_open(signals), self.levels.open + scaled @ table.open, choices)
 
     def odds(self, signals: Floats) -> Floats:
         """Log-odds that the light route fails, for the curve."""
         table = table_of(self)
         found: Floats = self.levels.fails + table.scaled(signals) @ table.fails
         return found
+
+    def light_fails(self, signals: Floats) -> Floats:
+        """P that the light route fails, for rows of signals."""
+        odds = self.odds(signals).tolist()
+        return np.array([self.curve.at(one) for one in odds], dtype=np.float64)
 
     def to_json(self) -> str:
         """A readable JSON object; `from_data` gives an equal model."""
@@ -193,6 +207,7 @@ class Table:
     mean: Floats
     spread: Floats
     choices: Floats
+    figures: Floats
     open: Floats
     fails: Floats
 
@@ -205,18 +220,27 @@ class Table:
 def table_of(model: Model) -> Table:
     """The signals of a model as arrays."""
     rows = (model.signals[name] for name in SIGNALS)
-    return _arrays(tuple((one.mean, one.spread, one.choices, one.open, one.fails) for one in rows))
+    return _arrays(
+        tuple((one.mean, one.spread, one.choices, one.figures, one.open, one.fails) for one in rows)
+    )
 
 
 @lru_cache(maxsize=64)
 def _arrays(rows: tuple[tuple[float, ...], ...]) -> Table:
-    mean, spread, choices, opened, fails = np.array(rows, dtype=np.float64).T.copy()
-    return Table(mean=mean, spread=spread, choices=choices, open=opened, fails=fails)
+    mean, spread, choices, figures, opened, fails = np.array(rows, dtype=np.float64).T.copy()
+    return Table(
+        mean=mean, spread=spread, choices=choices, figures=figures, open=opened, fails=fails
+    )
 
 
 def is_open(signals: Floats) -> NDArray[np.bool_]:
     """Whether each row is of a question without answers to choose from."""
     return np.isnan(signals[:, _FIRST_CHOICE])
+
+
+def figures_of(signals: Floats) -> Floats:
+    """Share of the answers to choose from that have numbers, for each row; 0 for an open one."""
+    return np.nan_to_num(signals[:, _FIGURES])
 
 
 @lru_cache(maxsize=1)

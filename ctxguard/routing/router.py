@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ctxguard.errors import InputError
-from ctxguard.routing.calibration import Promise, promise_budget, promise_quality
+from ctxguard.routing.calibration import Promise, explored, promise_budget, promise_quality
 from ctxguard.routing.choice import Counts, Estimate, Moved, Routing, choose, rounded
 from ctxguard.routing.features import SIGNALS, Floats, named_signals, signals_of, signals_row
 from ctxguard.routing.fitting import fit_model, fit_surroundings
+from ctxguard.routing.labels import labels_in, labels_of
 from ctxguard.routing.model import Model, shipped_model
 from ctxguard.routing.route import Load, Route
 from ctxguard.routing.trace import Asked, Trace
@@ -30,6 +31,7 @@ _FORMAT = 1
 _TARGET = re.compile(r"(?:quality\s*)?(?:\u2265|>=)?\s*(\d*\.?\d+)\s*(%)?\s*of(?: all)? heavy")
 _LEAST = 50
 """Questions under which a fit says less than the prior."""
+_LEAST_OF_A_ROUTE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,13 @@ class Router:
     # -- learning ---------------------------------------------------------------------------------
 
     @classmethod
-    def fit(  # noqa: PLR0913 -- what is known of each question, and what to start from
+    def fit(  # noqa: PLR0913 -- what is known of questions, column by column
         cls,
         prompts: Sequence[Asked],
         weak_ok: Sequence[bool | None],
         strong_ok: Sequence[bool | None],
         *,
+        taken_with: Sequence[float | None] | None = None,
         groups: Sequence[str] | None = None,
         around: Sequence[Mapping[str, float]] | None = None,
         prior: Model | Literal["shipped"] | None = "shipped",
@@ -81,8 +84,11 @@ class Router:
 
         Args:
             prompts: the questions, or the `Estimate.signals` that were logged of them.
-            weak_ok: whether the light route got each right.
-            strong_ok: whether the heavy route did.
+            weak_ok: whether the light route got each right; None: not known.
+            strong_ok: whether the heavy route did; of each question, one is known at least.
+            taken_with: probability with which the route was taken, exploration included, of which
+                alone it is known; what questions the other would have got right is then estimated
+                without a bias. None: from questions like them.
             groups: what each belongs to (a subject, a customer); intervals are then those of a
                 question of a new group.
             around: what surrounded each, as `surroundings_of` gives it; their weights are then
@@ -91,35 +97,43 @@ class Router:
             about: what the questions are, for whoever reads the file.
 
         Raises:
-            InputError: there are too few, not as many of each, or one that is not known.
+            InputError: there are too few, of one route too few, or not as many of each.
         """
         count = len(prompts)
-        others = {"weak_ok": weak_ok, "strong_ok": strong_ok, "groups": groups, "around": around}
+        others = {
+            "weak_ok": weak_ok,
+            "strong_ok": strong_ok,
+            "taken_with": taken_with,
+            "groups": groups,
+            "around": around,
+        }
         for name, values in others.items():
             if values is not None and len(values) != count:
                 raise InputError(
                     f"{name}: expected {count}, one for each prompt, got {len(values)}"
                 )
-        unknown = sum(None in pair for pair in zip(weak_ok, strong_ok, strict=True))
-        if unknown:
-            raise InputError(
-                f"weak_ok, strong_ok: of {unknown:,} of {count:,} questions one is not known"
-            )
         if count < _LEAST:
             raise InputError(f"prompts: a fit takes {_LEAST} labelled questions, got {count}")
         signals = _signals(prompts)
-        light, heavy = np.array(weak_ok, dtype=np.bool_), np.array(strong_ok, dtype=np.bool_)
+        labels = labels_in(weak_ok, strong_ok, taken_with)
+        for name, known in (("weak_ok", labels.light), ("strong_ok", labels.heavy)):
+            if (~np.isnan(known)).sum() < _LEAST_OF_A_ROUTE:
+                raise InputError(
+                    f"{name}: a fit takes {_LEAST_OF_A_ROUTE} labels of each route, got "
+                    f"{(~np.isnan(known)).sum()}; let some questions take the other one"
+                )
         model = fit_model(
             signals,
-            light,
-            heavy,
+            labels,
             prior=shipped_model() if prior == "shipped" else prior,
             groups=groups,
             about=about,
         )
         if around is None:
             return cls(model=model)
-        missed = heavy.astype(np.float64) - light - model.gains(signals)
+        gains, right = model.gains(signals), 1 - model.light_fails(signals)
+        light, heavy = labels.estimated(right, np.clip(right + gains, 0, 1))
+        missed = heavy - light - gains
         return cls(model=model, surroundings=fit_surroundings(missed, around, assumed()))
 
     def calibrate(
@@ -130,6 +144,7 @@ class Router:
         budget: float | None = None,
         costs: tuple[float, float] = (0.0, 1.0),
         confidence: float = 0.95,
+        exploration: float | None = None,
     ) -> Router:
         """This router with a threshold that keeps a promise; either `target` or `budget`.
 
@@ -145,30 +160,35 @@ class Router:
             budget: mean cost of a call.
             costs: of a light and of a heavy call; by default the budget is a share of heavy calls.
             confidence: how sure the promise is to be kept.
+            exploration: least probability with which either route was taken, as it was set before
+                the traces were drawn. With it, traces that know one route are enough, many more of
+                them; each says the probability with which that was taken.
 
         Raises:
-            InputError: neither or both are given, or there are too few traces; says how many it
-                takes.
+            InputError: neither or both are given, there are too few traces (says how many it
+                takes), or ones that know one route, without exploration.
         """
         if (target is None) == (budget is None):
             raise InputError("calibrate: give a target, or a budget")
-        known = sum(None not in (trace.light_ok, trace.heavy_ok) for trace in traces)
-        if known < len(traces):
-            raise InputError(
-                f"calibrate: {known:,} of {len(traces):,} traces know of both routes, and a "
-                "promise takes only such"
-            )
+        share = None if target is None else _share(target)
         around = [trace.around for trace in traces]
         covered = bool(traces) and all(around)
-        scores = self.score([trace.asked for trace in traces], around if covered else None)
-        light = np.array([trace.light_ok for trace in traces], dtype=np.bool_)
-        heavy = np.array([trace.heavy_ok for trace in traces], dtype=np.bool_)
-        if target is not None:
-            share = _share(target)
+        asked = [trace.asked for trace in traces]
+        scores = self.score(asked, around if covered else None)
+        labels = labels_of(traces)
+        least = explored(labels, exploration, share, confidence)
+        right = 1 - self.light_fails(asked, around if covered else None)
+        light, heavy = labels.estimated(right, np.clip(right + scores, 0, 1))
+        if share is not None:
             # In an order of its own: files are often sorted by what is in them.
             order = np.random.default_rng(0).permutation(len(traces))
             promise = promise_quality(
-                scores[order], light[order], heavy[order], target=share, confidence=confidence
+                scores[order],
+                light[order],
+                heavy[order],
+                target=share,
+                confidence=confidence,
+                exploration=least,
             )
         else:
             promise = promise_budget(
@@ -198,8 +218,7 @@ class Router:
         self, prompts: Sequence[Asked], around: Sequence[Mapping[str, float]] | None = None
     ) -> Floats:
         """P that the light route fails, for each question; the arguments are those of `score`."""
-        odds = self.model.odds(_signals(prompts))
-        fails = np.array([self.model.curve.at(one) for one in odds.tolist()], dtype=np.float64)
+        fails = self.model.light_fails(_signals(prompts))
         return np.clip(fails + self._added(prompts, around), 0.0, 1.0)
 
     def _added(

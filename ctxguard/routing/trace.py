@@ -1,4 +1,4 @@
-"""Traces: questions of which somebody knows which routes got them right."""
+"""Traces: questions of which somebody knows whether a route got them right."""
 
 from __future__ import annotations
 
@@ -23,22 +23,36 @@ Asked: TypeAlias = str | Mapping[str, float]
 
 _YES = frozenset({"true", "1", "1.0", "yes"})
 _NO = frozenset({"false", "0", "0.0", "no"})
+_UNKNOWN = frozenset({"", "nan", "none", "null"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """A question, and how both routes did."""
+    """A question, and how the routes did, of which at least one is known."""
 
     prompt: str
     light_ok: bool | None
-    """None: it is not known; a log knows of the route that was taken only."""
+    """Whether the light route was right; None: nobody knows, the other one was taken."""
     heavy_ok: bool | None
+    """Whether the heavy one was."""
     group: str = ""
     """What it belongs to (a subject, a customer); blank: nothing but itself."""
     around: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """What surrounded it, as `surroundings_of` gives it; blank: it is not known."""
     signals: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     """Those of the question, by name; they stand for it where `prompt` is blank."""
+    taken_with: float | None = None
+    """Where one label is known: the probability with which that route was taken, exploration
+    included; None: not known."""
+
+    def __post_init__(self) -> None:
+        """Reject what says nothing, and what is no probability."""
+        if self.light_ok is None and self.heavy_ok is None:
+            raise InputError("Trace: light_ok or heavy_ok has to be known")
+        if self.taken_with is not None and not 0 < self.taken_with <= 1:
+            raise InputError(
+                f"Trace.taken_with: expected a probability above 0, got {self.taken_with!r}"
+            )
 
     @classmethod
     def of(cls, ledger: Ledger, *, light_ok: bool, heavy_ok: bool, group: str = "") -> Trace:
@@ -74,6 +88,8 @@ class Columns:
     """Blank: there is none."""
     around: str = ""
     """Of surroundings: an object, or its JSON where cells are text; blank: there are none."""
+    taken_with: str = ""
+    """Probability with which the route was taken. Blank: there is none."""
 
 
 def read_traces(path: str | Path, columns: Columns | None = None) -> list[Trace]:
@@ -118,7 +134,11 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _csv(path: Path) -> Iterator[Mapping[str, object]]:
-    yield from csv.DictReader(_lines(path))
+    for number, row in enumerate(csv.DictReader(_lines(path)), 1):
+        # A cell that is missing is not one that is blank: the line was cut short.
+        if None in row.values():
+            raise InputError(f"traces {path}, row {number}: fewer cells than columns")
+        yield row
 
 
 def _json_lines(path: Path) -> Iterator[Mapping[str, object]]:
@@ -148,12 +168,18 @@ def _trace(row: Mapping[str, object], names: Columns, where: str) -> Trace:
     prompt = _cell(row, names.prompt, where)
     if not isinstance(prompt, str) or not prompt.strip():
         raise InputError(f"traces {where}, {names.prompt}: expected a text, got {prompt!r:.80}")
+    light, heavy = (_label(row, name, where) for name in (names.light_ok, names.heavy_ok))
+    if light is None and heavy is None:
+        raise InputError(
+            f"traces {where}: {names.light_ok} and {names.heavy_ok} are blank; one is needed"
+        )
     return Trace(
         prompt=prompt,
-        light_ok=_label(row, names.light_ok, where),
-        heavy_ok=_label(row, names.heavy_ok, where),
+        light_ok=light,
+        heavy_ok=heavy,
         group=str(_cell(row, names.group, where)) if names.group else "",
         around=_around(row, names.around, where) if names.around else {},
+        taken_with=_share(row, names.taken_with, where) if names.taken_with else None,
     )
 
 
@@ -180,12 +206,34 @@ def _around(row: Mapping[str, object], name: str, where: str) -> dict[str, float
     return found
 
 
-def _label(row: Mapping[str, object], name: str, where: str) -> bool:
+def _label(row: Mapping[str, object], name: str, where: str) -> bool | None:
     value = _cell(row, name, where)
-    said = str(value).strip().lower()
-    if said not in _YES | _NO:
-        raise InputError(f"traces {where}, {name}: expected true or false, got {value!r:.80}")
-    return said in _YES
+    said = _said(value)
+    if said not in _YES | _NO | _UNKNOWN:
+        raise InputError(
+            f"traces {where}, {name}: expected true, false or nothing, got {value!r:.80}"
+        )
+    return None if said in _UNKNOWN else said in _YES
+
+
+def _share(row: Mapping[str, object], name: str, where: str) -> float | None:
+    value = _cell(row, name, where)
+    said = _said(value)
+    if said in _UNKNOWN:
+        return None
+    try:
+        share = float(said)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise InputError(
+            f"traces {where}, {name}: expected a probability above 0, got {value!r:.80}"
+        )
+    return share
+
+
+def _said(value: object) -> str:
+    return "" if value is None else str(value).strip().lower()
 
 
 def _cell(row: Mapping[str, object], name: str, where: str) -> object:

@@ -66,4 +66,5 @@ def _trace(light: Judged | None, heavy: Judged | None) -> Trace:
         heavy_ok=None if heavy is None else heavy.ok,
         signals=known.signals,
         around=known.around,
+        taken_with=None if light and heavy else known.propensity,
     )

@@ -72,7 +72,7 @@ def row_of(ledger: Ledger, at: float, *, content: bool) -> tuple[Cell, ...]:
     """The cells of a run, in the order of `COLUMNS`."""
     text = ledger.to_json(content=content)
     routes = [d for d in ledger.decisions if d.stage == "route" and d.action == "route"]
-    routing = _routing(routes)
+    routing = _routing(routes, ledger.route)
     grounded = ledger.verification and ledger.verification.grounded
     return (
         whole(ledger.run_id),
@@ -95,12 +95,15 @@ def row_of(ledger: Ledger, at: float, *, content: bool) -> tuple[Cell, ...]:
     )
 
 
-def _routing(routes: list[Decision]) -> Mapping[str, object]:
-    """The numbers of the route that was taken last; several were no one's choice by chance."""
+def _routing(routes: list[Decision], answered: str) -> Mapping[str, object]:
+    """The numbers of the route that was taken last.
+
+    Several of them, or an answer of yet another route, were no one's choice by chance.
+    """
     if not routes:
         return {}
     found = route_numbers(routes[-1].details)
-    if len(routes) > 1:
+    if len(routes) > 1 or (answered and answered != found.get("route")):
         found.pop("propensity", None)
     return found
 

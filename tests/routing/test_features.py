@@ -21,6 +21,15 @@ def test_an_open_question_has_no_choices() -> None:
     assert found["numbers"] == pytest.approx(np.log(2))
 
 
+def test_a_number_is_one_in_figures_and_in_words() -> None:
+    figures = read("He sold 12 of 40 pens, and 12 more for 20 euros.")
+    words = read("He sold twelve of forty pens, and a dozen more for twenty euros.")
+    for name in ("numbers", "distinct_numbers"):
+        assert words[name] == figures[name]
+    assert figures["numbers"] == pytest.approx(np.log1p(4))
+    assert figures["distinct_numbers"] == pytest.approx(np.log1p(3))
+
+
 def test_the_options_are_not_read_as_the_question() -> None:
     found = read(CHOICE)
     assert found["words"] == pytest.approx(np.log1p(7))

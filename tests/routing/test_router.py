@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from ctxguard.routing.model import shipped_model
 from ctxguard.text.analysis import default_analyzer
 from ctxguard.types import Chunk, Message
 from tests.routing.made import made
+from tests.routing.problems import PROBLEMS
 
 LIGHT = Route(name="light", price=Price(input=1, output=1), window=2000)
 MIDDLE = Route(name="middle", price=Price(input=5, output=5), window=8000)
@@ -25,6 +27,15 @@ HARD = (
     "If 3 shops sell 12 pens each at 4 per box of 6, and 2 of them give 10 percent back, but not "
     "on the first 5, how much is left of 100 after 7 boxes, given that 1 closes, and 20 is lost?"
 )
+
+
+def rank_correlation(one: Iterable[float], other: Iterable[float]) -> float:
+    """Spearman's; equal values share the mean of their ranks."""
+    first, second = (
+        (values[:, None] > values).sum(axis=1) + (values[:, None] == values).sum(axis=1) / 2
+        for values in (np.array(list(one)), np.array(list(other)))
+    )
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +65,7 @@ def test_what_ships_knows_work_when_it_sees_it() -> None:
 def test_a_fit_of_one_s_own_orders_and_is_calibrated(fitted: Router) -> None:
     test = made(2000, seed=5)
     prompts = [one.prompt for one in test]
-    light, heavy = [one.light_ok for one in test], [one.heavy_ok for one in test]
+    light, heavy = [bool(one.light_ok) for one in test], [bool(one.heavy_ok) for one in test]
     found = evaluate(fitted.score(prompts), light, heavy)
     assert found.apgr > 0.65
     fails = fitted.light_fails(prompts).tolist()
@@ -70,7 +81,9 @@ def test_a_hundred_labels_and_no_prior_are_enough_to_learn(fitted: Router) -> No
         prior=None,
     )
     scores = router.score([one.prompt for one in test])
-    found = evaluate(scores, [one.light_ok for one in test], [one.heavy_ok for one in test])
+    found = evaluate(
+        scores, [bool(one.light_ok) for one in test], [bool(one.heavy_ok) for one in test]
+    )
     assert found.apgr > 0.55
     assert router.model.questions == 100
 
@@ -102,6 +115,46 @@ def test_from_questions_with_choices_alone_it_learns_of_open_ones_that_work_is_w
     easy, hard = router.score([few + options, many + options])
     assert hard > easy + 0.05
     assert all(one.open == 0 for name, one in router.model.signals.items() if name not in WORK)
+
+
+def test_a_sum_in_words_is_ordered_by_its_steps_whatever_its_style() -> None:
+    gains = Router().score([one.text for one in PROBLEMS])
+    steps = [one.steps for one in PROBLEMS]
+    length = [len(one.text) for one in PROBLEMS]
+    assert rank_correlation(gains, steps) > 0.7
+    assert rank_correlation(gains, steps) > rank_correlation(length, steps) + 0.2
+    for style in {one.style for one in PROBLEMS}:
+        told = [gain for gain, one in zip(gains, PROBLEMS, strict=True) if one.style == style]
+        assert told == sorted(told), style  # they are told by steps
+
+
+def test_the_style_of_an_open_question_moves_nothing() -> None:
+    weights = Router().model.signals
+    assert all(one.open > 0 for name, one in weights.items() if name in WORK)
+    assert all(one.open == 0 for name, one in weights.items() if name not in WORK)
+
+
+def test_options_with_figures_have_weights_of_their_own() -> None:
+    router = Router()
+    asked = "How many are left of 12?\nA. {}\nB. {}\nAnswer:"
+    words, mixed, figures = (
+        asked.format(*pair) for pair in (("some", "none"), ("some", "5"), ("7", "5"))
+    )
+    for text in (words, mixed, figures):
+        found = router.estimate(text)
+        parts = sum(one.gain for one in found.moved)
+        assert router.model.levels.choices + parts == pytest.approx(found.gain)
+        assert router.score([text])[0] == pytest.approx(found.gain)
+
+    def of_how(text: str) -> float:
+        return next(one.gain for one in router.estimate(text).moved if one.signal == "asks_how")
+
+    weight = router.model.signals["asks_how"]
+    ratio = weight.figures / weight.choices
+    assert of_how(figures) / of_how(words) == pytest.approx(ratio, rel=1e-3)
+    assert of_how(mixed) == pytest.approx((of_how(words) + of_how(figures)) / 2)
+    work = [one for name, one in router.model.signals.items() if name in WORK]
+    assert min(one.figures for one in work) >= 0
 
 
 def test_an_estimate_adds_up(fitted: Router) -> None:

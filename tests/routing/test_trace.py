@@ -81,6 +81,24 @@ def test_json_lines_with_columns_of_other_names(tmp_path: Path) -> None:
     assert [(one.light_ok, one.heavy_ok) for one in found] == [(True, False), (False, True)]
 
 
+def test_a_log_that_knows_one_route_of_each_question(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("prompt,light_ok,heavy_ok,p\na?,1,,0.9\nb?,,no,.1\nc?,1,0,\n")
+    found = read_traces(path, Columns(taken_with="p"))
+    assert [(one.light_ok, one.heavy_ok, one.taken_with) for one in found] == [
+        (True, None, 0.9),
+        (None, False, 0.1),
+        (True, False, None),
+    ]
+    lines = tmp_path / "log.jsonl"
+    lines.write_text('{"prompt": "a?", "light_ok": null, "heavy_ok": true}\n')
+    assert read_traces(lines) == [Trace(prompt="a?", light_ok=None, heavy_ok=True)]
+    for odd in ("0", "2", "often"):
+        path.write_text(f"prompt,light_ok,heavy_ok,p\na?,1,,{odd}\n")
+        with pytest.raises(InputError, match="row 1, p: expected a probability above 0"):
+            read_traces(path, Columns(taken_with="p"))
+
+
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what pyarrow gives for a table; the package itself is not among the tests'."""
     rows = [{"prompt": "a?", "light_ok": True, "heavy_ok": False}]
@@ -103,9 +121,14 @@ def test_parquet_needs_a_package(tmp_path: Path) -> None:
         ("a.txt", b"", r"expected \.csv"),
         ("a.csv", b"", "there is no row"),
         ("a.csv", b"prompt,light_ok\nx,1\n", "row 1: no column 'heavy_ok', there are 'prompt'"),
-        ("a.csv", b"prompt,light_ok,heavy_ok\nx,1,maybe\n", "row 1, heavy_ok: expected true or"),
+        (
+            "a.csv",
+            b"prompt,light_ok,heavy_ok\nx,1,maybe\n",
+            "heavy_ok: expected true, false or",
+        ),
         ("a.csv", b"prompt,light_ok,heavy_ok\n,1,1\n", "row 1, prompt: expected a text"),
-        ("a.csv", b"prompt,light_ok,heavy_ok\nx\n", "row 1, light_ok: expected true or false"),
+        ("a.csv", b"prompt,light_ok,heavy_ok\nx,1\n", "row 1: fewer cells than columns"),
+        ("a.csv", b"prompt,light_ok,heavy_ok\nx,,\n", "row 1: light_ok and heavy_ok are blank"),
         ("a.csv", b"\xff\xfe\x00", "not a text file"),
         ("a.csv.gz", b"no gzip", "Not a gzipped file"),
         ("a.csv.gz", gzip.compress(ROWS, mtime=0)[:-9], "Compressed file ended"),
