@@ -48,12 +48,12 @@ RESAMPLES, DRAWS, RESAMPLINGS = 1000, 60, 200
 QUICK = 8
 """How many times fewer questions, resamples and draws."""
 OWN, FOLDS = 300, 5
-CHUNKS, TURNS = 50, 10
 MORE = 1000
 EXPLORED = 0.1
 ONE_SIDED = "ctxguard, one label of each, a tenth explored"
 LEAST = "nothing: the order known, level and slope from the labels"
 CONSTANT = "nothing: one probability for all, the share in the labels"
+CHUNKS, TURNS = 50, 10
 ODD = ("moral_scenarios", "high_school_mathematics")
 """One is a seventh of all questions, in one form; in the other, the heavy model is right in 3 % of
 the cases, fewer than by chance. Either could carry a figure, so there is one without both."""

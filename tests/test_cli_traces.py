@@ -156,7 +156,7 @@ def test_a_router_from_a_store(store: LedgerStore, capsys: pytest.CaptureFixture
     )
 
 
-def test_a_question_on_one_route_is_left_out_and_told(
+def test_a_question_on_one_route_is_learned_from_and_left_out_of_a_judgement(
     store: LedgerStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = judge_all(store, 100)
@@ -165,8 +165,10 @@ def test_a_question_on_one_route_is_left_out_and_told(
     store.close()
     assert main(["route", "fit", "--store", "t.db", "-o", "r.json"]) == 0
     said = capsys.readouterr()
-    assert f"learned from {count:,}" in said.out
-    assert said.err == "1 questions were judged on one route only: left out\n"
+    assert f"learned from {count + 1:,}" in said.out
+    assert not said.err
+    assert main(["route", "eval", "--store", "t.db", "--router", "r.json"]) == 0
+    assert capsys.readouterr().err == "1 questions were judged on one route only: left out\n"
 
 
 @pytest.mark.parametrize("content", [True, False])
@@ -177,7 +179,7 @@ def test_why_a_run_took_its_route(
     store.append(routed("ab12", "What is 3 % of 200, if the fee is 4?", "light"))
     store.close()
     out = told(capsys, "route", "explain", "ab", "--store", "why.db")
-    assert out.splitlines()[0].startswith("light: expected gain" if content else "light: heavier")
+    assert out.splitlines()[0].startswith("light: expected gain" if content else "light: light")
     assert "P(light fails)" in out
     assert re.search(r"numbers [+-]0\.\d+", out)
     assert "heavy: price unknown" in out
@@ -211,7 +213,8 @@ def test_a_signal_of_another_release_is_shown_by_its_name(
         (["route", "fit", "-o", "r.json"], "give a file of traces, or --store"),
         (["route", "fit", "x.csv", "-s", "t.db", "-o", "r.json"], "or --store"),
         (["route", "fit", "t.db", "--group", "who", "-o", "r.json"], "a store has no columns"),
-        (["route", "fit", "t.db", "-o", "r.json"], "judged on both routes, light and heavy (0 on"),
+        (["route", "fit", "t.db", "-o", "r.json"], "a fit takes 50 labelled questions, got 0"),
+        (["route", "eval", "t.db"], "judged on both routes, light and heavy (0 on"),
         (["route", "eval", "t.db", "--light", "a", "--heavy", "b"], "both routes, a and b"),
         (["route", "explain", "a", "-s", "t.db"], "there was no route to choose"),
     ],

@@ -273,7 +273,7 @@ def test_the_card_of_a_model_fills_in_what_the_route_does_not_say() -> None:
 
 def test_what_was_found_for_a_question_may_raise_it() -> None:
     conflicting = [f"The fee of plan {n} is ${n}00 per month, says page {n}." for n in range(40)]
-    guard = guard_of(router=Router(thresholds=(0.02,)))
+    guard = guard_of(router=Router(thresholds=(-0.06,)))
     with running(guard) as (routed, run):
         assert routed.call(asking(EASY), named) == "light"
     with running(guard) as (routed, run):

@@ -358,11 +358,12 @@ def _quality(runs: Sequence[_Run], routes: Sequence[RouteUse]) -> Quality:
 def _expected(pairs: Iterable[tuple[float, float] | None]) -> tuple[float | None, int]:
     """Of answers on the routes that were taken, how many are right for one that heavy gets right.
 
-    A ratio of sums and no mean of ratios: that is what quality beside all heavy means.
+    A ratio of sums and no mean of ratios: that is what quality beside all heavy means. A lighter
+    route that is expected to do better counts as equal: that is a line read beyond its data.
     """
     known = [pair for pair in pairs if pair is not None]
     heavy = math.fsum(pair[1] for pair in known)
-    return (math.fsum(pair[0] for pair in known) / heavy if heavy else None), len(known)
+    return (math.fsum(map(min, known)) / heavy if heavy else None), len(known)
 
 
 def _shadow(runs: Sequence[_Run]) -> Shadow:

@@ -482,10 +482,10 @@ def test_a_promise_with_surroundings_covers_them(kind: str) -> None:
         assert (scores >= promise.threshold).mean() <= 0.52
     else:
         right = [
-            one.heavy_ok if score >= promise.threshold else one.light_ok
+            bool(one.heavy_ok if score >= promise.threshold else one.light_ok)
             for one, score in zip(test, scores, strict=True)
         ]
-        assert np.mean(right) >= 0.89 * np.mean([one.heavy_ok for one in test])
+        assert np.mean(right) >= 0.89 * np.mean([bool(one.heavy_ok) for one in test])
     without = promised.decide(EASY, ROUTES)
     assert (
         "the promise is of questions with surroundings, and there are none here" in without.reason
@@ -534,7 +534,7 @@ def test_weights_are_learned_and_order_better_than_the_assumed_ones() -> None:
 
     def apgr(router: Router, around: Sequence[Mapping[str, float]] | None) -> float:
         scores = router.score([one.prompt for one in test], around)
-        light, heavy = [one.light_ok for one in test], [one.heavy_ok for one in test]
+        light, heavy = [bool(one.light_ok) for one in test], [bool(one.heavy_ok) for one in test]
         return evaluate(scores, light, heavy).apgr
 
     around = [one.around for one in test]

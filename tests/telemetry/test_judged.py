@@ -114,13 +114,11 @@ def test_a_router_learns_as_much_from_signals_as_from_texts() -> None:
 def test_a_promise_takes_traces_of_both_routes() -> None:
     traces = [Trace(prompt="a?", light_ok=True, heavy_ok=None)] * 3
     traces.append(Trace(prompt="a?", light_ok=True, heavy_ok=True))
-    with pytest.raises(InputError, match="1 of 4 traces know of both routes"):
+    with pytest.raises(InputError, match="1 of 4 have both labels"):
         Router().calibrate(traces, target=0.9)
 
 
-def test_a_fit_takes_no_label_for_one_that_is_not_known() -> None:
-    with pytest.raises(InputError, match="of 1 of 60 questions one is not known"):
-        Router.fit(["a?"] * 60, [True] * 60, [*[True] * 59, None])
+def test_a_judgement_takes_no_label_for_one_that_is_not_known() -> None:
     with pytest.raises(InputError, match="of 1 of 2 questions one is not known"):
         evaluate([0.1, 0.2], [True, None], [True, True])
 

@@ -117,7 +117,7 @@ def test_an_abandoned_interrupt_keeps_its_ledger(ours: CtxGuardMiddleware) -> No
     assert questions == [QUESTION, "Never mind. Who pays?", QUESTION]
 
 
-def test_what_another_process_resumes_has_a_ledger_per_call(ours: CtxGuardMiddleware) -> None:
+def test_what_another_process_resumes_has_a_ledger_of_its_own(ours: CtxGuardMiddleware) -> None:
     agent = MIDDLEWARE["human in the loop"].make()
     config: Any = thread()
     agent.invoke(ASK, config)
@@ -125,8 +125,7 @@ def test_what_another_process_resumes_has_a_ledger_per_call(ours: CtxGuardMiddle
     agent.invoke(APPROVED, config)
     assert [kinds(ledger) for ledger in ours.ctxguard.ledgers] == [
         ["model"],
-        ["retrieval"],
-        ["model"],
+        ["retrieval", "model"],
     ]
 
 
