@@ -18,7 +18,8 @@ SAID = (
     "middle rests after a rate limit (2 times)",
     "from light to heavy",
     "0.55, 95 % interval 0.31 to 0.76; P(heavy fails) 0.31",
-    "numbers, in figures or in words +0.035, conditions (if, suppose, would) +0.030, of another release -0.010",
+    "numbers, in figures or in words +0.035, conditions (if, suppose, would) +0.030, "
+    "of another release -0.010",
     "a threshold above 0.235, or an average question in: numbers, in figures or in words, "
     "conditions",
     "0.000186 per request",
