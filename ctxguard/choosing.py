@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from ctxguard.attempts import Request
 from ctxguard.dispatcher import Dispatcher
+from ctxguard.request import Request
 from ctxguard.routing.caller import current_caller
 from ctxguard.routing.choice import Routing
 from ctxguard.routing.route import Route, cost_of

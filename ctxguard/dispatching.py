@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ctxguard.attempts import Attempt, Request, activate_attempt, current_attempt
+from ctxguard.attempts import Attempt, activate_attempt, current_attempt
 from ctxguard.choosing import EXPECTED, Choosing
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, SpendLimitError
+from ctxguard.request import Request
 from ctxguard.routing.caller import current_caller
 from ctxguard.routing.failures import failure_of
 from ctxguard.routing.route import Load, Route, cost_of, ordered

@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeVar, overload
 
 from ctxguard.adapters import Adapter, SupportsProcess, find_adapter
 from ctxguard.answers import Answers
-from ctxguard.attempts import Request
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, PolicyError, UnsupportedObjectError
 from ctxguard.fitting import ModelCall, fit_call, uncounted
@@ -25,6 +24,7 @@ from ctxguard.ledger import Ledger
 from ctxguard.models import ModelCard
 from ctxguard.pipeline import Pipeline
 from ctxguard.policy import Policy, choose
+from ctxguard.request import Request
 from ctxguard.routing.choice import Routing
 from ctxguard.run import Outcome, Record, Run, current_run, ledger_of
 from ctxguard.stages.layout import write_chunks

@@ -24,9 +24,10 @@ from ctxguard import (
     SpendLimitError,
 )
 from ctxguard.answering import answering
-from ctxguard.attempts import Attempt, Request, current_attempt, verification_of
+from ctxguard.attempts import Attempt, current_attempt, verification_of
 from ctxguard.dispatching import Dispatching, dispatching
 from ctxguard.models import ModelCard
+from ctxguard.request import Request
 from ctxguard.routing import Cascade, Load, Price, Route, Router, Routes, SpendLimit, calling_for
 from ctxguard.routing.state import MemoryStore, SharedState
 from ctxguard.run import Run

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import pytest
 
 from ctxguard import Guard, Handle, InputError, Ledger, Message, Policy
-from ctxguard.attempts import Attempt, Request
+from ctxguard.attempts import Attempt
 from ctxguard.dispatching import dispatching
 from ctxguard.ledger import Call
 from ctxguard.reliability import share_interval
+from ctxguard.request import Request
 from ctxguard.routing import Load, Price, Route, Router, Routes, savings_of
 from ctxguard.routing.explanation import explanation_of
 from ctxguard.routing.report import Share, money

@@ -29,9 +29,9 @@ from ctxguard import (
     guarded,
     handle,
 )
-from ctxguard.attempts import Request
 from ctxguard.dispatching import dispatching
 from ctxguard.ledger import Call
+from ctxguard.request import Request
 from ctxguard.routing import Route, Routes, Routing, Savings, SpendLimit, calling_for
 from ctxguard.routing.state import Drift
 from ctxguard.wire import FittedMessages

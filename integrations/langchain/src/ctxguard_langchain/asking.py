@@ -18,8 +18,9 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
-from ctxguard.attempts import Attempt, Request, current_attempt
+from ctxguard.attempts import Attempt, current_attempt
 from ctxguard.handle import Handle
+from ctxguard.request import Request
 from ctxguard.routing.failures import failure_of
 from ctxguard.run import Source
 from ctxguard.types import Chunk

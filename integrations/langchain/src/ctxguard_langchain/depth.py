@@ -15,9 +15,10 @@ from typing import Any
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 
-from ctxguard.attempts import Request, current_attempt
+from ctxguard.attempts import current_attempt
 from ctxguard.dispatching import dispatching
 from ctxguard.handle import Handle
+from ctxguard.request import Request
 from ctxguard.run import Run
 from ctxguard.types import Message
 from ctxguard_langchain.calling import calling

@@ -13,8 +13,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 
-from ctxguard.attempts import Attempt, Request, current_attempt
+from ctxguard.attempts import Attempt, current_attempt
 from ctxguard.handle import Handle
+from ctxguard.request import Request
 from ctxguard.types import Message
 from ctxguard_langchain.apply import safely
 from ctxguard_langchain.binding import rebound

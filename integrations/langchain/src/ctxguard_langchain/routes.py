@@ -18,10 +18,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from pydantic import TypeAdapter, ValidationError
 
-from ctxguard.attempts import Attempt, Request
+from ctxguard.attempts import Attempt
 from ctxguard.errors import InputError
 from ctxguard.handle import Handle
 from ctxguard.models import ModelCard
+from ctxguard.request import Request
 from ctxguard.routing import Route
 from ctxguard.run import Record, Run
 from ctxguard.types import Decision

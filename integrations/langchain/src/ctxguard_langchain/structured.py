@@ -15,8 +15,9 @@ from typing import Any
 
 from langchain_core.runnables import Runnable
 
-from ctxguard.attempts import Attempt, Request, current_attempt
+from ctxguard.attempts import Attempt, current_attempt
 from ctxguard.handle import Handle
+from ctxguard.request import Request
 from ctxguard.routing import Route
 from ctxguard_langchain.binding import alike
 from ctxguard_langchain.carrying import handle_of, keep, kept, own_handle

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias, cast
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.retrievers import RecursiveRetriever
 
-from ctxguard.attempts import Request, current_attempt
+from ctxguard.attempts import current_attempt
 from ctxguard.dispatching import Dispatching, dispatching
 from ctxguard.handle import Handle
+from ctxguard.request import Request
 from ctxguard.run import Record, current_run
 from ctxguard.types import Decision, Message
 from ctxguard_llamaindex.copies import shallow_copy

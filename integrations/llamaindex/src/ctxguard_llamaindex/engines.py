@@ -17,10 +17,11 @@ from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.memory.types import BaseMemory
 from llama_index.core.workflow import Context
 
-from ctxguard.attempts import Attempt, Request, activate_attempt
+from ctxguard.attempts import Attempt, activate_attempt
 from ctxguard.dispatching import Dispatching, dispatching
 from ctxguard.handle import Handle
 from ctxguard.models import ModelCard
+from ctxguard.request import Request
 from ctxguard.routing import Load, Route
 from ctxguard.types import Message
 from ctxguard_llamaindex.asking import ends_well

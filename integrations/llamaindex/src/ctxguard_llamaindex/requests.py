@@ -9,10 +9,10 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
-from ctxguard.attempts import Request
 from ctxguard.errors import PolicyError
 from ctxguard.handle import Handle
 from ctxguard.models import ModelCard
+from ctxguard.request import Request
 from ctxguard.routing import Route
 from ctxguard.verification import Ask
 from ctxguard_llamaindex.convert import card_of, messages_of, tools_of

@@ -18,9 +18,10 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import BasePromptTemplate
 
-from ctxguard.attempts import Attempt, Request, current_attempt
+from ctxguard.attempts import Attempt, current_attempt
 from ctxguard.dispatching import Dispatching, dispatching
 from ctxguard.handle import Handle
+from ctxguard.request import Request
 from ctxguard_llamaindex.asides import is_calling
 from ctxguard_llamaindex.asking import ends_well
 from ctxguard_llamaindex.failing import hand_on
