@@ -165,6 +165,7 @@ class Attempt:
         if self.acts and len(shared.settings.routes) > 1:
             shared.rests.succeeded(shared.label(self.route.name))
             self._remember()
+        self.dispatching.choosing.note_state()
 
     def _remember(self) -> None:
         """Let feedback on the run find the route that answered, of an escalated one the last."""
@@ -198,6 +199,7 @@ class Attempt:
                 failure.kind if failure.elsewhere else "route-failed",
                 f"{self.route.name}: {type(error).__name__}: {error}",
             )
+        self.dispatching.choosing.note_state()
 
     def _settle(self, load: Load, error: str = "") -> None:
         self._done = True

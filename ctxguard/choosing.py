@@ -178,19 +178,22 @@ class Choosing:
 
     def note(self, action: Action, code: str, reason: str, **details: JsonValue) -> None:
         """Let the ledger say something of the routing."""
-        found = [
-            Decision(
-                stage=_STAGE,
-                action=action,
-                subject="call",
-                code=code,
-                reason=reason,
-                details=details,
-            )
-        ]
-        notice = self.dispatcher.state.notice()
-        if notice:
-            found.append(
-                Decision(stage=_STAGE, action="error", subject="state", code="state", reason=notice)
-            )
-        self.run.add(Record(decisions=tuple(found)))
+        self._add(action, "call", code, reason, details)
+
+    def note_state(self) -> None:
+        """Let the ledger say that shared state is gone, or back; each once."""
+        if notice := self.dispatcher.notice():
+            self._add("error", "state", "state", notice, {})
+
+    def _add(
+        self, action: Action, subject: str, code: str, reason: str, details: dict[str, JsonValue]
+    ) -> None:
+        decision = Decision(
+            stage=_STAGE,
+            action=action,
+            subject=subject,
+            code=code,
+            reason=reason,
+            details=details,
+        )
+        self.run.add(Record(decisions=(decision,)))

@@ -66,6 +66,10 @@ class Dispatcher:
         """Where it is kept."""
         return open_state(self.settings.state)
 
+    def notice(self) -> str:
+        """Why the state is not used, or that it is again; each once, then the empty string."""
+        return self.state.notice() if "state" in vars(self) else ""
+
     @property
     def blocks(self) -> bool:
         """Whether asking the state may take longer than an event loop should wait."""
