@@ -37,6 +37,10 @@ Servers = tuple[ScriptedServer, ScriptedServer]
 ROUTERS = {"light": LIGHT, "heavy": HEAVY}
 on_both = pytest.mark.parametrize("router", ROUTERS.values(), ids=ROUTERS)
 
+parsed = pytest.mark.filterwarnings(
+    "ignore:Pydantic serializer warnings"
+)  # of openai's own parsing
+
 
 @pytest.fixture
 def servers(openai_server: ScriptedServer, anthropic_server: ScriptedServer) -> Servers:
@@ -144,7 +148,7 @@ async def test_bound_tools_survive_copies_and_pickles(servers: Servers) -> None:
 # -- structured output ----------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of openai's own parsing
+@parsed
 @on_both
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 async def test_structured_output_of_either_provider(
@@ -182,6 +186,7 @@ async def test_a_structured_chain_survives_pickling() -> None:
     assert _last(loaded).route == "heavy"
 
 
+@parsed
 @on_both
 async def test_the_raw_reply_comes_along(servers: Servers, router: Router) -> None:
     model = guard(openai(servers[0]), routes(anthropic(servers[1]), router))
@@ -206,6 +211,7 @@ async def test_events_of_structured_output(servers: Servers) -> None:
     assert len(_last(model).calls) == 1
 
 
+@parsed
 async def test_a_format_that_only_one_provider_reads_keeps_its_route(servers: Servers) -> None:
     plain = openai(servers[0]).with_structured_output(Answer, method="json_schema")
     chain = guard(plain, routes(anthropic(servers[1]), HEAVY))

@@ -200,9 +200,18 @@ def _named(source: Dynamic, route: Route) -> dict[str, Any]:
     update: dict[str, Any] = dict.fromkeys(names, _bare(source, route.model_name))
     if "profile" in fields:  # of the other model, or none
         renamed = source.model_copy(update={**update, "profile": None})
-        resolve: Callable[[], Any] = getattr(renamed, "_resolve_model_profile", lambda: None)
-        update["profile"] = resolve()
+        update["profile"] = _profile_of(renamed)
     return update
+
+
+def _profile_of(model: Dynamic) -> Dynamic:
+    """What the framework knows of a model by its name; None: nothing."""
+    resolve = getattr(model, "_resolve_model_profile", None)
+    if resolve is not None:
+        return resolve()
+    # Older clients look it up when they are made, as a validator of the whole model.
+    getattr(model, "_set_model_profile", lambda: None)()
+    return model.profile
 
 
 def _bare(source: Dynamic, name: str) -> str:
