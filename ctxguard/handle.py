@@ -16,7 +16,8 @@ from ctxguard.errors import InputError, UnsupportedObjectError
 from ctxguard.ledger import Ledger
 from ctxguard.listeners import tell
 from ctxguard.policy import Policy
-from ctxguard.routing.report import Savings, savings_of
+from ctxguard.routing.report import Savings
+from ctxguard.routing.savings import savings_of
 from ctxguard.routing.state import Drift
 from ctxguard.run import Outcome, Run, activate, current_run
 

@@ -140,7 +140,7 @@ class Ledger:
     @property
     def savings(self) -> Savings:
         """What routing saved in this run, and what is known of the quality beside it."""
-        from ctxguard.routing.report import savings_of
+        from ctxguard.routing.savings import savings_of
 
         return savings_of((self,))
 

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 
 from ctxguard import (
@@ -228,7 +230,12 @@ def test_shadow_mode_decides_and_calls_what_is_configured() -> None:
     assert run.ledger().calls[0].reason == "shadow"
 
 
-def test_exploration_draws_the_stated_share_and_says_with_which_probability() -> None:
+def test_exploration_draws_the_stated_share_and_says_with_which_probability(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A run's id decides what it draws: the same ids, the same draws at every test.
+    ids = np.random.default_rng(0)
+    monkeypatch.setattr("ctxguard.run.uuid.uuid4", lambda: UUID(bytes=ids.bytes(16), version=4))
     guard = guard_of(explore=0.5)
     drawn: list[str] = []
     for _ in range(300):

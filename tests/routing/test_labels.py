@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,21 @@ import pytest
 from ctxguard.errors import InputError
 from ctxguard.routing import Router, Trace, evaluate
 from ctxguard.routing.labels import Labels, labels_in, labels_of
+from ctxguard.routing.trace import Asked
 from tests.routing.made import made
 
 EXPLORED = 0.1
+
+
+@functools.cache
+def known(count: int, seed: int) -> list[Trace]:
+    """Made questions with their signals, so that each is analysed once."""
+    traces = made(count, seed=seed)
+    return [replace(one, signals=Router().estimate(one.prompt).signals) for one in traces]
+
+
+def questions(traces: list[Trace]) -> list[Asked]:
+    return [one.signals or one.prompt for one in traces]
 
 
 def logged(traces: list[Trace], *, seed: int = 0, explored: float = EXPLORED) -> list[Trace]:
@@ -33,7 +46,7 @@ def logged(traces: list[Trace], *, seed: int = 0, explored: float = EXPLORED) ->
 
 def fit(traces: list[Trace], *, taken_with: bool = True) -> Router:
     return Router.fit(
-        [one.prompt for one in traces],
+        questions(traces),
         [one.light_ok for one in traces],
         [one.heavy_ok for one in traces],
         taken_with=[one.taken_with for one in traces] if taken_with else None,
@@ -42,7 +55,7 @@ def fit(traces: list[Trace], *, taken_with: bool = True) -> Router:
 
 def apgr(router: Router, test: list[Trace]) -> float:
     light, heavy = [bool(one.light_ok) for one in test], [bool(one.heavy_ok) for one in test]
-    return evaluate(router.score([one.prompt for one in test]), light, heavy).apgr
+    return evaluate(router.score(questions(test)), light, heavy).apgr
 
 
 # -- estimated outcomes ---------------------------------------------------------------------------
@@ -101,18 +114,18 @@ def test_rows_that_say_nothing() -> None:
 
 
 def test_one_label_of_each_teaches_nearly_as_much_as_both() -> None:
-    traces, test = made(2000, seed=3), made(3000, seed=5)
+    traces, test = known(2000, 3), known(3000, 5)
     both, one, prior = fit(traces), fit(logged(traces)), Router()
     assert apgr(one, test) > apgr(both, test) - 0.03
     assert apgr(one, test) > apgr(prior, test) - 0.01
     truth = np.mean([bool(t.heavy_ok) - bool(t.light_ok) for t in test])
     assert one.model.gain == pytest.approx(truth, abs=0.06)
-    fails = one.light_fails([t.prompt for t in test]).mean()
+    fails = one.light_fails(questions(test)).mean()
     assert fails == pytest.approx(np.mean([not t.light_ok for t in test]), abs=0.06)
 
 
 def test_without_probabilities_it_learns_from_questions_that_are_alike() -> None:
-    traces, test = made(2000, seed=3), made(3000, seed=5)
+    traces, test = known(2000, 3), known(3000, 5)
     one = fit(logged(traces, explored=0.3), taken_with=False)
     assert apgr(one, test) > apgr(fit(traces), test) - 0.03
 
@@ -120,7 +133,7 @@ def test_without_probabilities_it_learns_from_questions_that_are_alike() -> None
 def test_without_a_prior_one_label_of_each_is_enough_as_well() -> None:
     traces = logged(made(1000, seed=3))
     router = Router.fit(
-        [one.prompt for one in traces],
+        questions(traces),
         [one.light_ok for one in traces],
         [one.heavy_ok for one in traces],
         taken_with=[one.taken_with for one in traces],
@@ -152,7 +165,7 @@ def test_a_promise_takes_both_labels_and_says_how_many() -> None:
 def test_a_promise_of_one_label_each_is_kept() -> None:
     """As often as it says, of logs with a tenth explored; and it does save."""
     router, pool = fit(made(400, seed=3)), made(1500, seed=5)
-    scores = router.score([one.prompt for one in pool])
+    scores = router.score(questions(pool))
     light = np.array([one.light_ok for one in pool])
     heavy = np.array([one.heavy_ok for one in pool])
     missed, shares = 0, list[float]()

@@ -364,7 +364,7 @@ def test_a_decision_takes_less_than_a_millisecond(fitted: Router) -> None:
     fitted.decide(analysis, [LIGHT, HEAVY], around=seen)
     taken: list[float] = []
     for _ in range(200):
-        began = time.perf_counter()
+        began = time.process_time()
         fitted.decide(analysis, [LIGHT, HEAVY], around=seen)
-        taken.append(time.perf_counter() - began)
+        taken.append(time.process_time() - began)
     assert sorted(taken)[100] < 1e-3

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
+import importlib
 import io
 import json
 import sys
-import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,18 +99,42 @@ def test_a_log_that_knows_one_route_of_each_question(tmp_path: Path) -> None:
             read_traces(path, Columns(taken_with="p"))
 
 
-def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what pyarrow gives for a table; the package itself is not among the tests'."""
-    rows = [{"prompt": "a?", "light_ok": True, "heavy_ok": False}]
-    table = types.SimpleNamespace(to_pylist=lambda: rows)
-    parquet = types.SimpleNamespace(read_table=lambda path: table)
-    monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
-    assert read_traces(tmp_path / "traces.parquet")[0].prompt == "a?"
+def test_parquet(tmp_path: Path) -> None:
+    # By name: the package has no types.
+    arrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    rows = [
+        {
+            "prompt": "a?",
+            "light_ok": True,
+            "heavy_ok": False,
+            "p": None,
+            "seen": {"turns": 1.0, "conflicts": None},
+        },
+        {
+            "prompt": "b?",
+            "light_ok": None,
+            "heavy_ok": True,
+            "p": 0.1,
+            "seen": {"turns": 2.0, "conflicts": 3.0},
+        },
+    ]
+    path = tmp_path / "traces.parquet"
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
+    assert read_traces(path, Columns(taken_with="p", around="seen")) == [
+        Trace(prompt="a?", light_ok=True, heavy_ok=False, around={"turns": 1.0}),
+        Trace(
+            prompt="b?",
+            light_ok=None,
+            heavy_ok=True,
+            around={"turns": 2.0, "conflicts": 3.0},
+            taken_with=0.1,
+        ),
+    ]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is there")
-def test_parquet_needs_a_package(tmp_path: Path) -> None:
+def test_parquet_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)  # as where it is not installed
     with pytest.raises(MissingDependencyError, match="pip install pyarrow"):
         read_traces(tmp_path / "traces.parquet")
 

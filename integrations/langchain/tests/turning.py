@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ HARD = (
 CHEAP = Price(input=1, output=2, cache_read=0.1)
 DEAR = Price(input=10, output=20, cache_read=1)
 
+_KEEPING = threading.Lock()
+"""A call is kept in two steps, and branches of a graph ask one model from several threads."""
+
 
 class RateLimitError(Exception):
     """As the SDKs have it."""
@@ -44,14 +48,15 @@ class Turning(ScriptedChatModel):
 
     @override
     def _answer(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> AIMessage:
-        if len(self.seen) in self.fails:
-            self.seen.append(list(messages))
-            self.calls.append(kwargs)
-            raise RateLimitError("slow down")
-        done = sum(isinstance(message, ToolMessage) for message in messages)
-        shown = [m for m in messages if not isinstance(m, ToolMessage)]
-        made = super()._answer(shown if done < self.turns else messages, kwargs)
-        self.seen[-1] = list(messages)
+        with _KEEPING:
+            if len(self.seen) in self.fails:
+                self.seen.append(list(messages))
+                self.calls.append(kwargs)
+                raise RateLimitError("slow down")
+            done = sum(isinstance(message, ToolMessage) for message in messages)
+            shown = [m for m in messages if not isinstance(m, ToolMessage)]
+            made = super()._answer(shown if done < self.turns else messages, kwargs)
+            self.seen[-1] = list(messages)
         calls = [{**call, "id": f"{call['id']}-{done}"} for call in made.tool_calls]
         return made.model_copy(update={"tool_calls": calls})
 
