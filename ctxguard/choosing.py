@@ -160,9 +160,8 @@ class Choosing:
             details["promise"] = asdict(promise.promised)
         if self.settings.explore:
             share = self.settings.explore
-            drawn = share / len(self.settings.routes)
-            chosen = route.name == routing.route.name
-            details["propensity"] = drawn + (1 - share) * chosen
+            drawn, usual = self._usual(routing, route, code)
+            details["propensity"] = share * drawn + (1 - share) * usual
         said = f"would take {route.name}, and calls what is configured: " if shadow else ""
         decision = replace(
             decision,
@@ -171,6 +170,15 @@ class Choosing:
             details=details,
         )
         self.run.add(Record(decisions=(decision,)))
+
+    def _usual(self, routing: Routing, route: Route, code: str) -> tuple[float, bool]:
+        """P that a draw takes a route, and whether it is taken where nothing is drawn."""
+        fitting = [one.route.name for one in routing.candidates if one.fits]
+        names = fitting or [routing.route.name]
+        drawn = (route.name in names) / len(names)
+        if code != "explored":
+            return drawn, True
+        return drawn, route.name == (names[0] if self.settings.cascade else routing.route.name)
 
     def _tell_drift(self) -> None:
         for drift in self.dispatcher.drifted():

@@ -80,7 +80,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        implied = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or implied
 
 
 def _status(error: Any) -> int | None:  # noqa: ANN401 -- of any SDK
