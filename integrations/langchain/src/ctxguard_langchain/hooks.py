@@ -38,7 +38,7 @@ from ctxguard_langchain.carrying import due
 from ctxguard_langchain.checking import Checking
 from ctxguard_langchain.classes import Derived
 from ctxguard_langchain.convert import question_of, short
-from ctxguard_langchain.depth import deeper, depth_of
+from ctxguard_langchain.depth import adepth_of, deeper, depth_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.entering import SHAPES, routed
 from ctxguard_langchain.flags import asking, retrieving
@@ -159,6 +159,15 @@ def _searching(
     return depth_of(handle, run, self, _asked(args, kwargs))
 
 
+async def _asearching(
+    choke: _Choke, handle: Handle, run: Run | None, self: Dynamic, args: Args, kwargs: Kwargs
+) -> AbstractContextManager[object]:
+    """As `_searching`."""
+    if choke.answers or handle.policy.routing is None:
+        return nullcontext()
+    return await adepth_of(handle, run, self, _asked(args, kwargs))
+
+
 def _do(
     choke: _Choke, method: Callable[..., Any], self: Dynamic, args: Args, kwargs: Kwargs
 ) -> Dynamic:
@@ -221,7 +230,10 @@ def _acall(base: Callable[..., Any], choke: _Choke) -> Callable[..., Any]:
         args, kwargs = choke.before(handle, self, args, kwargs)
         checking, meter = _checking(choke, handle, self, args, kwargs), _meter(choke)
         method = base if meter is None else meter.acall(base)
-        with flagged(choke.busy, handle, run), _searching(choke, handle, run, self, args, kwargs):
+        with (
+            flagged(choke.busy, handle, run),
+            await _asearching(choke, handle, run, self, args, kwargs),
+        ):
             if checking is not None:
                 return await checking.acall(method)
             result = await _do(choke, method, self, args, kwargs)
