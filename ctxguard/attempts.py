@@ -197,6 +197,8 @@ class Attempt:
         """Whether the route is taken; False: what is configured is called."""
         self.shown = False
         """Whether a reader has some of its answer already; then no other route may begin anew."""
+        self.around: BaseException | None = None
+        """What was being handled when the call began."""
         self.confidence: float | None = None
         """Mean probability of the answer's tokens, as far as the model told."""
         self.number = number

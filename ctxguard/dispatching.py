@@ -8,6 +8,7 @@ the ledger says of it is decided here, once for calls, streams and both framewor
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -106,7 +107,7 @@ class Dispatching:
         """
         with self._lock:
             if not self.choosing.name and any(r.name == route for r in self.settings.routes):
-                self.choosing.name = route
+                self.choosing.name, self.choosing.asked = route, True
 
     # -- retrieval --------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Dispatching:
         if self.settings.mode == "shadow":
             return None
         with self._lock:
-            return self.choosing.chosen(request)[0].top_k
+            return self.choosing.chosen(request, searching=True)[0].top_k
 
     # -- model calls ------------------------------------------------------------------------------
 
@@ -168,7 +169,9 @@ class Dispatching:
     ) -> tuple[Attempt, T]:
         """As `begun`."""
         off_loop = self.dispatcher.off_loop
+        around = sys.exc_info()[1]
         attempt = await off_loop(lambda: self.begin(request), Attempt.unused)
+        attempt.around = around
         while True:
             try:
                 with activate_attempt(attempt):
@@ -230,11 +233,12 @@ class Dispatching:
         begun: tuple[Attempt, AsyncIterator[T]] | None = None,
     ) -> AsyncIterator[T]:
         """As `stream`."""
-        off_loop = self.dispatcher.off_loop
+        off_loop, around = self.dispatcher.off_loop, sys.exc_info()[1]
         attempt, opened = begun or (
             await off_loop(lambda: self.begin(request), Attempt.unused),
             None,
         )
+        attempt.around = around
         while True:
             shown, items, opened = False, opened, None
             try:
@@ -282,6 +286,7 @@ class Dispatching:
         attempt = self._next(request, self._walk(wanted), None, route=route.name)
         if attempt is None:  # without a limit, a walk has at least one
             raise InputError("Routes.routes: none of them takes this request")
+        attempt.around = sys.exc_info()[1]
         return attempt
 
     def after(
@@ -292,7 +297,7 @@ class Dispatching:
         Raises:
             BaseException: the error itself, where no other route may do better.
         """
-        failure = failure_of(error)
+        failure = failure_of(error, attempt.around)
         well = ends_well is not None and ends_well(error)
         if well:
             attempt.passed()
@@ -312,11 +317,12 @@ class Dispatching:
             raise unknown from error
         if following is None:
             raise error
+        following.around = attempt.around
         return following
 
     def broken(self, attempt: Attempt, error: BaseException) -> None:
         """Count what a call that ended in the middle may have cost."""
-        attempt.failed(error, replace(failure_of(error), charged=True))
+        attempt.failed(error, replace(failure_of(error, attempt.around), charged=True))
 
     def _next(
         self,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -977,26 +977,15 @@ def test_a_call_beside_another_does_not_take_the_run_down_again() -> None:
     """One is decided on first and asks last; its own window keeps the other one off its route."""
     small = Route(name="light", price=CHEAP, max_output=100, window=400)
     with running(guard_of(small, HEAVY)) as (routed, _):
-        looked = threading.Event()
-
-        def count(text: str) -> int:
-            return len(text)
-
-        def refuses(route: Route) -> str:
-            looked.set()
-            return ""
-
-        first = asking(EASY, refuses=refuses)
         walk = routed._walk
 
         def walking(names: Sequence[str]) -> Iterator[str]:
             if names[0] == "light":  # what another thread does between the choice and the call
-                routed.call(asking("long " * 200, count=count), named)
+                routed.call(asking("long " * 200, count=len), named)
             return walk(names)
 
-        routed._walk = walking  # type: ignore[method-assign]
-        assert routed.call(first, named) == "light"
-        assert looked.is_set()
+        routed._walk = walking
+        assert routed.call(asking(EASY), named) == "light"
         assert routed.route == "heavy"
 
 
@@ -1048,7 +1037,7 @@ async def _down(_: Attempt) -> str:
     raise ServerError("down")
 
 
-def _busy() -> None:
+def _busy() -> NoReturn:
     raise RateLimitError("slow down")
 
 
@@ -1062,6 +1051,47 @@ def test_an_error_that_disowns_another_is_judged_by_itself() -> None:
     with running(guard_of()) as (routed, run), pytest.raises(ValueError, match="no answer"):
         routed.call(asking(EASY), ask)
     assert codes(run) == ["light-suffices", "route-failed"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_the_caller_was_handling_is_no_cause(*, asynchronous: bool) -> None:
+    async def aask(_: Attempt) -> str:
+        raise ValueError("no answer in what came")
+
+    def ask(_: Attempt) -> str:
+        raise ValueError("no answer in what came")
+
+    async def acall(routed: Dispatching) -> None:
+        try:
+            _busy()
+        except RateLimitError:
+            await routed.acall(asking(EASY), aask)
+
+    def call(routed: Dispatching) -> None:
+        try:
+            _busy()
+        except RateLimitError:
+            routed.call(asking(EASY), ask)
+
+    with running(guard_of()) as (routed, run), pytest.raises(ValueError, match="no answer"):
+        asyncio.run(acall(routed)) if asynchronous else call(routed)
+    assert codes(run) == ["light-suffices", "route-failed"]
+
+
+def test_a_search_before_the_call_does_not_leave_the_cache_of_a_conversation() -> None:
+    light = Route(name="light", price=Price(input=1, output=2), top_k=2, max_output=100)
+    heavy = Route(
+        name="heavy", price=Price(input=1.5, output=2, cache_read=0.1), top_k=8, max_output=100
+    )
+    guard = guard_of(light, heavy)
+    history = (Message(role="user", text="long " * 4000), Message(role="user", text=EASY))
+    with calling_for(conversation="one"):
+        with running(guard, HARD) as (routed, _):
+            assert routed.call(asking(HARD), named) == "heavy"
+        with running(guard) as (routed, run):
+            assert routed.depth(asking(EASY)) == 2
+            assert routed.call(Request(messages=history), named) == "heavy"
+    assert codes(run) == ["light-suffices", "kept-for-cache"]
 
 
 def test_in_a_cascade_exploration_says_with_which_probability() -> None:
