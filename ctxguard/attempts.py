@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,11 +25,19 @@ from ctxguard.verification.asks import Tier
 if TYPE_CHECKING:
     from ctxguard.dispatching import Dispatching
 
-__all__ = ["Attempt", "activate_attempt", "current_attempt", "verification_of"]
+__all__ = ["Attempt", "activate_attempt", "charge_of", "current_attempt", "verification_of"]
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ctxguard_attempt", default=None)
 _GUESS = 300
 """Tokens of an answer that nobody has counted."""
+
+
+def charge_of(route: Route, load: Load) -> float | None:
+    """What tokens cost that are known: all of them, also beyond what the route lets one answer be.
+
+    A model may have no field for a limit, or think beyond it, and an attempt may ask several.
+    """
+    return cost_of(replace(route, max_output=None), load)
 
 
 def current_attempt() -> Attempt | None:
@@ -86,6 +95,8 @@ class Attempt:
         """Whether the route is taken; False: what is configured is called."""
         self.shown = False
         """Whether a reader has some of its answer already; then no other route may begin anew."""
+        self.around: BaseException | None = None
+        """What was being handled when the call began."""
         self.confidence: float | None = None
         """Mean probability of the answer's tokens, as far as the model told."""
         self.number = number
@@ -180,6 +191,10 @@ class Attempt:
         if not self._done:
             self._settle(self._load or Load(input=0, output=0))
 
+    def unused(self) -> None:
+        """Nobody waits for it any more, before anything was asked: give back what was set aside."""
+        self.failed(asyncio.CancelledError(), Failure(kind="other"))
+
     def failed(self, error: BaseException, failure: Failure) -> None:
         """It did not answer: count what that may have cost; once."""
         if self._done:
@@ -203,9 +218,9 @@ class Attempt:
 
     def _settle(self, load: Load, error: str = "") -> None:
         self._done = True
-        cost = cost_of(self.resolved, load)
+        cost = charge_of(self.resolved, load)
         self._origin.cost += cost or 0.0
-        self.dispatching.spent += cost or 0.0
+        self.dispatching.spend(cost or 0.0)
         if self._reservation is not None:
             budgets = self.dispatching.dispatcher.budgets
             budgets.commit(self._reservation, self._reservation.at_most if cost is None else cost)
@@ -309,7 +324,7 @@ class Attempt:
             return self._stays(f"the window of {route.name} is too small for it")
         cascade = self.dispatching.settings.cascade
         limit = None if cascade is None else cascade.max_cost
-        most = cost_of(resolved, request.most(resolved))
+        most = charge_of(resolved, request.most(resolved))
         spent = self._spent()
         if limit is not None and (most is None or spent + most > limit):
             price = "what it costs is not known" if most is None else f"it may cost {most:.6f}"
@@ -345,11 +360,12 @@ class Attempt:
         """On the answer so far; one that is verified before it ends counts by what it told."""
         if self._done:
             return self.cost
-        return self.cost + (cost_of(self.resolved, self._load or self._guessed()) or 0.0)
+        return self.cost + (charge_of(self.resolved, self._load or self._guessed()) or 0.0)
 
     def _guessed(self) -> Load:
         guess = min(_GUESS, self.resolved.max_output or _GUESS)
-        return self.request.load(output=guess)
+        load = self.request.load(output=guess)
+        return replace(load, output=load.output * self.request.answers)
 
     def _stays(self, why: str) -> None:
         self.dispatching.note("flag", "not-escalated", f"the answer stays as it is: {why}")

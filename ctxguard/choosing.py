@@ -38,6 +38,9 @@ class Choosing:
         self.run = run
         self.name = ""
         """Of the route that the run is on; blank before the first call."""
+        self.asked = False
+        """Whether a model was asked; until then, there were searches only."""
+        self._drew = False
         self._routing: Routing | None = None
 
     @property
@@ -54,8 +57,13 @@ class Choosing:
         light = self.name == routing.candidates[0].route.name
         return routing.estimate.light_fails if light else routing.estimate.heavy_fails
 
-    def chosen(self, request: Request) -> tuple[Route, list[Route]]:
-        """The route of a call, and the order in which routes are tried."""
+    def chosen(self, request: Request, *, searching: bool = False) -> tuple[Route, list[Route]]:
+        """The route of a call, and the order in which routes are tried.
+
+        Args:
+            request: what is known of the call.
+            searching: whether it is a search: what the prompt will be is not known yet.
+        """
         settings, load = self.settings, request.load(output=EXPECTED)
         resolved = [request.resolved(route) for route in settings.routes]
         question = self.run.question or request.question
@@ -65,7 +73,7 @@ class Choosing:
         place, code, note = names.index(routing.route.name), routing.code, ""
         own = {route.name: route for route in settings.routes}
         if len(names) > 1:
-            place, code, note = self._adjusted(request, routing, names, place)
+            place, code, note = self._adjusted(request, routing, names, place, searching=searching)
             self._tell_drift()
         refused = {name: why for name in names if (why := request.refuses(own[name]))}
         free = [i for i in range(len(names)) if names[i] not in refused]
@@ -76,6 +84,7 @@ class Choosing:
         if len(names) > 1 and (self._routing is None or names[place] != self.name):
             self._record(routing, own[names[place]], code, note, request)
         self._routing, self.name = routing, names[place]
+        self.asked = self.asked or not searching
         usable = free or [place]
         above = [i for i in usable if i > place]
         below = [i for i in reversed(usable) if i < place]
@@ -89,7 +98,7 @@ class Choosing:
         return surroundings_of(found, run.decisions, came=came, messages=request.messages)
 
     def _adjusted(
-        self, request: Request, routing: Routing, names: list[str], place: int
+        self, request: Request, routing: Routing, names: list[str], place: int, *, searching: bool
     ) -> tuple[int, str, str]:
         """The place of the route, after all that speaks for another one than the router's."""
         settings = self.settings
@@ -99,14 +108,21 @@ class Choosing:
             before = names.index(self.name)
             if settings.cascade is not None:  # only a verdict takes an answer up
                 place = light
+            found = place, "raised", f"; the run was on {self.name}"
             if before >= place:
-                return before, routing.code if before == place else "kept-in-run", ""
-            return place, "raised", f"; the run was on {self.name}"
+                found = before, routing.code if before == place else "kept-in-run", ""
+            if searching or self.asked or self._drew or settings.cascade is not None:
+                return found
+            kept = self._kept(request, routing, names, found[0])  # a search knew no prompt
+            return kept if kept[0] > found[0] else found
         if settings.mode == "act" and self._draw(0) < settings.explore:
+            self._drew = True
             drawn = (fits or [place])[int(self._draw(1) * max(1, len(fits)))]
             return drawn, "explored", f"; drawn at random, as {settings.explore:.1%} of runs are"
         if settings.cascade is not None:
             return light, "cascade", f"; a cascade begins on {names[light]}"
+        if searching:
+            return place, routing.code, ""
         return self._kept(request, routing, names, place)
 
     def _kept(
@@ -160,9 +176,8 @@ class Choosing:
             details["promise"] = asdict(promise.promised)
         if self.settings.explore:
             share = self.settings.explore
-            drawn = share / len(self.settings.routes)
-            chosen = route.name == routing.route.name
-            details["propensity"] = drawn + (1 - share) * chosen
+            drawn, usual = self._usual(routing, route, code)
+            details["propensity"] = share * drawn + (1 - share) * usual
         said = f"would take {route.name}, and calls what is configured: " if shadow else ""
         decision = replace(
             decision,
@@ -171,6 +186,15 @@ class Choosing:
             details=details,
         )
         self.run.add(Record(decisions=(decision,)))
+
+    def _usual(self, routing: Routing, route: Route, code: str) -> tuple[float, bool]:
+        """P that a draw takes a route, and whether it is taken where nothing is drawn."""
+        fitting = [one.route.name for one in routing.candidates if one.fits]
+        names = fitting or [routing.route.name]
+        drawn = (route.name in names) / len(names)
+        if code != "explored":
+            return drawn, True
+        return drawn, route.name == (names[0] if self.settings.cascade else routing.route.name)
 
     def _tell_drift(self) -> None:
         for drift in self.dispatcher.drifted():

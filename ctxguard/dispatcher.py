@@ -49,6 +49,30 @@ class Answered:
     """None: nothing was estimated."""
 
 
+async def _handed(work: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """What work in a thread returns, undone where nobody is there to take it."""
+    made: list[T] = []
+    lock, is_gone = threading.Lock(), False
+
+    def working() -> None:
+        result = work()
+        with lock:
+            if not is_gone:
+                made.append(result)
+                return
+        undo(result)
+
+    try:
+        await asyncio.to_thread(working)
+    except asyncio.CancelledError:
+        with lock:
+            is_gone = True
+        for result in made:  # it was ready, and came too late
+            undo(result)
+        raise
+    return made[0]
+
+
 class Dispatcher:
     """Keeps what calls share; a `Guard` has one."""
 
@@ -56,6 +80,8 @@ class Dispatcher:
         """Set up, without opening anything."""
         self.settings = routes
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._state: SharedState | None = None
         self._drifted: tuple[Drift, ...] = ()
         self._looked = -_LOOK_AGAIN
 
@@ -64,7 +90,10 @@ class Dispatcher:
     @cached_property
     def state(self) -> SharedState:
         """Where it is kept."""
-        return open_state(self.settings.state)
+        with self._opening:  # from Python 3.12 on, two threads may get here
+            if self._state is None:
+                self._state = open_state(self.settings.state)
+            return self._state
 
     def notice(self) -> str:
         """Why the state is not used, or that it is again; each once, then the empty string."""
@@ -75,9 +104,18 @@ class Dispatcher:
         """Whether asking the state may take longer than an event loop should wait."""
         return self.state.name != MemoryStore().name
 
-    async def off_loop(self, work: Callable[[], T]) -> T:
-        """What the work returns, done in a thread where the state may have to be waited for."""
-        return await asyncio.to_thread(work) if self.blocks else work()
+    async def off_loop(self, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
+        """What the work returns, done in a thread where the state may have to be waited for.
+
+        Args:
+            work: goes on where whoever waits for it is cancelled.
+            undo: takes what it returned then; None: nothing has to be undone.
+        """
+        if not self.blocks:
+            return work()
+        if undo is None:
+            return await asyncio.to_thread(work)
+        return await _handed(work, undo)
 
     @cached_property
     def budgets(self) -> Budgets:

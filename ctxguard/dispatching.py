@@ -8,19 +8,21 @@ the ledger says of it is decided here, once for calls, streams and both framewor
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ctxguard.attempts import Attempt, activate_attempt, current_attempt
+from ctxguard.attempts import Attempt, activate_attempt, charge_of, current_attempt
 from ctxguard.choosing import EXPECTED, Choosing
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, SpendLimitError
+from ctxguard.handle import Handle
 from ctxguard.request import Request
 from ctxguard.routing.caller import current_caller
 from ctxguard.routing.failures import failure_of
-from ctxguard.routing.route import Load, Route, cost_of, ordered
+from ctxguard.routing.route import Load, Route, ordered
 from ctxguard.routing.settings import Routes
 from ctxguard.routing.state import Reservation
 from ctxguard.run import Run, current_run
@@ -48,7 +50,21 @@ def dispatching(dispatcher: Dispatcher | None) -> Dispatching | None:
     run = current_run()
     if dispatcher is None or run is None or current_attempt() is not None:
         return None
-    return run.keep(("dispatching", id(dispatcher)), lambda: Dispatching(dispatcher, run))
+    own = _routed_run(run, dispatcher)
+    key = ("dispatching", id(dispatcher), own.run_id)
+    return run.keep(key, lambda: Dispatching(dispatcher, own))
+
+
+def _routed_run(run: Run, dispatcher: Dispatcher) -> Run:
+    """The outermost run of what is routed: two that follow each other in another's are two."""
+    found, around = run, run
+    while True:
+        owner = around.owner
+        if isinstance(owner, Handle) and owner.guard.dispatcher is dispatcher:
+            found = around
+        if around.parent is None:
+            return found
+        around = around.parent
 
 
 class Dispatching:
@@ -62,6 +78,7 @@ class Dispatching:
         """Of the run so far, as far as prices are known."""
         self.choosing = Choosing(dispatcher, run)
         self._lock = threading.Lock()
+        self._spending = threading.Lock()
 
     @property
     def settings(self) -> Routes:
@@ -78,6 +95,11 @@ class Dispatching:
         """The route that the run is on, blank before its first call."""
         return self.choosing.name
 
+    def spend(self, cost: float) -> None:
+        """Add to what the run has spent."""
+        with self._spending:
+            self.spent += cost
+
     def resume(self, route: str) -> None:
         """Go on with the route that an earlier part of the run was on, if there still is one.
 
@@ -86,7 +108,7 @@ class Dispatching:
         """
         with self._lock:
             if not self.choosing.name and any(r.name == route for r in self.settings.routes):
-                self.choosing.name = route
+                self.choosing.name, self.choosing.asked = route, True
 
     # -- retrieval --------------------------------------------------------------------------------
 
@@ -95,7 +117,7 @@ class Dispatching:
         if self.settings.mode == "shadow":
             return None
         with self._lock:
-            return self.choosing.chosen(request)[0].top_k
+            return self.choosing.chosen(request, searching=True)[0].top_k
 
     # -- model calls ------------------------------------------------------------------------------
 
@@ -148,7 +170,9 @@ class Dispatching:
     ) -> tuple[Attempt, T]:
         """As `begun`."""
         off_loop = self.dispatcher.off_loop
-        attempt = await off_loop(lambda: self.begin(request))
+        around = sys.exc_info()[1]
+        attempt = await off_loop(lambda: self.begin(request), Attempt.unused)
+        attempt.around = around
         while True:
             try:
                 with activate_attempt(attempt):
@@ -158,7 +182,9 @@ class Dispatching:
             except BaseException as error:  # cancelled: nothing may be awaited any more
                 self.broken(attempt, error)
                 raise
-            attempt = await off_loop(lambda f=failed, c=cause: self.after(f, c, ends_well))
+            attempt = await off_loop(
+                lambda f=failed, c=cause: self.after(f, c, ends_well), Attempt.unused
+            )
 
     def stream(
         self,
@@ -208,8 +234,12 @@ class Dispatching:
         begun: tuple[Attempt, AsyncIterator[T]] | None = None,
     ) -> AsyncIterator[T]:
         """As `stream`."""
-        off_loop = self.dispatcher.off_loop
-        attempt, opened = begun or (await off_loop(lambda: self.begin(request)), None)
+        off_loop, around = self.dispatcher.off_loop, sys.exc_info()[1]
+        attempt, opened = begun or (
+            await off_loop(lambda: self.begin(request), Attempt.unused),
+            None,
+        )
+        attempt.around = around
         while True:
             shown, items, opened = False, opened, None
             try:
@@ -226,7 +256,7 @@ class Dispatching:
             except Exception as error:
                 await _aclose(items, attempt)
                 if shown:
-                    self.broken(attempt, error)
+                    await off_loop(lambda a=attempt, e=error: self.broken(a, e))
                     raise
                 failed, cause = attempt, error
             except BaseException as error:
@@ -236,7 +266,9 @@ class Dispatching:
             else:
                 await off_loop(attempt.succeeded)
                 return
-            attempt = await off_loop(lambda f=failed, c=cause: self.after(f, c, ends_well))
+            attempt = await off_loop(
+                lambda f=failed, c=cause: self.after(f, c, ends_well), Attempt.unused
+            )
 
     # -- one attempt after another ----------------------------------------------------------------
 
@@ -252,9 +284,10 @@ class Dispatching:
             resolved = request.resolved(_CONFIGURED)
             return Attempt(self, request, _CONFIGURED, resolved, reason="shadow", walk=iter(()))
         wanted = [one.name for one in order] if self.settings.fallback else [route.name]
-        attempt = self._next(request, self._walk(wanted), None)
+        attempt = self._next(request, self._walk(wanted), None, route=route.name)
         if attempt is None:  # without a limit, a walk has at least one
             raise InputError("Routes.routes: none of them takes this request")
+        attempt.around = sys.exc_info()[1]
         return attempt
 
     def after(
@@ -265,7 +298,7 @@ class Dispatching:
         Raises:
             BaseException: the error itself, where no other route may do better.
         """
-        failure = failure_of(error)
+        failure = failure_of(error, attempt.around)
         well = ends_well is not None and ends_well(error)
         if well:
             attempt.passed()
@@ -277,15 +310,20 @@ class Dispatching:
         attempt.failed(error, failure)
         if not failure.elsewhere or not attempt.acts:
             raise error
-        with contextlib.suppress(SpendLimitError):
+        try:
             following = self._next(attempt.request, attempt.walk, error, failure.kind == "too-long")
-            if following is not None:
-                return following
-        raise error
+        except SpendLimitError:
+            following = None
+        except InputError as unknown:  # what the next one costs: the caller is to see both
+            raise unknown from error
+        if following is None:
+            raise error
+        following.around = attempt.around
+        return following
 
     def broken(self, attempt: Attempt, error: BaseException) -> None:
         """Count what a call that ended in the middle may have cost."""
-        attempt.failed(error, replace(failure_of(error), charged=True))
+        attempt.failed(error, replace(failure_of(error, attempt.around), charged=True))
 
     def _next(
         self,
@@ -293,8 +331,9 @@ class Dispatching:
         walk: Iterator[str],
         error: BaseException | None,
         larger: bool = False,  # noqa: FBT001, FBT002 -- only called here
+        route: str = "",
     ) -> Attempt | None:
-        """The next route of a walk that a tenant may pay for."""
+        """The next route of a walk that a tenant may pay for; the run is on `route`."""
         refused: Reservation | None = None
         routes = {route.name: route for route in self.settings.routes}
         for name in walk:
@@ -310,7 +349,9 @@ class Dispatching:
             if error is not None:
                 said = f"{type(error).__name__}"
                 self.note("route", "fallback", f"{name} was asked, because of {said} before")
-            self.choosing.name = name
+            if error is not None or name != route:  # else a call beside this one may be above it
+                with self._lock:
+                    self.choosing.name = name
             return Attempt(
                 self,
                 request,
@@ -340,6 +381,8 @@ class Dispatching:
             if name in waiting:
                 waiting.remove(name)
             yield name
+        for name in waiting:
+            self.note("flag", "route-rests", f"{name} rests after a rate limit")
 
     def reserve(self, resolved: Route, request: Request) -> Reservation | None:
         """What is set aside of the tenant's budget for a call; None: nobody's spend is limited.
@@ -354,7 +397,7 @@ class Dispatching:
                 f"Route.max_output: how long an answer of {resolved.name} may become is not known, "
                 "and spend is limited; set it"
             )
-        at_most = cost_of(resolved, request.most(resolved))
+        at_most = charge_of(resolved, request.most(resolved))
         if at_most is None:
             raise InputError(
                 f"Route.price: the price of {resolved.name} ({resolved.model_name or 'a model'}) "
@@ -373,7 +416,8 @@ class Dispatching:
 
     def heaviest_cost(self, request: Request, load: Load) -> float | None:
         """What tokens cost on the heaviest route."""
-        routes = [request.resolved(route) for route in self.settings.routes]
+        known = [request.resolved(route) for route in self.settings.routes]
+        routes = [replace(route, max_output=None) for route in known]  # of the same tokens
         return ordered(routes, load)[-1][1] if routes else None
 
     def note(self, action: Action, code: str, reason: str, **details: JsonValue) -> None:

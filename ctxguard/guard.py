@@ -97,6 +97,9 @@ class Guard(Answers):
         self.card = card or ModelCard()
         self._limits = self.policy.limits
         self._analyzers: dict[int, Analyzer] = {}
+        routing = self.policy.routing
+        self.dispatcher = None if routing is None else Dispatcher(routing)
+        """What routed calls of this guard have in common; None: the policy routes nothing."""
 
     def with_card(self, card: ModelCard) -> Guard:
         """The same policy for another model."""
@@ -112,12 +115,6 @@ class Guard(Answers):
         made = Guard(policy, card=card)
         made.dispatcher = self.dispatcher  # one state for all of them
         return made
-
-    @cached_property
-    def dispatcher(self) -> Dispatcher | None:
-        """What routed calls of this guard have in common; None: the policy routes nothing."""
-        routing = self.policy.routing
-        return None if routing is None else Dispatcher(routing)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, UnsupportedObjectError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Coverage", "CoverageWarning", "Handle", "Reached", "Unreached", "handle"]
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["retriever", "model", "agent", "postprocessor"]
 KEPT_LEDGERS = 64
 """How many ledgers a handle keeps; the oldest leave first."""
@@ -115,6 +116,7 @@ class Handle:
         self._outcomes: deque[Outcome] = deque(maxlen=KEPT_LEDGERS)
         self._lock = threading.Lock()
         self._key = object()
+        self._kept: dict[str, object] = {}
         if "CTXGUARD_TRACES" in os.environ:
             from ctxguard.telemetry.recording import record_from_environment
 
@@ -181,6 +183,18 @@ class Handle:
                 f"Handle.{caller}: the policy routes nothing: Policy(routing=Routes(…))"
             )
         return found
+
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """What an adapter keeps for what is guarded, as long as it is; made when first asked for.
+
+        Args:
+            name: nobody else's.
+            make: quick, and asks for nothing that is kept.
+        """
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = make()
+            return cast("T", self._kept[name])
 
     def unguard(self) -> Any:  # noqa: ANN401 -- the type that guard() was given, not known here
         """The original object; the guarded copy goes on working for whoever holds it."""

@@ -42,7 +42,9 @@ class Request:
     count: Callable[[str], int] | None = None
     """Tokens of a text; None: a quarter of its characters."""
     output: int | None = None
-    """Most tokens of the answer, as the call itself says; None: it does not."""
+    """Most tokens of an answer, as the call itself says; None: it does not."""
+    answers: int = 1
+    """Answers that the call asks for, each as long as one may be: of several prompts at once."""
     subject: str = "question"
     """What the decision is about, for the ledger."""
     adds_up: bool = False
@@ -81,8 +83,8 @@ class Request:
         load = self.load(most=True)
         bounds = [bound for bound in (self.output, route.max_output) if bound is not None]
         if not bounds and route.window is not None:
-            bounds = [max(0, route.window - load.input)]
-        return replace(load, output=min(bounds, default=0))
+            return replace(load, output=max(0, self.answers * route.window - load.input))
+        return replace(load, output=min(bounds, default=0) * self.answers)
 
     def bounded(self, route: Route) -> bool:
         """Whether it is known how long an answer may become on a route."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import numpy as np
@@ -32,6 +32,7 @@ from ctxguard.models import ModelCard
 from ctxguard.request import Request
 from ctxguard.routing import Cascade, Load, Price, Route, Router, Routes, SpendLimit, calling_for
 from ctxguard.routing.state import MemoryStore, SharedState
+from ctxguard.routing.state.store import Admission, Window
 from ctxguard.run import Run
 from ctxguard.verification import Ask, Verify, drive
 
@@ -956,6 +957,217 @@ def test_feedback_on_a_run_that_nobody_knows_says_so() -> None:
     cheap = guard_of(Route(name="only"))
     with pytest.raises(InputError, match="run_id"):
         Handle(cheap, cheap).feedback(answered(cheap), ok=True)
+
+
+# -- what must not be lost ------------------------------------------------------------------------
+
+
+def test_a_run_within_another_has_its_own_route_and_its_own_calls() -> None:
+    around, inner = Guard(Policy()), guard_of()
+    with around.run("a task of two questions") as outer:
+        with inner.run(HARD) as first:
+            routed = dispatching(inner.dispatcher)
+            assert routed is not None
+            assert routed.call(asking(HARD), named) == "heavy"
+        with inner.run(EASY) as second:
+            routed = dispatching(inner.dispatcher)
+            assert routed is not None
+            assert routed.call(asking(EASY), named) == "light"
+            with inner.run("a part of it"):
+                assert dispatching(inner.dispatcher) is routed
+    routes = [[call.route for call in run.ledger().calls] for run in (first, second, outer)]
+    assert routes == [["heavy"], ["light"], ["heavy", "light"]]
+    assert inner.dispatcher is not None
+    inner.dispatcher.feedback(second.run_id, ok=True)
+
+
+def test_a_call_beside_another_does_not_take_the_run_down_again() -> None:
+    """One is decided on first and asks last; its own window keeps the other one off its route."""
+    small = Route(name="light", price=CHEAP, max_output=100, window=400)
+    with running(guard_of(small, HEAVY)) as (routed, _):
+        walk = routed._walk
+
+        def walking(names: Sequence[str]) -> Iterator[str]:
+            if names[0] == "light":  # what another thread does between the choice and the call
+                routed.call(asking("long " * 200, count=len), named)
+            return walk(names)
+
+        routed._walk = walking
+        assert routed.call(asking(EASY), named) == "light"
+        assert routed.route == "heavy"
+
+
+def test_all_that_was_used_is_counted_also_beyond_what_a_route_allows() -> None:
+    guard = guard_of(LIGHT, HEAVY, limits=(SpendLimit(usd=1, per="day"),))
+
+    def ask(attempt: Attempt) -> str:
+        attempt.used(Load(input=1000, output=5000))
+        return attempt.route.name
+
+    with running(guard) as (routed, run):
+        routed.call(asking(EASY), ask)
+    call = run.ledger().calls[0]
+    assert call.cost == pytest.approx((1000 * 1 + 5000 * 2) / 1e6)
+    assert call.heavy_cost == pytest.approx((1000 * 10 + 5000 * 20) / 1e6)
+    assert guard.dispatcher is not None
+    assert guard.dispatcher.budgets.standing("")[0].usd == pytest.approx(0.011)
+
+
+def test_several_answers_are_set_aside_for() -> None:
+    one, three = asking(EASY), asking(EASY, answers=3)
+    assert three.most(LIGHT).output == 3 * one.most(LIGHT).output == 300
+    windowed = Route(name="light", window=1000)
+    assert three.most(windowed).output == 3000 - three.load(most=True).input
+    with running(guard_of(LIGHT, limits=(SpendLimit(usd=0.0005, per="day"),))) as (routed, _):
+        assert routed.call(one, named) == "light"
+        with pytest.raises(SpendLimitError):
+            routed.call(three, named)
+
+
+def test_a_route_that_rests_is_told_also_where_no_other_is_left() -> None:
+    guard = guard_of()
+    assert guard.dispatcher is not None
+    guard.dispatcher.rests.rate_limited(guard.dispatcher.label("heavy"), retry_after=60)
+    with running(guard) as (routed, run), pytest.raises(ServerError):
+        routed.call(asking(EASY), failing({"light": ServerError("down")}))
+    assert codes(run) == ["light-suffices", "unreachable", "route-rests"]
+
+
+def test_a_price_that_nobody_knows_does_not_hide_why_a_fallback_was_tried() -> None:
+    unpriced = Route(name="heavy", model="of nobody", max_output=100)
+    guard = guard_of(LIGHT, unpriced, limits=(SpendLimit(usd=1, per="day"),))
+    with running(guard) as (routed, _), pytest.raises(InputError, match="price") as caught:
+        asyncio.run(routed.acall(asking(EASY), _down))
+    assert isinstance(caught.value.__cause__, ServerError)
+
+
+async def _down(_: Attempt) -> str:
+    raise ServerError("down")
+
+
+def _busy() -> NoReturn:
+    raise RateLimitError("slow down")
+
+
+def test_an_error_that_disowns_another_is_judged_by_itself() -> None:
+    def ask(_: Attempt) -> str:
+        try:
+            _busy()
+        except RateLimitError:
+            raise ValueError("no answer in what came") from None
+
+    with running(guard_of()) as (routed, run), pytest.raises(ValueError, match="no answer"):
+        routed.call(asking(EASY), ask)
+    assert codes(run) == ["light-suffices", "route-failed"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_the_caller_was_handling_is_no_cause(*, asynchronous: bool) -> None:
+    async def aask(_: Attempt) -> str:
+        raise ValueError("no answer in what came")
+
+    def ask(_: Attempt) -> str:
+        raise ValueError("no answer in what came")
+
+    async def acall(routed: Dispatching) -> None:
+        try:
+            _busy()
+        except RateLimitError:
+            await routed.acall(asking(EASY), aask)
+
+    def call(routed: Dispatching) -> None:
+        try:
+            _busy()
+        except RateLimitError:
+            routed.call(asking(EASY), ask)
+
+    with running(guard_of()) as (routed, run), pytest.raises(ValueError, match="no answer"):
+        asyncio.run(acall(routed)) if asynchronous else call(routed)
+    assert codes(run) == ["light-suffices", "route-failed"]
+
+
+def test_a_search_before_the_call_does_not_leave_the_cache_of_a_conversation() -> None:
+    light = Route(name="light", price=Price(input=1, output=2), top_k=2, max_output=100)
+    heavy = Route(
+        name="heavy", price=Price(input=1.5, output=2, cache_read=0.1), top_k=8, max_output=100
+    )
+    guard = guard_of(light, heavy)
+    history = (Message(role="user", text="long " * 4000), Message(role="user", text=EASY))
+    with calling_for(conversation="one"):
+        with running(guard, HARD) as (routed, _):
+            assert routed.call(asking(HARD), named) == "heavy"
+        with running(guard) as (routed, run):
+            assert routed.depth(asking(EASY)) == 2
+            assert routed.call(Request(messages=history), named) == "heavy"
+    assert codes(run) == ["light-suffices", "kept-for-cache"]
+
+
+def test_in_a_cascade_exploration_says_with_which_probability() -> None:
+    guard = guard_of(explore=0.5, cascade=Cascade())
+    for _ in range(40):
+        with running(guard, HARD) as (routed, run):
+            route = routed.call(asking(HARD), named)
+        told = run.ledger().decisions[0].details["propensity"]
+        assert told == (0.75 if route == "light" else 0.25)  # not by what the router decided
+
+
+class _Slow(MemoryStore):
+    """A store that is waited for."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go, self.settled = (threading.Event() for _ in range(3))
+
+    def settle(self, hold: str, windows: Sequence[Window], cost: int) -> int | None:
+        found = super().settle(hold, windows, cost)
+        self.settled.set()
+        return found
+
+    def reserve(self, hold: str, windows: Sequence[Window], amount: int) -> Admission:
+        self.asked.set()
+        assert self.go.wait(10)
+        return super().reserve(hold, windows, amount)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_a_cancelled_call_has_set_aside_is_given_back(*, streams: bool) -> None:
+    store = _Slow()
+    guard = guard_of(LIGHT, state=store, limits=(SpendLimit(usd=1, per="day"),))
+
+    async def ask(attempt: Attempt) -> str:
+        return attempt.route.name
+
+    async def stream(attempt: Attempt) -> AsyncIterator[str]:
+        yield attempt.route.name
+
+    async def call(routed: Dispatching) -> None:
+        if streams:
+            await anext(routed.astream(asking(EASY), stream))
+        else:
+            await routed.acall(asking(EASY), ask)
+
+    async def main() -> None:
+        with running(guard) as (routed, _):
+            task = asyncio.create_task(call(routed))
+            await asyncio.to_thread(store.asked.wait, 10)
+            task.cancel()
+            await asyncio.wait([task])
+            store.go.set()
+            await asyncio.to_thread(store.settled.wait, 10)
+
+    asyncio.run(asyncio.wait_for(main(), 20))  # ends when the thread has
+    assert guard.dispatcher is not None
+    assert guard.dispatcher.budgets.standing("")[0].usd == 0
+
+
+def test_the_state_is_opened_once_however_many_ask_for_it_first() -> None:
+    guard = guard_of()
+    assert guard.dispatcher is not None
+    with ThreadPoolExecutor(8) as pool:
+        states = list(pool.map(lambda _: guard.dispatcher.state, range(32)))  # type: ignore[union-attr]
+    assert len({id(state) for state in states}) == 1
 
 
 # -- the guard ----------------------------------------------------------------------------------

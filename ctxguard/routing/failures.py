@@ -54,9 +54,14 @@ class Failure:
         return self.kind != "other"
 
 
-def failure_of(error: BaseException) -> Failure:
-    """What an error of a call says of its route, by the error itself or what caused it."""
-    for one in _causes(error):
+def failure_of(error: BaseException, around: BaseException | None = None) -> Failure:
+    """What an error of a call says of its route, by the error itself or what caused it.
+
+    Args:
+        error: that ended the call.
+        around: what was being handled when the call began, and did not cause what failed in it.
+    """
+    for one in _causes(error, around):
         status = _status(one)
         if _says_too_long(one):
             return Failure(kind="too-long")
@@ -73,14 +78,15 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(kind="other", charged=True)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from, each once."""
+def _causes(error: BaseException, around: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from, each once, up to what was there before."""
     seen: set[int] = set()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
+    while current is not None and current is not around and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        implied = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or implied
 
 
 def _status(error: Any) -> int | None:  # noqa: ANN401 -- of any SDK

@@ -115,7 +115,7 @@ class Asking:
 
     async def aask(self, ask: Ask) -> Reply | str | None:
         """As `ask`."""
-        following = await self._off_loop(lambda: self._following(ask))
+        following = await self._off_loop(lambda: self._following(ask), _unused)
         if following is None:
             return None
         try:
@@ -181,10 +181,12 @@ class Asking:
         self._last = attempt
         return _Following(attempt)
 
-    async def _off_loop(self, work: Callable[[], T]) -> T:
+    async def _off_loop(self, work: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
         """What the work returns; shared state may have to be waited for."""
         last = self._last
-        return await last.dispatching.dispatcher.off_loop(work) if last is not None else work()
+        if last is None:
+            return work()
+        return await last.dispatching.dispatcher.off_loop(work, undo)
 
 
 class _Following:
@@ -207,6 +209,12 @@ class _Following:
         """Count what a call that failed may have cost."""
         if self.attempt is not None:
             self.attempt.failed(error, failure_of(error))
+
+
+def _unused(following: _Following | None) -> None:
+    """Settle a call that nobody waits for any more, before anything was asked."""
+    if following is not None and following.attempt is not None:
+        following.attempt.unused()
 
 
 def _bounded(model: Runnable[Any, Any], ask: Ask) -> Runnable[Any, Any]:

@@ -144,7 +144,7 @@ def _foreign(target: object, name: str, kwargs: Kwargs) -> str:
     if kwargs.get("tools"):
         try:
             _bound(target, kwargs)
-        except (NotImplementedError, TypeError, ValueError) as error:
+        except Exception as error:
             return f"{name} cannot bind the tools ({type(error).__name__}: {error})"
     return ""
 

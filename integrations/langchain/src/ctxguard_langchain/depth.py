@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,7 +26,7 @@ from ctxguard_langchain.carrying import plain_class
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.routes import card_for, note_in
 
-__all__ = ["Depth", "current_depth", "deeper", "depth_of"]
+__all__ = ["Depth", "adepth_of", "current_depth", "deeper", "depth_of"]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -54,9 +54,10 @@ def current_depth() -> Depth | None:
     return _depth.get()
 
 
-@contextmanager
-def depth_of(handle: Handle, run: Run | None, obj: object, question: str) -> Generator[None]:
-    """Let the searches of the block bring as many documents as the run's route says.
+def depth_of(
+    handle: Handle, run: Run | None, obj: object, question: str
+) -> AbstractContextManager[None]:
+    """Lets the searches of a block bring as many documents as the run's route says.
 
     Args:
         handle: whose policy has the routes.
@@ -64,7 +65,22 @@ def depth_of(handle: Handle, run: Run | None, obj: object, question: str) -> Gen
         obj: what is searched, for the ledger.
         question: what it is asked.
     """
-    documents = None if run is None else _documents(handle, question)
+    return _searching(run, obj, None if run is None else _documents(handle, question))
+
+
+async def adepth_of(
+    handle: Handle, run: Run | None, obj: object, question: str
+) -> AbstractContextManager[None]:
+    """As `depth_of`; shared state is asked in a thread."""
+    dispatcher = handle.guard.dispatcher
+    if run is None or dispatcher is None or not _sets_depth(handle):
+        return nullcontext()
+    found = await dispatcher.off_loop(lambda: _documents(handle, question))
+    return _searching(run, obj, found)
+
+
+@contextmanager
+def _searching(run: Run | None, obj: object, documents: int | None) -> Generator[None]:
     if documents is None or run is None:
         yield
         return
@@ -81,9 +97,13 @@ def depth_of(handle: Handle, run: Run | None, obj: object, question: str) -> Gen
         )
 
 
-def _documents(handle: Handle, question: str) -> int | None:
+def _sets_depth(handle: Handle) -> bool:
     routing = handle.policy.routing
-    if routing is None or all(route.top_k is None for route in routing.routes):
+    return routing is not None and any(route.top_k is not None for route in routing.routes)
+
+
+def _documents(handle: Handle, question: str) -> int | None:
+    if not _sets_depth(handle):
         return None
     attempt = current_attempt()
     if attempt is not None:  # the search is inside of a chain that was chosen
@@ -114,7 +134,7 @@ def deeper(
     if depth is None:
         return obj, args, kwargs
     if issubclass(class_of(obj), VectorStore):
-        return (obj, *_searching(depth, method, args, kwargs))
+        return (obj, *_numbered(depth, method, args, kwargs))
     update = _fields(obj, depth.documents) if issubclass(class_of(obj), BaseRetriever) else {}
     if not update:
         return obj, args, kwargs
@@ -140,7 +160,7 @@ def _numbers(known: Mapping[str, Any], documents: int, *, diverse: bool) -> dict
     return made
 
 
-def _searching(
+def _numbered(
     depth: Depth, method: Callable[..., Any], args: Args, kwargs: Kwargs
 ) -> tuple[Args, Kwargs]:
     """The arguments of a store's search, with the number where the method takes it."""

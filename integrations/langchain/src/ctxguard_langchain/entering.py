@@ -120,37 +120,43 @@ class _Call:
     def ask(self, attempt: Attempt) -> Dynamic:
         """What the target of an attempt returns."""
         meter = Meter(attempt, self.plan.target)
-        with metering(meter):
-            result = self._of(attempt)()
-        meter.close()
-        return result
+        try:
+            with metering(meter):
+                return self._of(attempt)()
+        finally:
+            meter.close()
 
     async def aask(self, attempt: Attempt) -> Dynamic:
         """As `ask`."""
         meter = Meter(attempt, self.plan.target)
-        with metering(meter):
-            result = await self._of(attempt)()
-        meter.close()
-        return result
+        try:
+            with metering(meter):
+                return await self._of(attempt)()
+        finally:
+            meter.close()
 
     def stream(self, attempt: Attempt) -> Iterator[Any]:
         """What the target of an attempt yields."""
         meter = Meter(attempt, self.plan.target)
-        for item in drive(self._of(attempt), lambda: metering(meter)):
-            if self._entry.ends(item):
-                attempt.succeeded()
-            yield item
-        meter.close()
+        try:
+            for item in drive(self._of(attempt), lambda: metering(meter)):
+                if self._entry.ends(item):
+                    attempt.succeeded()
+                yield item
+        finally:
+            meter.close()
 
     async def astream(self, attempt: Attempt) -> AsyncIterator[Any]:
         """As `stream`."""
         meter = Meter(attempt, self.plan.target)
-        async with closed(adrive(self._of(attempt), lambda: metering(meter))) as items:
-            async for item in items:
-                if self._entry.ends(item):
-                    attempt.succeeded()
-                yield item
-        meter.close()
+        try:
+            async with closed(adrive(self._of(attempt), lambda: metering(meter))) as items:
+                async for item in items:
+                    if self._entry.ends(item):
+                        await attempt.dispatching.dispatcher.off_loop(attempt.succeeded)
+                    yield item
+        finally:
+            meter.close()
 
 
 def routed(

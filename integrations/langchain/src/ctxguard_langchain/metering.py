@@ -49,7 +49,7 @@ class Meter:
         self._asked = False
 
     def close(self) -> None:
-        """Say that a call that came to no model, because a cache answered it, used nothing."""
+        """Say that a call that came to no model used nothing: a cache answered it, or it failed."""
         if not self._asked:
             self._attempt.used(Load(input=0, output=0))
 

@@ -5,7 +5,7 @@ A plan says what core decides by, and what an attempt calls then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -107,7 +107,8 @@ def model_plan(handle: Handle, model: Dynamic, _name: str, args: Args, kwargs: K
 
     def request() -> Request:
         def work() -> Request:
-            return request_of(handle, model, prompts_in(model, asked), given)
+            prompts = prompts_in(model, asked)
+            return request_of(handle, model, prompts, given, prompts=_several(asked, prompts))
 
         return safely(handle, "model", class_of(model).__name__, work, otherwise=Request())
 
@@ -153,6 +154,15 @@ def prompts_in(model: Dynamic, asked: object) -> Sequence[BaseMessage | str]:
     return [value.to_string()]
 
 
+def _several(asked: object, prompts: Sequence[object]) -> int:
+    """Of how many prompts a call asks for an answer."""
+    if isinstance(asked, list):
+        items = cast("list[Any]", asked)
+        if items and (prompts is items or all(isinstance(item, list) for item in items)):
+            return len(items)
+    return 1
+
+
 def _are_prompts(items: list[Any]) -> bool:
     return all(isinstance(item, str) for item in items)
 
@@ -190,20 +200,25 @@ def chain_plan(handle: Handle, root: Dynamic, name: str, args: Args, kwargs: Kwa
         kwargs: by name.
     """
     asked = asked_in(args, kwargs)
+    replayed: _Replayed | _AsyncReplayed | None = None
     if name in ("transform", "atransform"):
         replayed = _Replayed(asked) if name == "transform" else _AsyncReplayed(asked)
-        args, kwargs = (
-            ((replayed, *args[1:]), kwargs) if args else (args, {**kwargs, "input": replayed})
-        )
         asked = None
     question = short(question_of(asked))
 
+    def given() -> tuple[Args, Kwargs]:
+        if replayed is None:
+            return args, kwargs
+        items: Any = iter(replayed) if isinstance(replayed, _Replayed) else aiter(replayed)
+        return ((items, *args[1:]), kwargs) if args else (args, {**kwargs, "input": items})
+
     def request() -> Request:
-        return Request(messages=(Message(role="user", text=question),) if question else ())
+        messages = (Message(role="user", text=question),) if question else ()
+        return Request(messages=messages, adds_up=True)
 
     def call(attempt: Attempt) -> tuple[Any, Args, Kwargs]:
         target = chain_of(handle, root, attempt.route) if attempt.acts else root
-        return target, args, kwargs
+        return (target, *given())
 
     return Plan(request=request, call=call, question=question)
 
@@ -229,7 +244,7 @@ class _AsyncReplayed:
         self._items = aiter(items)
         self._read: list[Any] = []
 
-    async def __aiter__(self) -> Any:  # noqa: ANN401 -- what comes
+    async def __aiter__(self) -> AsyncIterator[Any]:
         for item in self._read:
             yield item
         async for item in self._items:

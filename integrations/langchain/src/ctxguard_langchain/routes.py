@@ -7,7 +7,6 @@ tokenizer, its cache and its verification are its own. `request_of` tells core w
 from __future__ import annotations
 
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,13 +92,8 @@ class _Targets:
             return found
 
 
-_targets: weakref.WeakKeyDictionary[Handle, _Targets] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
 def _targets_of(handle: Handle) -> _Targets:
-    with _lock:
-        return _targets.setdefault(handle, _Targets())
+    return handle.keep("targets", _Targets)  # its own: they hold the handle
 
 
 # -- models -------------------------------------------------------------------------------------
@@ -328,6 +322,7 @@ def request_of(
     kwargs: Mapping[str, Any],
     *,
     subject: str = "question",
+    prompts: int = 1,
 ) -> Request:
     """What a call of a model needs.
 
@@ -337,7 +332,9 @@ def request_of(
         messages: what it is asked; strings are prompts of a model that completes text.
         kwargs: of the call: its tools, its limit.
         subject: what the decision is about.
+        prompts: how many there are in `messages`, each with an answer of its own.
     """
+    several: object = kwargs.get("n") or getattr(model, "n", None)
     tools = convert.tools_text(kwargs)
     count = _counter(handle, model, messages, tools)
     return Request(
@@ -347,6 +344,7 @@ def request_of(
         refuses=lambda route: refusal(target_of(handle, model, route), model, kwargs),
         count=count,
         output=_limit(kwargs),
+        answers=prompts * (several if isinstance(several, int) and several > 0 else 1),
         subject=subject,
     )
 

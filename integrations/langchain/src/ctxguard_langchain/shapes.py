@@ -21,7 +21,7 @@ from ctxguard_langchain.asking import source_of
 from ctxguard_langchain.carrying import due
 from ctxguard_langchain.checking import Checking
 from ctxguard_langchain.convert import question_of, short
-from ctxguard_langchain.depth import deeper, depth_of
+from ctxguard_langchain.depth import adepth_of, deeper, depth_of
 from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.flags import retrieving
 from ctxguard_langchain.metering import Meter, current_meter
@@ -96,6 +96,15 @@ def _searching(
     return depth_of(handle, run, self, _asked(args, kwargs))
 
 
+async def _asearching(
+    choke: Choke, handle: Handle, run: Run | None, self: Dynamic, args: Args, kwargs: Kwargs
+) -> AbstractContextManager[object]:
+    """As `_searching`."""
+    if choke.answers or handle.policy.routing is None:
+        return nullcontext()
+    return await adepth_of(handle, run, self, _asked(args, kwargs))
+
+
 def _do(
     choke: Choke, method: Callable[..., Any], self: Dynamic, args: Args, kwargs: Kwargs
 ) -> Dynamic:
@@ -162,7 +171,10 @@ def acall(base: Callable[..., Any], choke: Choke) -> Callable[..., Any]:
         args, kwargs = choke.before(handle, self, args, kwargs)
         checking, meter = _checking(choke, handle, self, args, kwargs), _meter(choke)
         method = base if meter is None else meter.acall(base)
-        with flagged(choke.busy, handle, run), _searching(choke, handle, run, self, args, kwargs):
+        with (
+            flagged(choke.busy, handle, run),
+            await _asearching(choke, handle, run, self, args, kwargs),
+        ):
             if checking is not None:
                 return await checking.acall(method)
             result = await _do(choke, method, self, args, kwargs)

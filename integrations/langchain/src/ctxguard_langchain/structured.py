@@ -127,6 +127,6 @@ def _refusal(given: _Given, target: Dynamic) -> str:
         return ""
     try:
         _chain(given, target)
-    except (NotImplementedError, TypeError, ValueError) as error:
+    except Exception as error:
         return f"{class_of(target).__name__} cannot ({type(error).__name__}: {error})"
     return ""

@@ -160,7 +160,7 @@ class Turn:
                 yield self._request.override(model=model, model_settings=settings)
         finally:
             _turn.reset(token)
-        meter.close()
+            meter.close()
 
     def _target(self, attempt: Attempt) -> BaseChatModel:
         return target_for(self._handle, self._request.model, attempt)

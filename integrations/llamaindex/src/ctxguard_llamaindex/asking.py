@@ -84,7 +84,7 @@ class Asking:
         if (attempt := self._goes_on_from(ask.route)) is None:
             return await self._aask(self._models[ask.route], ask)
         off_loop = attempt.dispatching.dispatcher.off_loop
-        following = await off_loop(lambda: self._follow(attempt, ask))
+        following = await off_loop(lambda: self._follow(attempt, ask), _unused)
         if following is None:
             return None
         try:
@@ -225,3 +225,9 @@ def source_of(retriever: BaseRetriever) -> Source:
     return Source(
         name=f"{type(retriever).__name__} {id(retriever):x}", search=search, asearch=asearch
     )
+
+
+def _unused(attempt: Attempt | None) -> None:
+    """Settle a call that nobody waits for any more, before anything was asked."""
+    if attempt is not None:
+        attempt.unused()

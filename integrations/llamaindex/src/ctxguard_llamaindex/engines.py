@@ -134,7 +134,7 @@ class _Asked:
         off_loop, memory = self.dispatching.dispatcher.off_loop, self._memory
         history = None if memory is None else await _ahistory_of(memory)
         request = self._request(history)
-        attempt = await off_loop(lambda: self._begin(request, history))
+        attempt = await off_loop(lambda: self._begin(request, history), Attempt.unused)
         while True:
             answer = _Answer(self.handle, attempt)
             try:
@@ -152,7 +152,7 @@ class _Asked:
                     await off_loop(answer.finish)
                 return answer.follow(result)
             attempt = await off_loop(
-                lambda f=failed, c=cause: self.dispatching.after(f, c, ends_well)
+                lambda f=failed, c=cause: self.dispatching.after(f, c, ends_well), Attempt.unused
             )
             if memory is not None:
                 await memory.aset(list(history or ()))

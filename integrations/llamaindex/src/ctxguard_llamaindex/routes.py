@@ -83,13 +83,8 @@ class _Targets:
         return made
 
 
-_targets: weakref.WeakKeyDictionary[Handle, _Targets] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
 def _targets_of(handle: Handle) -> _Targets:
-    with _lock:
-        return _targets.setdefault(handle, _Targets())
+    return handle.keep("targets", _Targets)  # its own: they hold the handle
 
 
 def _state(source: object) -> tuple[object, ...]:
