@@ -88,7 +88,7 @@ def test_a_refusal_says_which_limit_and_for_how_long() -> None:
     refused = spending.reserve("acme", 0.2)
     assert not refused.admitted
     assert refused.reason == (
-        "$0.4000 of $0.5000 spent or reserved this hour; a call of up to $0.2 exceeds it"
+        "$0.4000 of $0.5000 spent or reserved this hour; a call of up to $0.2000 exceeds it"
     )
     assert refused.retry_after == 3000
     both = spending.reserve("acme", 0.5)

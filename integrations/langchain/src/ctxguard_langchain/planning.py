@@ -24,6 +24,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.flags import retrieving
 from ctxguard_langchain.routes import (
     LIMITS,
+    chain_card,
     chain_of,
     note_once,
     request_of,
@@ -198,7 +199,10 @@ def chain_plan(handle: Handle, root: Dynamic, name: str, args: Args, kwargs: Kwa
     question = short(question_of(asked))
 
     def request() -> Request:
-        return Request(messages=(Message(role="user", text=question),) if question else ())
+        return Request(
+            messages=(Message(role="user", text=question),) if question else (),
+            card=lambda route: chain_card(handle, route),
+        )
 
     def call(attempt: Attempt) -> tuple[Any, Args, Kwargs]:
         target = chain_of(handle, root, attempt.route) if attempt.acts else root
