@@ -105,6 +105,7 @@ class Attempt:
         """Of the answer so far, the attempts before it included."""
         self._origin = origin or self
         self._latest = self  # that asked a heavier model for the answer
+        self._answerer = self  # the last of those that answered
         self._reservation = reservation
         self._instead = False  # whether something else than the route's model is asked
         self._own = resolved
@@ -175,16 +176,21 @@ class Attempt:
         shared = self.dispatching.dispatcher
         if self.acts and len(shared.settings.routes) > 1:
             shared.rests.succeeded(shared.label(self.route.name))
-            self._remember()
+            self._origin.remember(self)  # an escalation may end before its origin does, or after
         self.dispatching.choosing.note_state()
 
-    def _remember(self) -> None:
-        """Let feedback on the run find the route that answered, of an escalated one the last."""
-        if self._origin is self:
-            run, fails = self.dispatching.run, self.dispatching.fails
-            name = self._latest.route.name
-            known = fails if self._latest is self else None  # no forecast is of an escalation
-            self.dispatching.dispatcher.remember(run.run_id, Answered(route=name, fails=known))
+    def remember(self, attempt: Attempt) -> None:
+        """Let feedback on the run find the route that answered, of an escalated one the last.
+
+        Args:
+            attempt: of those for this one's answer, the one that has succeeded.
+        """
+        if attempt.reason == "escalated":
+            self._answerer = attempt
+        run, fails = self.dispatching.run, self.dispatching.fails
+        name = self._answerer.route.name
+        known = fails if self._answerer is self else None  # no forecast is of an escalation
+        self.dispatching.dispatcher.remember(run.run_id, Answered(route=name, fails=known))
 
     def passed(self) -> None:
         """It gave way to a framework's control flow: count what it used so far; once."""
@@ -327,7 +333,12 @@ class Attempt:
         most = charge_of(resolved, request.most(resolved))
         spent = self._spent()
         if limit is not None and (most is None or spent + most > limit):
-            price = "what it costs is not known" if most is None else f"it may cost {most:.6f}"
+            tokens = request.most(resolved).output
+            price = (
+                f"what {route.name} costs is not known"
+                if most is None
+                else f"{route.name} may cost {most:.6f}, for an answer of up to {tokens:,} tokens"
+            )
             return self._stays(f"{price}, and {spent:.6f} of {limit:.6f} for one answer are spent")
         reservation = self.dispatching.reserve(resolved, request)
         if reservation is not None and not reservation.admitted:

@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -212,7 +212,9 @@ class Dispatcher:
         if not count:
             return None
         promised = min(1 - _FEWEST, max(_FEWEST, total / count / _MILLION))
-        return self.judged.drift(self.label(route), promised=promised)
+        label = self.label(route)
+        found = self.judged.drift(label, promised=promised)
+        return replace(found, route=route, reason=found.reason.replace(label, route))
 
     def _forecast_key(self, route: str, part: str) -> str:
         window = str(int(self.state.now() // self.judged.window))

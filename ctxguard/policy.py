@@ -84,7 +84,7 @@ class Policy:
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise PolicyError(
-                    f"Policy.{name}: expected {kind.__name__}(…) or None, got {value!r}"
+                    f"Policy.{name}: expected {kind.__name__}(…) or None, got {value!r:.80}"
                 )
         try:
             Budget.of(self.budget)

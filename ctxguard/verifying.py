@@ -59,7 +59,7 @@ _CAME: Mapping[str, str] = {
     "better": "more of it is held by the evidence than before",
     "no-better": "it was not taken, because no more of it is held by the evidence",
     "empty-reply": "the reply was empty",
-    "no-model": "there is no such model",
+    "no-model": "there is no such model, or it may not be asked",
     "no-retriever": "there is no retriever",
     "nothing-found": "nothing new was found",
     "over-attempts": "not done: no attempts are left",

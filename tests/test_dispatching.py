@@ -31,6 +31,7 @@ from ctxguard.dispatching import Dispatching, dispatching
 from ctxguard.models import ModelCard
 from ctxguard.request import Request
 from ctxguard.routing import Cascade, Load, Price, Route, Router, Routes, SpendLimit, calling_for
+from ctxguard.routing.failures import failure_of
 from ctxguard.routing.state import MemoryStore, SharedState
 from ctxguard.routing.state.store import Admission, Window
 from ctxguard.run import Run
@@ -892,6 +893,11 @@ def test_a_policy_that_contradicts_itself_is_refused(policy: Any, field: str) ->
         ({"routes": (LIGHT, HEAVY), "mode": "maybe"}, "Routes.mode"),
         ({"routes": (LIGHT, HEAVY), "explore": 1.5}, "Routes.explore"),
         ({"routes": (LIGHT, HEAVY), "cache_seconds": float("nan")}, "Routes.cache_seconds"),
+        ({"routes": LIGHT}, "Routes.routes: expected several"),
+        ({"routes": (LIGHT, HEAVY), "cascade": True}, "Routes.cascade"),
+        ({"routes": (LIGHT, HEAVY), "limits": LIMIT}, "Routes.limits"),
+        ({"routes": (LIGHT, HEAVY), "tenants": {"free": LIMIT}}, r"Routes.tenants\['free'\]"),
+        ({"routes": (LIGHT, HEAVY), "state": "mongodb://x"}, "state: expected a file"),
     ],
 )
 def test_bad_routes_are_refused_by_the_name_of_the_field(settings: Any, field: str) -> None:
@@ -937,6 +943,38 @@ def test_feedback_finds_the_route_from_another_process_and_tells_drift(tmp_path:
     with running(third) as (routed, run):
         routed.call(asking(EASY), named)
     assert codes(run) == ["drifted", "light-suffices"]
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_feedback_on_an_escalated_answer_is_of_the_route_that_gave_it(ends_first: bool) -> None:
+    guard = guard_of(cascade=Cascade())
+    with running(guard) as (routed, run):
+        first = routed.begin(asking(EASY))
+        if ends_first:
+            first.succeeded()
+        above = first.follow("heavy", asking(EASY))
+        assert above is not None
+        above.succeeded()
+        first.succeeded()
+    handle = Handle(guard, guard)
+    assert handle.feedback(run.run_id, ok=True) is None, "nothing was expected of an escalation"
+    assert guard.dispatcher is not None
+    assert guard.dispatcher.counts()["heavy"].ok == 1
+
+
+def test_an_escalation_that_failed_leaves_feedback_to_the_route_that_answered() -> None:
+    guard = guard_of(cascade=Cascade())
+    with running(guard) as (routed, run):
+        first = routed.begin(asking(EASY))
+        above = first.follow("heavy", asking(EASY))
+        assert above is not None
+        error = RateLimitError("slow down")
+        above.failed(error, failure_of(error))
+        first.succeeded()
+    drift = Handle(guard, guard).feedback(run.run_id, ok=True)
+    assert drift is not None
+    assert drift.route == "light"
+    assert "answers of light were not ok" in drift.reason
 
 
 def test_feedback_that_agrees_with_the_forecast_is_no_drift() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from genai_prices import Usage, calc_price
 from pydantic import ConfigDict
@@ -92,6 +92,13 @@ class Route:
             value: int | None = getattr(self, field)
             if value is not None and value < 1:
                 raise InputError(f"Route.{field}: expected 1 or more, got {value!r}")
+        for field, kind in (("effort", Effort), ("verification", Level)):
+            level: object = getattr(self, field)
+            if level is not None and level not in get_args(kind):
+                known = ", ".join(map(repr, get_args(kind)))
+                raise InputError(f"Route.{field}: expected {known} or None, got {level!r}")
+        if not isinstance(self.price, Price | None):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(f"Route.price: expected Price(…) or None, got {self.price!r:.80}")
 
     @property
     def model_name(self) -> str:

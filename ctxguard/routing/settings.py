@@ -13,6 +13,7 @@ from ctxguard.errors import InputError
 from ctxguard.routing.route import Route
 from ctxguard.routing.router import Router
 from ctxguard.routing.state import SpendLimit, StateStore
+from ctxguard.routing.state.shared import check_place
 
 __all__ = ["Acting", "Cascade", "Routes"]
 
@@ -54,6 +55,17 @@ class Cascade:
             value: float | None = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"Cascade.{name}: expected a share from 0 to 1, got {value!r}")
+
+
+def _word(model: object) -> str:
+    return model if isinstance(model, str) else type(model).__name__
+
+
+def _check_limits(name: str, limits: object) -> None:
+    given = cast("tuple[object, ...]", limits)
+    several = isinstance(limits, tuple | list)
+    if not several or not all(isinstance(one, SpendLimit) for one in given):
+        raise InputError(f"Routes.{name}: expected (SpendLimit(…), …), got {limits!r:.80}")
 
 
 def _router(value: object, info: ValidationInfo) -> object:
@@ -115,6 +127,8 @@ class Routes:
 
     def __post_init__(self) -> None:
         """Check every field; the message names it."""
+        if isinstance(self.routes, str | Route):
+            raise InputError(f"Routes.routes: expected several Route(…), got {self.routes!r:.80}")
         object.__setattr__(self, "routes", tuple(self.routes))
         for route in self.routes:
             if not isinstance(route, Route):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
@@ -150,19 +164,27 @@ class Routes:
             raise InputError(
                 f"Routes.router: expected Router(…), in a file its path, got {self.router!r:.80}"
             )
+        if not isinstance(self.cascade, Cascade | None):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
+            raise InputError(
+                f"Routes.cascade: expected Cascade(…) or None, got {self.cascade!r:.80}"
+            )
+        _check_limits("limits", self.limits)
+        object.__setattr__(self, "limits", tuple(self.limits))
+        for tenant, own in self.tenants.items():
+            _check_limits(f"tenants[{tenant!r}]", own)
         if not isinstance(self.state, str | Path | StateStore | None):  # pyright: ignore[reportUnnecessaryIsInstance] -- values come from untyped callers
             raise InputError(
                 f"Routes.state: expected a file, a server's URL, 'memory' or a store, got "
                 f"{self.state!r:.80}"
             )
 
+        if isinstance(self.state, str):
+            check_place(self.state)
+
     @property
     def space(self) -> str:
         """What tells its state from that of others in one store."""
-        return self.name or ",".join(
-            f"{route.name}={route.model_name or type(route.model).__name__}"
-            for route in self.routes
-        )
+        return self.name or ",".join(f"{route.name}={_word(route.model)}" for route in self.routes)
 
     @property
     def limited(self) -> bool:

@@ -65,6 +65,9 @@ def test_a_window_holds_prompt_and_answer() -> None:
         (lambda: Route(name=""), "needs a name"),
         (lambda: Route(name="x", top_k=0), "Route.top_k"),
         (lambda: Route(name="x", window=-1), "Route.window"),
+        (lambda: Route(name="x", effort="huge"), "Route.effort: expected 'none'"),  # type: ignore[arg-type]
+        (lambda: Route(name="x", verification="gate"), "Route.verification: .*'repair'"),  # type: ignore[arg-type]
+        (lambda: Route(name="x", price=3), "Route.price: expected Price"),  # type: ignore[arg-type]
         (lambda: Price(input=-1, output=0), "Price.input"),
         (lambda: Price(input=0, output=float("nan")), "Price.output"),
         (lambda: Load(input=-1), "from 0 on"),

@@ -191,7 +191,9 @@ def _refused(
         if n + amount > _nano(limit.usd, "SpendLimit.usd")
     ]
     ends, spent, limit = max(against, key=lambda one: one[0])
-    reason = f"{_spent(spent, limit)} this {limit.per}; a call of up to ${at_most:.4g} exceeds it"
+    reason = (
+        f"{_spent(spent, limit)} this {limit.per}; a call of up to {_dollars(at_most)} exceeds it"
+    )
     return Reservation(
         tenant=tenant,
         at_most=at_most,
@@ -202,7 +204,12 @@ def _refused(
 
 
 def _spent(used: int, limit: SpendLimit) -> str:
-    return f"${used / _NANO:.4f} of ${limit.usd:.4f} spent or reserved"
+    return f"{_dollars(used / _NANO)} of {_dollars(limit.usd)} spent or reserved"
+
+
+def _dollars(usd: float) -> str:
+    """Four decimals, and more where the amount would not show in them."""
+    return f"${usd:.4f}" if usd == round(usd, 4) else f"${usd:.6f}"
 
 
 def _nano(usd: float, name: str, whole: Callable[[float], int] = math.floor) -> int:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ctxguard.errors import StateStoreError
+from ctxguard.errors import InputError, StateStoreError
 from ctxguard.routing.state._outbox import Outbox
 from ctxguard.routing.state.memory import MemoryStore
 from ctxguard.routing.state.redis import RedisStore
 from ctxguard.routing.state.sqlite import SqliteStore
 from ctxguard.routing.state.store import Admission, StateStore, Window
 
-__all__ = ["SharedState", "open_state"]
+__all__ = ["SharedState", "check_place", "open_state"]
 
 T = TypeVar("T")
 _SCHEMES = ("redis://", "rediss://", "unix://")
@@ -40,7 +40,23 @@ def open_state(where: str | Path | StateStore | None = None) -> SharedState:
         return SharedState(where)
     if where == "memory":
         return SharedState(MemoryStore())
-    return SharedState(RedisStore(where) if where.startswith(_SCHEMES) else SqliteStore(where))
+    if where.startswith(_SCHEMES):
+        return SharedState(RedisStore(where))
+    check_place(where)
+    return SharedState(SqliteStore(where))
+
+
+def check_place(where: str) -> None:
+    """Let a file's name pass, and the URL of a server that is known here.
+
+    Raises:
+        InputError: another URL, which would be taken for a file.
+    """
+    if "://" in where and not where.startswith(_SCHEMES):
+        raise InputError(
+            f"state: expected a file, 'memory' or a URL that begins with {', '.join(_SCHEMES)}, "
+            f"got {where!r}"
+        )
 
 
 class SharedState:

@@ -32,6 +32,7 @@ from integrations.langchain.tests.routing import (
     codes,
     every_stream,
     every_way,
+    openai,
     routes,
     text_of,
 )
@@ -44,6 +45,7 @@ from integrations.langchain.tests.speaking import (
     RIGHT,
     WRONG,
 )
+from tests.openai_server import ScriptedServer
 
 pytestmark = pytest.mark.anyio
 
@@ -145,6 +147,19 @@ async def test_what_is_made_of_a_routed_chain_is_routed() -> None:
         "retried": "heavy",
         "put last": "heavy",
     }
+
+
+async def test_a_chain_that_asks_one_model_has_its_price(openai_server: ScriptedServer) -> None:
+    quick, thorough = (
+        chained(openai(openai_server, model=name)) for name in ("gpt-4o-mini", "gpt-4o")
+    )
+    known = (Route(name="quick"), Route(name="thorough", model=thorough))
+    chain = guard(quick, routing=Routes(routes=known, router=LIGHT, state="memory"))
+    await chain.ainvoke(QUESTION)
+    ledger = last(chain)
+    assert [(call.route, call.model) for call in ledger.calls] == [("quick", "gpt-4o-mini")]
+    assert ledger.calls[0].cost is not None
+    assert "no price is known" not in str(ledger)
 
 
 async def test_a_route_of_chains_may_leave_the_guarded_one_as_it_is() -> None:
@@ -431,6 +446,9 @@ def test_guard_says_what_cannot_be_routed(scope: Any) -> None:
         guard(FixedRetriever(documents=PAGES), routes("gpt-5"), **given)
     with pytest.raises(PolicyError, match="'heavy' is a int"):
         guard(said("x"), routes(7), **given)
+    for part in (FixedRetriever(documents=PAGES), ChatPromptTemplate.from_template("{x}")):
+        with pytest.raises(PolicyError, match="and no model or chain"):
+            guard(chained(said("x")), routes(part), **given)
     known = (Route(name="light", model=said("x")), Route(name="heavy", model=chained(said("y"))))
     with pytest.raises(PolicyError, match="'light' is a model"):
         guard(chained(said("x")), routing=Routes(routes=known), **given)

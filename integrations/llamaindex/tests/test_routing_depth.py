@@ -29,6 +29,7 @@ from llama_index.core.retrievers import (
 from llama_index.core.schema import Document, IndexNode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import RetrieverTool
+from llama_index.llms.openai import OpenAI
 
 import ctxguard
 from ctxguard import Policy
@@ -257,6 +258,16 @@ def test_a_summary_index_for_documents() -> None:
 def test_a_query_engine_searches_as_deep(index: VectorStoreIndex, llm: ScriptedLLM) -> None:
     engine = index.as_query_engine(llm=llm, similarity_top_k=4, response_mode="no_text")
     assert len(guard(engine, to("heavy")).query(QUESTION).source_nodes) == 12
+
+
+def test_routes_of_objects_are_ordered_by_price_before_the_search(index: VectorStoreIndex) -> None:
+    dear, cheap = (OpenAI(model=name, api_key="k") for name in ("gpt-4o", "gpt-4o-mini"))
+    routes = (Route(name="dear"), Route(name="cheap", model=cheap, top_k=3))
+    routing = Routes(routes=routes, router=Router(thresholds=(1.0,)), state="memory")
+    engine = guard(index.as_query_engine(llm=dear), routing=routing)
+    with engine.ctxguard.run(QUESTION) as run:
+        assert len(engine.retrieve(QUESTION)) == 3
+    assert "no price is known" not in str(run.ledger())
 
 
 def test_a_graph_of_properties(clauses: list[TextNode]) -> None:

@@ -249,6 +249,7 @@ class Deployed(ScriptedLLM):
     [
         (Nameless(), Route(name="heavy", model="gpt-4o"), "'heavy' names 'gpt-4o', and Nameless"),
         (Deployed(), Route(name="heavy", model="gpt-4o"), "is made for one deployment"),
+        (OpenAI(api_key="k"), Route(name="heavy", model="gpt-x"), "'gpt-x', which OpenAI does not"),
         (ScriptedLLM(), Route(name="heavy", model=object()), "'heavy' is a object, and no model"),
     ],
 )

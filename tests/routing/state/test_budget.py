@@ -78,6 +78,14 @@ def test_calls_that_cost_more_than_reserved_exceed_it_by_those_in_flight(
     assert not spending.reserve("acme", 0.0001).admitted
 
 
+def test_a_refusal_shows_amounts_that_are_less_than_a_hundredth_of_a_cent() -> None:
+    spending = budgets(MemoryStore(clock=Clock()), hour=0.00009)
+    assert spending.reserve("acme", 0.00005).admitted
+    assert spending.reserve("acme", 0.00005).reason == (
+        "$0.000050 of $0.000090 spent or reserved this hour; a call of up to $0.000050 exceeds it"
+    )
+
+
 def test_a_refusal_says_which_limit_and_for_how_long() -> None:
     clock = Clock()
     spending = budgets(MemoryStore(clock=clock), hour=0.5, day=0.8)
@@ -88,7 +96,7 @@ def test_a_refusal_says_which_limit_and_for_how_long() -> None:
     refused = spending.reserve("acme", 0.2)
     assert not refused.admitted
     assert refused.reason == (
-        "$0.4000 of $0.5000 spent or reserved this hour; a call of up to $0.2 exceeds it"
+        "$0.4000 of $0.5000 spent or reserved this hour; a call of up to $0.2000 exceeds it"
     )
     assert refused.retry_after == 3000
     both = spending.reserve("acme", 0.5)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from langchain_core.output_parsers import BaseOutputParser
+from langchain_core.prompts import BasePromptTemplate
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 
 from ctxguard.errors import PolicyError
@@ -13,6 +16,9 @@ from ctxguard_langchain.dynamic import class_of
 from ctxguard_langchain.routes import is_chain, routes_chains, take_models
 
 __all__ = ["cover_routes"]
+
+_PARTS = (BaseRetriever, BasePromptTemplate, BaseOutputParser)
+"""Runnables that are a part of a chain and answer nothing by themselves."""
 
 
 def cover_routes(handle: Handle, found: Coverage, models: Sequence[object]) -> Coverage:
@@ -53,10 +59,11 @@ def _check(handle: Handle, found: Coverage) -> None:
     routing = handle.policy.routing
     routes = routing.routes if routing is not None else ()
     for route in routes:
-        if not isinstance(route.model, str | Runnable):
+        kind = class_of(route.model)
+        if not issubclass(kind, str | Runnable) or issubclass(kind, _PARTS):
             raise PolicyError(
                 f"Policy.routing: the model of route {route.name!r} is a "
-                f"{class_of(route.model).__name__}, and no model or chain of LangChain's"
+                f"{kind.__name__}, and no model or chain of LangChain's"
             )
     chains = routes_chains(handle)
     mixed = [route.name for route in routes if route.model and not is_chain(route.model)]

@@ -25,6 +25,7 @@ from ctxguard_langchain.dynamic import Dynamic, class_of
 from ctxguard_langchain.flags import retrieving
 from ctxguard_langchain.routes import (
     LIMITS,
+    chain_card,
     chain_of,
     note_once,
     request_of,
@@ -214,7 +215,9 @@ def chain_plan(handle: Handle, root: Dynamic, name: str, args: Args, kwargs: Kwa
 
     def request() -> Request:
         messages = (Message(role="user", text=question),) if question else ()
-        return Request(messages=messages, adds_up=True)
+        return Request(
+            messages=messages, card=lambda route: chain_card(handle, route), adds_up=True
+        )
 
     def call(attempt: Attempt) -> tuple[Any, Args, Kwargs]:
         target = chain_of(handle, root, attempt.route) if attempt.acts else root

@@ -34,6 +34,7 @@ __all__ = [
     "LIMITS",
     "bounded",
     "card_for",
+    "chain_card",
     "chain_of",
     "is_chain",
     "note_in",
@@ -276,6 +277,22 @@ def chain_of(handle: Handle, root: T, route: Route) -> T:
         route.model, route.name, lambda: _Target(route.model, cover_part(route.model, handle)[0])
     )
     return found.made
+
+
+def chain_card(handle: Handle, route: Route) -> ModelCard:
+    """What is known of the model of a chain; nothing where it asks none, or several."""
+    source = route.model or handle.original
+    found = _targets_of(handle).get(
+        source, f"{route.name}'s card", lambda: _Target(source, _only_card(source))
+    )
+    return found.made
+
+
+def _only_card(source: object) -> ModelCard:
+    from ctxguard_langchain.walk import Survey
+
+    cards = {card.name: card for card in map(convert.card_of, Survey(source).models)}
+    return next(iter(cards.values())) if len(cards) == 1 else ModelCard()
 
 
 def is_chain(model: object) -> bool:

@@ -16,10 +16,10 @@ from llama_index.core.retrievers import RecursiveRetriever
 from ctxguard.attempts import current_attempt
 from ctxguard.dispatching import Dispatching, dispatching
 from ctxguard.handle import Handle
-from ctxguard.request import Request
 from ctxguard.run import Record, current_run
-from ctxguard.types import Decision, Message
+from ctxguard.types import Decision
 from ctxguard_llamaindex.copies import shallow_copy
+from ctxguard_llamaindex.requests import search_of
 
 __all__ = ["adepth_of", "at_depth", "depth_of"]
 
@@ -43,7 +43,7 @@ _NAMES = (
 def depth_of(handle: Handle, question: str) -> int | None:
     """Documents per search, by the route of this context; None: as configured."""
     found = _known(handle)
-    return found.depth(_request(question)) if isinstance(found, Dispatching) else found
+    return found.depth(search_of(handle, question)) if isinstance(found, Dispatching) else found
 
 
 async def adepth_of(handle: Handle, question: str) -> int | None:
@@ -51,7 +51,7 @@ async def adepth_of(handle: Handle, question: str) -> int | None:
     found = _known(handle)
     if not isinstance(found, Dispatching):
         return found
-    return await found.dispatcher.off_loop(lambda: found.depth(_request(question)))
+    return await found.dispatcher.off_loop(lambda: found.depth(search_of(handle, question)))
 
 
 def _known(handle: Handle) -> int | Dispatching | None:
@@ -60,10 +60,6 @@ def _known(handle: Handle) -> int | Dispatching | None:
     if attempt is not None:
         return attempt.route.top_k if attempt.acts else None
     return dispatching(handle.guard.dispatcher)
-
-
-def _request(question: str) -> Request:
-    return Request(messages=(Message(role="user", text=question),))
 
 
 def at_depth(retriever: BaseRetriever, depth: int | None) -> BaseRetriever:

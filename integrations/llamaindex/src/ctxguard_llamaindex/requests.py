@@ -14,12 +14,13 @@ from ctxguard.handle import Handle
 from ctxguard.models import ModelCard
 from ctxguard.request import Request
 from ctxguard.routing import Route
+from ctxguard.types import Message
 from ctxguard.verification import Ask
 from ctxguard_llamaindex.convert import card_of, messages_of, tools_of
-from ctxguard_llamaindex.routes import class_of, target_of
+from ctxguard_llamaindex.routes import class_of, first_model, target_of
 from ctxguard_llamaindex.setting import LIMITS
 
-__all__ = ["repair_of", "request_of"]
+__all__ = ["repair_of", "request_of", "search_of"]
 
 _BOUND = ("tools", "functions", "function_call", "tool_choice", "response_format", "format")
 """Arguments of a call that are written in the terms of one provider."""
@@ -84,6 +85,21 @@ def repair_of(handle: Handle, model: BaseLLM, ask: Ask) -> Request:
     letters = sum(len(message.text) for message in ask.messages)
     count = _counter(handle, letters, card)
     return Request(messages=ask.messages, card=card, count=count, output=ask.max_tokens)
+
+
+def search_of(handle: Handle, question: str) -> Request:
+    """What is known before a search of the call that follows it: the models that may be asked.
+
+    Args:
+        handle: whose policy has the routes.
+        question: what is asked.
+    """
+    model = first_model(handle)
+
+    def card(route: Route) -> ModelCard:
+        return ModelCard() if model is None else _card(handle, model, route)
+
+    return Request(messages=(Message(role="user", text=question),), card=card)
 
 
 def _card(handle: Handle, model: BaseLLM, route: Route) -> ModelCard:

@@ -32,6 +32,7 @@ __all__ = [
     "configure",
     "configured",
     "cover_routes",
+    "first_model",
     "is_engine",
     "mixes",
     "note_answerer",
@@ -64,6 +65,8 @@ class _Targets:
     def __init__(self) -> None:
         self.answerers: dict[int, tuple[weakref.ref[Any], BaseLLM]] = {}
         """Who gave a reply that calls tools, by the reply's id for as long as it lives."""
+        self.model: weakref.ref[BaseLLM] | None = None
+        """The first that was found in what is guarded; None: none was."""
         self._made: OrderedDict[tuple[int, str], _Target] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -228,6 +231,8 @@ def cover_routes(
     routing = handle.policy.routing
     if routing is None or names_engines(routing):
         return found
+    for _, model in models[:1]:
+        _targets_of(handle).model = weakref.ref(model)
     for route in routing.routes:
         if isinstance(route.model, str):
             found = found.merged(Coverage((), _unnamed(handle, route, models)))
@@ -240,6 +245,12 @@ def cover_routes(
         _, coverage = _part(handle, route.model)
         found = found.merged(_below(coverage, f"routing.{route.name}"))
     return found
+
+
+def first_model(handle: Handle) -> BaseLLM | None:
+    """The first model that guard() found; None: it found none, or it is gone."""
+    found = _targets_of(handle).model
+    return None if found is None else found()
 
 
 def _unnamed(

@@ -79,7 +79,19 @@ def _named(model: BaseLLM, route: Route) -> Fields:
 
         if route.model_name in O1_MODELS:
             update["temperature"] = 1.0
+        _check_known(model, route, update)
     return update
+
+
+def _check_known(model: BaseLLM, route: Route, update: Fields) -> None:
+    """OpenAI's class refuses names that it does not know: in a call, where engines swallow it."""
+    try:
+        _ = model.model_copy(update=update).metadata
+    except ValueError as error:
+        raise PolicyError(
+            f"Policy.routing: route {route.name!r} names {route.model_name!r}, which "
+            f"{type(model).__name__} does not know; give the route a model object"
+        ) from error
 
 
 def _limit(model: BaseLLM, limit: int) -> Fields:
