@@ -35,7 +35,10 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_list_and_show(store: LedgerStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_show(
+    store: LedgerStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     with record_to(store):
         run_id = call("What is the fee?")
     store.append(replace(ledger("bad"), error="ValueError: no", name="agent"))
