@@ -203,6 +203,7 @@ print(policy.fingerprint(), fingerprint_of({"x", "y", "z"}))
 """
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_every_process() -> None:
     found = {
         subprocess.run(

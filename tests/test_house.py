@@ -127,6 +127,7 @@ def test_core_imports_no_framework_and_takes_no_network() -> None:
     assert not done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "other"),
     [("ctxguard_langchain", "llama_index"), ("ctxguard_llamaindex", "langchain_core")],

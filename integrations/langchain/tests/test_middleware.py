@@ -187,6 +187,7 @@ except MissingDependencyError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_langchain_everything_but_the_middleware_works() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MISSING], check=True, capture_output=True, text=True

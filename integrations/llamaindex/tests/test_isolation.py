@@ -221,6 +221,7 @@ def calls() -> dict[str, Callable[[int], object]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", calls())
 def test_calls_leave_no_memory(name: str) -> None:
     assert blocks_left(calls()[name], 1000) < 400, "a block for every other call would be a leak"
@@ -233,6 +234,7 @@ def test_memory_is_flat_over_fifty_thousand_calls(name: str, number: int) -> Non
     assert blocks_left(calls()[name], number) < 400
 
 
+@pytest.mark.slow
 def test_guarding_again_and_again_leaves_no_memory() -> None:
     retriever = Echoing("tenant")
     assert blocks_left(lambda number: guard(retriever).retrieve("q"), 200) < 400
