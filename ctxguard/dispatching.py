@@ -18,7 +18,6 @@ from ctxguard.attempts import Attempt, activate_attempt, charge_of, current_atte
 from ctxguard.choosing import EXPECTED, Choosing
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, SpendLimitError
-from ctxguard.handle import Handle
 from ctxguard.request import Request
 from ctxguard.routing.caller import current_caller
 from ctxguard.routing.failures import failure_of
@@ -59,8 +58,8 @@ def _routed_run(run: Run, dispatcher: Dispatcher) -> Run:
     """The outermost run of what is routed: two that follow each other in another's are two."""
     found, around = run, run
     while True:
-        owner = around.owner
-        if isinstance(owner, Handle) and owner.guard.dispatcher is dispatcher:
+        guard = getattr(around.owner, "guard", None)  # of a Handle, which is a floor above
+        if guard is not None and guard.dispatcher is dispatcher:
             found = around
         if around.parent is None:
             return found
