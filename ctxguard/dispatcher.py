@@ -23,6 +23,7 @@ from ctxguard.routing.state import (
     Feedback,
     MemoryStore,
     SharedState,
+    Standing,
     Stickiness,
     open_state,
 )
@@ -141,6 +142,10 @@ class Dispatcher:
     def judged(self) -> Feedback:
         """What became of answers."""
         return Feedback(store=self.state)
+
+    def standing(self, tenant: str = "") -> tuple[Standing, ...]:
+        """How a tenant stands in each of its limits; blank: everybody who has no name."""
+        return self.budgets.standing(self.label(tenant))
 
     def label(self, name: str) -> str:
         """A route, a tenant or a conversation by a name that others in the store do not have."""

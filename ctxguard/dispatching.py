@@ -402,9 +402,8 @@ class Dispatching:
                 f"Route.price: the price of {resolved.name} ({resolved.model_name or 'a model'}) "
                 "is not known, and spend is limited; give the route price=Price(…)"
             )
-        tenant = current_caller().tenant
-        label = self.dispatcher.label(tenant) if tenant in self.settings.tenants else tenant
-        return self.dispatcher.budgets.reserve(label, at_most)
+        tenant = self.dispatcher.label(current_caller().tenant)
+        return self.dispatcher.budgets.reserve(tenant, at_most)
 
     def ranked(self, request: Request) -> list[Route]:
         """The routes as the policy has them, the lightest first."""

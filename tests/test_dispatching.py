@@ -530,8 +530,20 @@ def test_a_limit_sends_calls_to_a_lighter_route_and_then_ends_them() -> None:
     assert taken[-1] == "light"
     assert caught.value.retry_after > 0
     assert "over-limit" in codes(runs[-1])
-    spent = guard.dispatcher.budgets.standing("")[0].usd  # type: ignore[union-attr]
+    spent = guard.dispatcher.standing("")[0].usd  # type: ignore[union-attr]
     assert spent <= LIMIT.usd
+
+
+def test_applications_in_one_store_have_budgets_of_their_own(tmp_path: Path) -> None:
+    ours, theirs = (
+        guard_of(limits=(LIMIT,), state=tmp_path / "state.sqlite3", name=name)
+        for name in ("ours", "theirs")
+    )
+    with running(ours) as (routed, _):
+        routed.call(asking(EASY), named)
+    spent = [guard.dispatcher.standing()[0].usd for guard in (ours, theirs)]  # type: ignore[union-attr]
+    assert spent[0] > 0
+    assert spent[1] == 0
 
 
 def test_tenants_have_limits_of_their_own() -> None:
@@ -558,13 +570,14 @@ def test_a_limit_takes_a_bound_on_what_a_call_costs(route: Route, field: str) ->
 
 def test_a_call_that_broke_off_counts_in_full_and_one_that_was_refused_not_at_all() -> None:
     guard = guard_of(limits=(LIMIT,), fallback=False)
-    budgets = guard.dispatcher.budgets  # type: ignore[union-attr]
+    shared = guard.dispatcher
+    assert shared is not None
     with running(guard) as (routed, _), pytest.raises(RateLimitError):
         routed.call(asking(EASY), failing({"light": RateLimitError("slow")}))
-    assert budgets.standing("")[0].usd == 0
+    assert shared.standing("")[0].usd == 0
     with running(guard) as (routed, _), pytest.raises(ServerError):
         routed.call(asking(EASY), failing({"light": ServerError("down")}))
-    assert budgets.standing("")[0].usd == pytest.approx(100 * 2 / 1e6, rel=0.2)
+    assert shared.standing("")[0].usd == pytest.approx(100 * 2 / 1e6, rel=0.2)
 
 
 def test_a_thousand_calls_at_once_stay_within_the_limit(tmp_path: Path) -> None:
@@ -1048,7 +1061,7 @@ def test_all_that_was_used_is_counted_also_beyond_what_a_route_allows() -> None:
     assert call.cost == pytest.approx((1000 * 1 + 5000 * 2) / 1e6)
     assert call.heavy_cost == pytest.approx((1000 * 10 + 5000 * 20) / 1e6)
     assert guard.dispatcher is not None
-    assert guard.dispatcher.budgets.standing("")[0].usd == pytest.approx(0.011)
+    assert guard.dispatcher.standing("")[0].usd == pytest.approx(0.011)
 
 
 def test_several_answers_are_set_aside_for() -> None:
@@ -1197,7 +1210,7 @@ def test_what_a_cancelled_call_has_set_aside_is_given_back(*, streams: bool) -> 
 
     asyncio.run(asyncio.wait_for(main(), 20))  # ends when the thread has
     assert guard.dispatcher is not None
-    assert guard.dispatcher.budgets.standing("")[0].usd == 0
+    assert guard.dispatcher.standing("")[0].usd == 0
 
 
 def test_the_state_is_opened_once_however_many_ask_for_it_first() -> None:

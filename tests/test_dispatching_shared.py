@@ -60,7 +60,7 @@ def test_two_processes_share_a_limit(server: RedisServer) -> None:
     command = [sys.executable, "-c", PROCESS, server.url, "120"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     taken = [name for one in both for name in json.loads(one.communicate(timeout=60)[0])]
-    spent = guard_of(server.url).dispatcher.budgets.standing("acme")[0]  # type: ignore[union-attr]
+    spent = guard_of(server.url).dispatcher.standing("acme")[0]  # type: ignore[union-attr]
     assert {*taken} == {"light", ""}
     assert spent.usd <= spent.limit
     assert spent.usd > spent.limit - MOST  # the last call that was refused had no room

@@ -44,7 +44,7 @@ def limited(**fields: Any) -> Any:
 def spent(guarded: object) -> float:
     dispatcher = handle(guarded).guard.dispatcher
     assert dispatcher is not None
-    return dispatcher.budgets.standing("")[0].usd
+    return dispatcher.standing("")[0].usd
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
