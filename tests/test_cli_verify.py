@@ -143,6 +143,7 @@ def test_evidence_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "--evidence" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_fault(folder: Path) -> None:
     answer(folder, f"{FEE} " * 2_000)  # more than a pipe holds
     command = [sys.executable, "-m", "ctxguard", "verify", "answer.txt", "--evidence", "docs"]

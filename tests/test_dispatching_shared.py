@@ -56,6 +56,7 @@ def once(guard: Guard) -> str:
             return ""
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_limit(server: RedisServer) -> None:
     command = [sys.executable, "-c", PROCESS, server.url, "120"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -113,6 +113,7 @@ def test_without_the_model_says_how_to_get_it_and_how_to_do_without(
     assert "ctxguard demo --llm none" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_in_time_is_ended(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_server_that_does_not_start_in_time_is_ended(
     assert children[0].returncode == 0
 
 
+@pytest.mark.slow
 def test_a_child_that_does_not_listen_is_terminated_then_killed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

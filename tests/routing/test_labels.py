@@ -113,6 +113,7 @@ def test_rows_that_say_nothing() -> None:
 # -- fitting --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_label_of_each_teaches_nearly_as_much_as_both() -> None:
     traces, test = known(2000, 3), known(3000, 5)
     both, one, prior = fit(traces), fit(logged(traces)), Router()

@@ -314,6 +314,7 @@ def test_a_network_that_refuses_gives_an_estimate_and_one_warning(tmp_path: Path
     assert "could not load" in warning
 
 
+@pytest.mark.slow
 def test_a_download_that_hangs_is_left_behind(tmp_path: Path) -> None:
     code = """
     tokens.DOWNLOAD_SECONDS = 0.5
@@ -336,6 +337,7 @@ def test_a_download_that_hangs_is_left_behind(tmp_path: Path) -> None:
     assert lines[2].rstrip() == "free"
 
 
+@pytest.mark.slow
 def test_a_download_that_works_gives_the_exact_tokenizer(tmp_path: Path) -> None:
     bundled = next(folder for folder in tokens._cache_folders() if "llama_index" in str(folder))
     code = f"""

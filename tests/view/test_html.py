@@ -347,6 +347,7 @@ def test_five_hundred_decisions_are_all_there_and_small() -> None:
     assert "200 kept, 24,000 tokens" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("character", ["$", "<", "'", "\u202e", "\\", "日", "&"])
 def test_no_text_makes_it_much_larger(character: str) -> None:
     noise = character * 1_000
