@@ -8,10 +8,10 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ctxguard.dispatcher import Answered
-from ctxguard.ledger import Call
+from ctxguard.ledger import Call, Reason
 from ctxguard.models import ModelCard
 from ctxguard.policy import Policy
 from ctxguard.request import Request
@@ -76,7 +76,7 @@ class Attempt:
         route: Route,
         resolved: Route,
         *,
-        reason: Any,  # noqa: ANN401 -- of Call.reason
+        reason: Reason,
         walk: Iterator[str],
         reservation: Reservation | None = None,
         origin: Attempt | None = None,
@@ -89,7 +89,7 @@ class Attempt:
         """As the policy has it."""
         self.resolved = resolved
         """With its model by name, and its limits."""
-        self.reason = reason
+        self.reason: Reason = reason
         self.walk = walk
         self.acts = reason != "shadow"
         """Whether the route is taken; False: what is configured is called."""
@@ -324,7 +324,7 @@ class Attempt:
             return self._more(route, request, "escalated")
         return self._stays("there is no heavier route that takes it")
 
-    def _more(self, route: Route, request: Request, reason: str) -> Attempt | None:
+    def _more(self, route: Route, request: Request, reason: Reason) -> Attempt | None:
         resolved = request.resolved(route)
         if not resolved.fits(request.load(most=True)):
             return self._stays(f"the window of {route.name} is too small for it")

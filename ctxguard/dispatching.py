@@ -18,6 +18,7 @@ from ctxguard.attempts import Attempt, activate_attempt, charge_of, current_atte
 from ctxguard.choosing import EXPECTED, Choosing
 from ctxguard.dispatcher import Dispatcher
 from ctxguard.errors import InputError, SpendLimitError
+from ctxguard.ledger import Reason
 from ctxguard.request import Request
 from ctxguard.routing.caller import current_caller
 from ctxguard.routing.failures import failure_of
@@ -344,7 +345,7 @@ class Dispatching:
                 self.note("flag", "over-limit", f"{name} was not asked: {reservation.reason}")
                 refused = reservation
                 continue
-            reason = "routed" if error is None else "fallback"
+            reason: Reason = "routed" if error is None else "fallback"
             if error is not None:
                 said = f"{type(error).__name__}"
                 self.note("route", "fallback", f"{name} was asked, because of {said} before")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ctxguard.routing.report import Savings
 
-__all__ = ["SCHEMA_VERSION", "Call", "Ledger", "Step", "route_numbers"]
+__all__ = ["SCHEMA_VERSION", "Call", "Ledger", "Reason", "Step", "route_numbers"]
 
 SCHEMA_VERSION = 3
 """Written into every JSON ledger; from_json refuses a newer one instead of misreading it. Version 1
@@ -47,6 +47,10 @@ class Step:
     segments: tuple[Segment, ...] = ()
 
 
+Reason: TypeAlias = Literal["routed", "shadow", "fallback", "escalated", "repair"]
+"""Why a model was called."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call of a model on a route, and what it cost."""
@@ -54,7 +58,7 @@ class Call:
     route: str
     model: str
     """As its card names it; blank if unknown."""
-    reason: Literal["routed", "shadow", "fallback", "escalated", "repair"]
+    reason: Reason
     """Why it was made: 'shadow': as configured, while another route would have been taken."""
     input: int
     """Tokens of the prompt, with those below."""
